@@ -1,0 +1,94 @@
+//! The code of a verification: derived from its id, never made by chance and never kept in the clear.
+
+use std::fmt;
+
+use hmac::{Hmac, KeyInit, Mac};
+use sha2::Sha256;
+use subtle::ConstantTimeEq;
+
+use crate::ids::VerificationId;
+use crate::secret::CodeKey;
+
+/// Fewest and most digits that a purpose may ask for. Nine is what 31 bits can fill (RFC 4226, 5.3).
+pub const DIGITS: std::ops::RangeInclusive<u8> = 4..=9;
+
+/// A numeric code. `Debug` hides it; only [`Code::expose`] gives it out.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Code(String);
+
+impl Code {
+    /// The code of a verification: HMAC-SHA-256 over its id, cut as RFC 4226 section 5.3 cuts, to `digits`
+    /// decimal digits with leading zeroes. Any process with the key makes the same one.
+    #[must_use]
+    pub fn derive(key: &CodeKey, id: VerificationId, digits: u8) -> Self {
+        #[expect(clippy::expect_used, reason = "HMAC takes a key of any length")]
+        let mut mac = Hmac::<Sha256>::new_from_slice(key.as_bytes()).expect("any key length");
+        mac.update(id.as_bytes());
+        let digest = mac.finalize().into_bytes();
+        let digits = digits.clamp(*DIGITS.start(), *DIGITS.end());
+        let number = truncate(&digest) % 10_u32.pow(u32::from(digits));
+        Self(format!("{number:0width$}", width = usize::from(digits)))
+    }
+
+    /// Whether `given` is this code, in a time that doesn't depend on where they differ.
+    #[must_use]
+    pub fn matches(&self, given: &str) -> bool {
+        self.0.as_bytes().ct_eq(given.as_bytes()).into()
+    }
+
+    /// The digits, for the text of the SMS and the sealed column. Never log them.
+    #[must_use]
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Code {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Code(******)")
+    }
+}
+
+/// Dynamic truncation (RFC 4226, 5.3): the low nibble of the last byte says where 31 bits are taken.
+fn truncate(digest: &[u8]) -> u32 {
+    let offset = usize::from(digest[digest.len() - 1] & 0x0f);
+    let word = [digest[offset], digest[offset + 1], digest[offset + 2], digest[offset + 3]];
+    u32::from_be_bytes(word) & 0x7fff_ffff
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn truncation_is_that_of_rfc_4226() {
+        // Appendix D: HMAC-SHA-1 of counter 0 under the key "12345678901234567890", and its code.
+        let digest = hex::decode("cc93cf18508d94934c64b65d8ba7667fb7cde4b0").unwrap();
+        assert_eq!(truncate(&digest), 0x4c93_cf18);
+        assert_eq!(truncate(&digest) % 1_000_000, 755_224);
+    }
+
+    #[test]
+    fn the_same_verification_has_the_same_code_and_another_has_not() {
+        let key = CodeKey::for_tests(7);
+        let (id, other) = (VerificationId::generate(), VerificationId::generate());
+        assert_eq!(Code::derive(&key, id, 6), Code::derive(&key, id, 6));
+        assert_ne!(Code::derive(&key, id, 9), Code::derive(&key, other, 9));
+        assert_ne!(Code::derive(&key, id, 9), Code::derive(&CodeKey::for_tests(8), id, 9));
+    }
+
+    #[test]
+    fn a_code_has_its_digits_and_is_not_shown() {
+        let key = CodeKey::for_tests(7);
+        for digits in DIGITS {
+            for _ in 0..50 {
+                let code = Code::derive(&key, VerificationId::generate(), digits);
+                assert_eq!(code.expose().len(), usize::from(digits));
+                assert!(code.expose().bytes().all(|b| b.is_ascii_digit()));
+                assert!(code.matches(code.expose()));
+                assert!(!code.matches(&format!("{}0", code.expose())));
+                assert!(!format!("{code:?}").contains(code.expose()));
+            }
+        }
+    }
+}

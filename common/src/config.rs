@@ -1,0 +1,9 @@
+//! Configuration: `postrider.toml`, overridden by `POSTRIDER_SECTION__KEY`, checked once at the start.
+
+mod kept_secret;
+mod load;
+mod sections;
+mod values;
+
+pub use load::{ConfigError, Environment, load};
+pub use sections::*;

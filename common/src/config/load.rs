@@ -1,0 +1,303 @@
+//! Reads the file and the environment into a [`Config`], and refuses what can't work, by name.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use config::{Environment as EnvironmentSource, File, FileFormat};
+use secrecy::{ExposeSecret, SecretString};
+
+use super::sections::{Backends, Config, Provider, ProviderKind, Purpose, Settings, Template};
+use crate::code;
+use crate::phone::DefaultRegion;
+use crate::secret::{KeyRing, SecretError};
+use crate::template;
+
+/// Environment variables: a map, so that tests need not change the process's own.
+pub type Environment = BTreeMap<String, String>;
+
+/// The longest life of a code from its first send (NIST SP 800-63B).
+const LONGEST_CODE: std::time::Duration = std::time::Duration::from_mins(10);
+
+const SHORT_NAMES: [&str; 5] = [
+    "POSTRIDER_LISTEN",
+    "POSTRIDER_DATA_DIR",
+    "POSTRIDER_CONFIG",
+    "POSTRIDER_SECRET",
+    "POSTRIDER_SANDBOX",
+];
+
+/// Why a process can't start as it is configured; it says which key and exits 2.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    #[error("AMQP_URL, REDIS_URL and DATABASE_URL go together: {0} is set and {1} is not")]
+    SomeBackends(&'static str, &'static str),
+    #[error("{0}: {1}")]
+    File(String, std::io::Error),
+    #[error("{0}")]
+    Unreadable(#[from] config::ConfigError),
+    #[error("{0}: no such setting; settings of the file are overridden as POSTRIDER_SECTION__KEY")]
+    UnknownVariable(String),
+    #[error("{key}: {problem}")]
+    Wrong { key: String, problem: String },
+    #[error("POSTRIDER_SECRET: {0}")]
+    Secret(#[from] SecretError),
+    #[error("the secret kept in {0}: {1}")]
+    SecretFile(PathBuf, std::io::Error),
+}
+
+fn wrong(key: impl Into<String>, problem: impl Into<String>) -> ConfigError {
+    ConfigError::Wrong { key: key.into(), problem: problem.into() }
+}
+
+/// Loads and checks the configuration. In embedded form this makes the data directory, and in it the secret,
+/// where they aren't there yet.
+pub fn load(environment: &Environment) -> Result<Config, ConfigError> {
+    let backends = backends(environment)?;
+    let mut settings = settings(environment)?;
+    complete(&mut settings, environment, &backends)?;
+    check(&settings)?;
+    let given = environment.get("POSTRIDER_SECRET").map(|text| SecretString::from(text.as_str()));
+    let keys = match (&given, &backends) {
+        (Some(secret), _) => KeyRing::from_master(secret)?,
+        (None, Backends::Embedded { data_dir }) => super::kept_secret::load_or_make(data_dir)?,
+        (None, Backends::Distributed { .. }) => return Err(SecretError::Empty.into()),
+    };
+    let only_sandbox = settings.providers.values().all(|p| p.kind == ProviderKind::Sandbox);
+    let trial = given.is_none() && only_sandbox && matches!(backends, Backends::Embedded { .. });
+    Ok(Config { backends, keys, trial, settings })
+}
+
+fn backends(environment: &Environment) -> Result<Backends, ConfigError> {
+    const NAMES: [&str; 3] = ["AMQP_URL", "REDIS_URL", "DATABASE_URL"];
+    let urls = NAMES.map(|name| environment.get(name).filter(|url| !url.is_empty()));
+    let set = NAMES.iter().zip(&urls).find(|(_, url)| url.is_some());
+    let unset = NAMES.iter().zip(&urls).find(|(_, url)| url.is_none());
+    match (set, unset) {
+        (None, _) => {
+            let dir = environment.get("POSTRIDER_DATA_DIR").map_or("data", String::as_str);
+            Ok(Backends::Embedded { data_dir: PathBuf::from(dir) })
+        }
+        (Some((set, _)), Some((unset, _))) => Err(ConfigError::SomeBackends(set, unset)),
+        (Some(_), None) => {
+            let [amqp, redis, database] =
+                urls.map(|url| SecretString::from(url.cloned().unwrap_or_default()));
+            check_scheme("AMQP_URL", &amqp, &["amqp", "amqps"])?;
+            check_scheme("REDIS_URL", &redis, &["redis", "rediss"])?;
+            check_scheme(
+                "DATABASE_URL",
+                &database,
+                &["postgres", "postgresql", "mysql", "mariadb"],
+            )?;
+            Ok(Backends::Distributed { amqp, redis, database })
+        }
+    }
+}
+
+fn check_scheme(name: &str, url: &SecretString, schemes: &[&str]) -> Result<(), ConfigError> {
+    let parsed =
+        url::Url::parse(url.expose_secret()).map_err(|error| wrong(name, error.to_string()))?;
+    if schemes.contains(&parsed.scheme()) {
+        Ok(())
+    } else {
+        Err(wrong(name, format!("starts with none of {}", schemes.join(", "))))
+    }
+}
+
+fn settings(environment: &Environment) -> Result<Settings, ConfigError> {
+    let mut overrides = config::Map::new();
+    for (name, value) in environment.iter().filter(|(name, _)| name.starts_with("POSTRIDER_")) {
+        if name.contains("__") {
+            overrides.insert(name.clone(), value.clone());
+        } else if !SHORT_NAMES.contains(&name.as_str()) {
+            return Err(ConfigError::UnknownVariable(name.clone()));
+        }
+    }
+    let mut builder = config::Config::builder();
+    let named = environment.get("POSTRIDER_CONFIG");
+    let path = named.map_or("postrider.toml", String::as_str);
+    match std::fs::read_to_string(path) {
+        Ok(text) => builder = builder.add_source(File::from_str(&text, FileFormat::Toml)),
+        Err(error) if named.is_none() && error.kind() == std::io::ErrorKind::NotFound => {}
+        Err(error) => return Err(ConfigError::File(path.to_owned(), error)),
+    }
+    let source = EnvironmentSource::with_prefix("POSTRIDER")
+        .prefix_separator("_")
+        .separator("__")
+        .source(Some(overrides));
+    let mut settings: Settings = builder.add_source(source).build()?.try_deserialize()?;
+    if let Some(listen) = environment.get("POSTRIDER_LISTEN") {
+        settings.server.listen = listen
+            .parse()
+            .map_err(|_| wrong("POSTRIDER_LISTEN", format!("`{listen}` is no address and port")))?;
+    }
+    Ok(settings)
+}
+
+/// Adds what is there when nothing is said: purposes, the template of codes, the sandbox, and the
+/// credentials that come from the environment.
+fn complete(
+    settings: &mut Settings,
+    environment: &Environment,
+    backends: &Backends,
+) -> Result<(), ConfigError> {
+    if settings.purposes.is_empty() {
+        let built_in = ["login", "register", "reset_password"];
+        settings.purposes = built_in.map(|name| (name.to_owned(), Purpose::default())).into();
+    }
+    settings.templates.entry("verify".to_owned()).or_insert_with(|| Template {
+        text: "【{sign}】您的验证码是{code}，{minutes}分钟内有效。".to_owned(),
+        sign: "Postrider".to_owned(),
+        aliyun: None,
+    });
+    let sandbox_asked = match environment.get("POSTRIDER_SANDBOX").map(String::as_str) {
+        None | Some("" | "0") => false,
+        Some("1") => true,
+        Some(_) => return Err(wrong("POSTRIDER_SANDBOX", "is 1 or not set")),
+    };
+    let distributed = matches!(backends, Backends::Distributed { .. });
+    if settings.providers.is_empty() && (!distributed || sandbox_asked) {
+        settings.providers.insert("sandbox".to_owned(), Provider::sandbox());
+    }
+    if settings.providers.is_empty() {
+        return Err(wrong("providers", "none is configured, so nothing could be sent"));
+    }
+    if distributed && settings.has_sandbox() && !sandbox_asked {
+        return Err(wrong("providers", "a sandbox in distributed form takes POSTRIDER_SANDBOX=1"));
+    }
+    let variable = |name: &str| environment.get(name).map(|v| SecretString::from(v.as_str()));
+    for provider in settings.providers.values_mut().filter(|p| p.kind == ProviderKind::Aliyun) {
+        let own = provider.access_key_id.is_some();
+        provider.access_key_id =
+            provider.access_key_id.take().or_else(|| variable("ALIBABA_CLOUD_ACCESS_KEY_ID"));
+        provider.access_key_secret = provider
+            .access_key_secret
+            .take()
+            .or_else(|| variable("ALIBABA_CLOUD_ACCESS_KEY_SECRET"));
+        // A session token belongs to the key pair that it came with.
+        if !own && provider.security_token.is_none() {
+            provider.security_token = variable("ALIBABA_CLOUD_SECURITY_TOKEN");
+        }
+    }
+    Ok(())
+}
+
+fn check(settings: &Settings) -> Result<(), ConfigError> {
+    settings
+        .server
+        .default_region
+        .parse::<DefaultRegion>()
+        .map_err(|problem| wrong("server.default_region", problem))?;
+    for purpose in settings.purposes.keys() {
+        let named_well = (1..=64).contains(&purpose.len())
+            && purpose
+                .bytes()
+                .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b"_.-".contains(&b));
+        if !named_well {
+            return Err(wrong(format!("purposes.{purpose}"), "a purpose is ^[a-z0-9_.-]{1,64}$"));
+        }
+        let key = format!("purposes.{purpose}");
+        check_rules(&key, settings, &settings.code_rules(purpose).unwrap_or_default())?;
+    }
+    check_rules("code", settings, &settings.code)?;
+    for (name, template) in &settings.templates {
+        template::places(&template.text)
+            .map_err(|error| wrong(format!("templates.{name}.text"), error.to_string()))?;
+    }
+    check_retry("retry", &settings.retry)?;
+    for (name, provider) in &settings.providers {
+        check_provider(name, provider)?;
+    }
+    check_numbers(settings)
+}
+
+fn check_rules(
+    key: &str,
+    settings: &Settings,
+    rules: &super::sections::CodeRules,
+) -> Result<(), ConfigError> {
+    let key = |field: &str| format!("{key}.{field}");
+    if !code::DIGITS.contains(&rules.length) {
+        return Err(wrong(key("length"), "4 to 9 digits"));
+    }
+    if rules.ttl.as_secs() == 0 || rules.ttl > LONGEST_CODE {
+        return Err(wrong(key("ttl"), "1s to 10m (NIST SP 800-63B)"));
+    }
+    if rules.max_attempts == 0 || rules.max_sends == 0 {
+        return Err(wrong(key("max_attempts, max_sends"), "at least 1"));
+    }
+    let template = settings.templates.get(&rules.template);
+    let template = template
+        .ok_or_else(|| wrong(key("template"), format!("no [templates.{}]", rules.template)))?;
+    let known = ["sign", "code", "minutes"];
+    match template::places(&template.text).unwrap_or_default().iter().find(|p| !known.contains(p)) {
+        Some(place) => {
+            let problem = format!("`{{{place}}}` is none of {{sign}}, {{code}}, {{minutes}}");
+            Err(wrong(format!("templates.{}.text", rules.template), problem))
+        }
+        None => Ok(()),
+    }
+}
+
+fn check_retry(key: &str, retry: &super::sections::Retry) -> Result<(), ConfigError> {
+    let problem = if retry.max_attempts == 0 {
+        "max_attempts is at least 1"
+    } else if !(retry.factor.is_finite() && retry.factor >= 1.0) {
+        "factor is at least 1.0"
+    } else if !(0.0..=1.0).contains(&retry.jitter) {
+        "jitter is between 0 and 1"
+    } else if retry.initial > retry.max {
+        "initial is at most max"
+    } else {
+        return Ok(());
+    };
+    Err(wrong(key, problem))
+}
+
+fn check_provider(name: &str, provider: &Provider) -> Result<(), ConfigError> {
+    let key = |field: &str| format!("providers.{name}.{field}");
+    let needed = match provider.kind {
+        ProviderKind::Aliyun => vec![
+            ("access_key_id", &provider.access_key_id),
+            ("access_key_secret", &provider.access_key_secret),
+        ],
+        ProviderKind::Spug => vec![("token", &provider.token)],
+        ProviderKind::Sandbox => Vec::new(),
+    };
+    for (field, value) in needed {
+        if value.as_ref().is_none_or(|secret| secret.expose_secret().is_empty()) {
+            return Err(wrong(
+                key(field),
+                "is missing, and this provider can't be used without it",
+            ));
+        }
+    }
+    if let Some(endpoint) = &provider.endpoint {
+        let parsed =
+            url::Url::parse(endpoint).map_err(|error| wrong(key("endpoint"), error.to_string()))?;
+        if !["http", "https"].contains(&parsed.scheme()) {
+            return Err(wrong(key("endpoint"), "is an http or https URL"));
+        }
+    }
+    if provider.connect_timeout.is_zero() || provider.read_timeout.is_zero() {
+        return Err(wrong(key("connect_timeout, read_timeout"), "more than nothing"));
+    }
+    provider.retry.as_ref().map_or(Ok(()), |retry| check_retry(&key("retry"), retry))
+}
+
+fn check_numbers(settings: &Settings) -> Result<(), ConfigError> {
+    let worker = &settings.worker;
+    let checks = [
+        ("worker.lanes", !worker.lanes.is_empty(), "names at least one lane"),
+        ("worker.code_concurrency", worker.code_concurrency > 0, "at least 1"),
+        ("worker.notice_concurrency", worker.notice_concurrency > 0, "at least 1"),
+        ("worker.row_batch", (1..=5000).contains(&worker.row_batch), "1 to 5000"),
+        ("database.max_connections", settings.database.max_connections > 0, "at least 1"),
+        ("queue.max_ready", settings.queue.max_ready > 0, "at least 1"),
+        ("queue.confirm_timeout", !settings.queue.confirm_timeout.is_zero(), "more than nothing"),
+        ("notices.ttl", settings.notices.ttl.as_secs() > 0, "at least 1s"),
+    ];
+    match checks.into_iter().find(|(_, fine, _)| !fine) {
+        Some((key, _, problem)) => Err(wrong(key, problem)),
+        None => Ok(()),
+    }
+}

@@ -1,0 +1,556 @@
+//! The configuration as types: one struct a section, each field with its meaning and default.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use ipnet::IpNet;
+use secrecy::SecretString;
+use serde::Deserialize;
+
+use super::values::{duration, list, optional_duration, optional_list};
+use crate::job::Lane;
+use crate::limits::{Limit, Scope};
+use crate::secret::KeyRing;
+
+/// Everything a process is told from outside.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// Where queue, store and tables are.
+    pub backends: Backends,
+    /// `POSTRIDER_SECRET`; embedded without one keeps its own in the data directory.
+    pub keys: KeyRing,
+    /// Embedded and nothing said about it from outside: the trial that a newcomer starts.
+    pub trial: bool,
+    pub settings: Settings,
+}
+
+/// The two sizes of the product: one process on `SQLite`, or services that are named.
+#[derive(Debug, Clone)]
+pub enum Backends {
+    /// `POSTRIDER_DATA_DIR`, default `data`.
+    Embedded { data_dir: PathBuf },
+    /// `AMQP_URL`, `REDIS_URL`, `DATABASE_URL`; they hold passwords.
+    Distributed { amqp: SecretString, redis: SecretString, database: SecretString },
+}
+
+/// What the file holds.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Settings {
+    pub server: Server,
+    pub metrics: Metrics,
+    pub log: Log,
+    pub code: CodeRules,
+    pub notices: Notices,
+    pub purposes: BTreeMap<String, Purpose>,
+    pub limits: Limits,
+    pub queue: Queue,
+    pub retry: Retry,
+    pub worker: Worker,
+    pub database: Database,
+    pub providers: BTreeMap<String, Provider>,
+    pub templates: BTreeMap<String, Template>,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Server {
+    /// `127.0.0.1:8080`; `POSTRIDER_LISTEN`. Port 0 takes a free one.
+    pub listen: SocketAddr,
+    /// Networks whose `X-Forwarded-For` is believed; none.
+    #[serde(deserialize_with = "list")]
+    pub trusted_proxies: Vec<IpNet>,
+    /// The country of numbers given without a country code; `CN`.
+    pub default_region: String,
+    /// The longest that a request may take; `10s`.
+    #[serde(deserialize_with = "duration")]
+    pub request_timeout: Duration,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Metrics {
+    /// A listener of its own for /metrics, /healthz and /readyz, open to whoever reaches it; none.
+    pub listen: Option<SocketAddr>,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Log {
+    /// `json` or `text`; by default `text` where embedded, `json` where distributed.
+    pub format: Option<LogFormat>,
+    /// What is logged, as `tracing` filters say it; `info`.
+    pub filter: String,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    Json,
+    Text,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct CodeRules {
+    /// Digits, 4 to 9; 6.
+    pub length: u8,
+    /// How long a code can be used from its latest send, at most 10 minutes; `180s`.
+    #[serde(deserialize_with = "duration")]
+    pub ttl: Duration,
+    /// Wrong tries that close a verification; 5.
+    pub max_attempts: u32,
+    /// Sends of one verification; 5.
+    pub max_sends: u32,
+    /// How long a used or expired one is told from one never sent; empty: ttl and 10 minutes.
+    #[serde(deserialize_with = "optional_duration")]
+    pub remember: Option<Duration>,
+    /// Whether `sms_log` keeps the code, sealed; true.
+    pub store_encrypted: bool,
+    /// Whether a dialect that can answers with the code, for tests only; false.
+    pub echo: bool,
+    /// Whether a purpose that isn't listed is taken; false.
+    pub any_purpose: bool,
+    /// The template of codes whose purpose names none; `verify`.
+    pub template: String,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Notices {
+    /// How long a notice may wait before it is dropped as expired; `24h`.
+    #[serde(deserialize_with = "duration")]
+    pub ttl: Duration,
+}
+
+/// `[purposes.NAME]`: what a purpose does in another way than `[code]` and `[limits.code]`.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Purpose {
+    pub length: Option<u8>,
+    #[serde(deserialize_with = "optional_duration")]
+    pub ttl: Option<Duration>,
+    pub max_attempts: Option<u32>,
+    pub max_sends: Option<u32>,
+    #[serde(deserialize_with = "optional_duration")]
+    pub remember: Option<Duration>,
+    pub store_encrypted: Option<bool>,
+    pub template: Option<String>,
+    /// Scopes given here replace those of `[limits.code]`.
+    pub limits: ScopeOverrides,
+}
+
+/// Limits of some scopes; the others stay as they are elsewhere.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ScopeOverrides {
+    #[serde(deserialize_with = "optional_list")]
+    pub phone: Option<Vec<Limit>>,
+    #[serde(deserialize_with = "optional_list")]
+    pub phone_purpose: Option<Vec<Limit>>,
+    #[serde(deserialize_with = "optional_list")]
+    pub phone_all: Option<Vec<Limit>>,
+    #[serde(deserialize_with = "optional_list")]
+    pub ip: Option<Vec<Limit>>,
+    #[serde(deserialize_with = "optional_list")]
+    pub account: Option<Vec<Limit>>,
+    #[serde(deserialize_with = "optional_list")]
+    pub prefix: Option<Vec<Limit>>,
+    #[serde(deserialize_with = "optional_list")]
+    pub global: Option<Vec<Limit>>,
+}
+
+impl ScopeOverrides {
+    fn over(self, base: ScopeLimits) -> ScopeLimits {
+        ScopeLimits {
+            phone: self.phone.unwrap_or(base.phone),
+            phone_purpose: self.phone_purpose.unwrap_or(base.phone_purpose),
+            phone_all: self.phone_all.unwrap_or(base.phone_all),
+            ip: self.ip.unwrap_or(base.ip),
+            account: self.account.unwrap_or(base.account),
+            prefix: self.prefix.unwrap_or(base.prefix),
+            global: self.global.unwrap_or(base.global),
+        }
+    }
+}
+
+/// The limits of one kind of request, each scope a list of windows.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ScopeLimits {
+    #[serde(deserialize_with = "list")]
+    pub phone: Vec<Limit>,
+    #[serde(deserialize_with = "list")]
+    pub phone_purpose: Vec<Limit>,
+    #[serde(deserialize_with = "list")]
+    pub phone_all: Vec<Limit>,
+    #[serde(deserialize_with = "list")]
+    pub ip: Vec<Limit>,
+    #[serde(deserialize_with = "list")]
+    pub account: Vec<Limit>,
+    #[serde(deserialize_with = "list")]
+    pub prefix: Vec<Limit>,
+    #[serde(deserialize_with = "list")]
+    pub global: Vec<Limit>,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Limits {
+    /// `phone = ["1/60s"]`, `phone_all = ["30/1d"]`, `ip = ["20/60s"]`, `global = ["1000/60s"]`.
+    #[serde(deserialize_with = "code_limits")]
+    pub code: ScopeLimits,
+    /// All empty.
+    pub notice: ScopeLimits,
+    /// Failed checks: `phone = ["10/10m"]`, `ip = ["60/60s"]`.
+    #[serde(deserialize_with = "check_limits")]
+    pub check: ScopeLimits,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Queue {
+    /// Jobs ready in a lane from which on new ones are refused as `overloaded`; 1000000.
+    pub max_ready: u64,
+    /// How long a publish waits for its confirm; `1500ms`.
+    #[serde(deserialize_with = "duration")]
+    pub confirm_timeout: Duration,
+}
+
+/// How often and when a message is tried again.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Retry {
+    /// Attempts in all; 4.
+    pub max_attempts: u32,
+    /// The delay before the second attempt; `1s`.
+    #[serde(deserialize_with = "duration")]
+    pub initial: Duration,
+    /// What each further delay is multiplied by; 2.0.
+    pub factor: f64,
+    /// The longest delay; `60s`.
+    #[serde(deserialize_with = "duration")]
+    pub max: Duration,
+    /// How far chance may move a delay, as a share of it; 0.5.
+    pub jitter: f64,
+    /// How often a code is sent again after an answer was lost; 1.
+    pub unknown_codes: u32,
+    /// The same for notices; 0.
+    pub unknown_notices: u32,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Worker {
+    /// Which lanes this worker consumes; both.
+    #[serde(deserialize_with = "list")]
+    pub lanes: Vec<Lane>,
+    /// Codes handed to providers at once; 256.
+    pub code_concurrency: u16,
+    /// Notices handed to providers at once; 256.
+    pub notice_concurrency: u16,
+    /// Most rows in one insert; 500.
+    pub row_batch: usize,
+    /// How long a stopping worker may finish what it began; `20s`.
+    #[serde(deserialize_with = "duration")]
+    pub grace: Duration,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Database {
+    /// Connections a process opens at the most; 16.
+    pub max_connections: u32,
+}
+
+/// `[providers.NAME]`.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Provider {
+    pub kind: ProviderKind,
+    /// Tried from the lowest; equal ones by name. 1.
+    #[serde(default = "one")]
+    pub order: u32,
+    /// Where it is reached; each kind has its own default.
+    pub endpoint: Option<String>,
+    /// aliyun; or `ALIBABA_CLOUD_ACCESS_KEY_ID`.
+    pub access_key_id: Option<SecretString>,
+    /// aliyun; or `ALIBABA_CLOUD_ACCESS_KEY_SECRET`.
+    pub access_key_secret: Option<SecretString>,
+    /// aliyun, for temporary credentials; or `ALIBABA_CLOUD_SECURITY_TOKEN`.
+    pub security_token: Option<SecretString>,
+    /// spug: the token of the push template, which is the credential.
+    pub token: Option<SecretString>,
+    /// spug: our parameter's name to the field's name in its body.
+    #[serde(default)]
+    pub fields: BTreeMap<String, String>,
+    /// `5s`.
+    #[serde(default = "connect_timeout", deserialize_with = "duration")]
+    pub connect_timeout: Duration,
+    /// `10s`.
+    #[serde(default = "read_timeout", deserialize_with = "duration")]
+    pub read_timeout: Duration,
+    /// Replaces `[retry]` for what this provider answers.
+    pub retry: Option<Retry>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ProviderKind {
+    Aliyun,
+    Spug,
+    Sandbox,
+}
+
+/// `[templates.NAME]`.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Template {
+    /// The text, with `{name}` places; `{sign}`, `{code}` and `{minutes}` are filled for codes.
+    pub text: String,
+    /// What stands in brackets before the text, and the provider's `SignName`.
+    pub sign: String,
+    /// aliyun's template code.
+    pub aliyun: Option<String>,
+}
+
+impl Settings {
+    /// The rules of a purpose: `[code]` with what `[purposes.NAME]` says otherwise. `None` where the
+    /// purpose isn't listed and unlisted ones aren't taken.
+    #[must_use]
+    pub fn code_rules(&self, purpose: &str) -> Option<CodeRules> {
+        let Some(own) = self.purposes.get(purpose) else {
+            return self.code.any_purpose.then(|| self.code.clone());
+        };
+        let base = self.code.clone();
+        Some(CodeRules {
+            length: own.length.unwrap_or(base.length),
+            ttl: own.ttl.unwrap_or(base.ttl),
+            max_attempts: own.max_attempts.unwrap_or(base.max_attempts),
+            max_sends: own.max_sends.unwrap_or(base.max_sends),
+            remember: own.remember.or(base.remember),
+            store_encrypted: own.store_encrypted.unwrap_or(base.store_encrypted),
+            template: own.template.clone().unwrap_or(base.template),
+            ..base
+        })
+    }
+
+    /// The limits of sends of a code for a purpose.
+    #[must_use]
+    pub fn code_limits(&self, purpose: &str) -> ScopeLimits {
+        let base = self.limits.code.clone();
+        match self.purposes.get(purpose) {
+            Some(own) => own.limits.clone().over(base),
+            None => base,
+        }
+    }
+
+    /// The providers in the order in which they are tried.
+    #[must_use]
+    pub fn providers_in_order(&self) -> Vec<(&str, &Provider)> {
+        let mut list: Vec<_> = self.providers.iter().map(|(n, p)| (n.as_str(), p)).collect();
+        list.sort_by_key(|(name, provider)| (provider.order, *name));
+        list
+    }
+
+    /// Whether any provider is the sandbox.
+    #[must_use]
+    pub fn has_sandbox(&self) -> bool {
+        self.providers.values().any(|p| p.kind == ProviderKind::Sandbox)
+    }
+}
+
+impl CodeRules {
+    /// How long a used or expired verification is remembered from its expiry on.
+    #[must_use]
+    pub fn remembered(&self) -> Duration {
+        self.remember.unwrap_or(self.ttl + Duration::from_mins(10))
+    }
+}
+
+impl ScopeLimits {
+    /// Every limit with its scope, in the order in which they are looked at: scope by scope, within a scope
+    /// (and over the phone scopes together) the shortest window first.
+    #[must_use]
+    pub fn in_order(&self) -> Vec<(Scope, Limit)> {
+        let mut all: Vec<(Scope, Limit)> = [
+            (Scope::Phone, &self.phone),
+            (Scope::PhonePurpose, &self.phone_purpose),
+            (Scope::PhoneAll, &self.phone_all),
+            (Scope::Ip, &self.ip),
+            (Scope::Account, &self.account),
+            (Scope::Prefix, &self.prefix),
+            (Scope::Global, &self.global),
+        ]
+        .into_iter()
+        .flat_map(|(scope, limits)| limits.iter().map(move |limit| (scope, *limit)))
+        .collect();
+        all.sort_by_key(|(scope, limit)| {
+            let place = if scope.is_phone() { Scope::Phone } else { *scope };
+            (place, limit.window, *scope)
+        });
+        all
+    }
+}
+
+impl Worker {
+    /// How many jobs of a lane are handed to providers at once.
+    #[must_use]
+    pub fn concurrency(&self, lane: Lane) -> u16 {
+        match lane {
+            Lane::Code => self.code_concurrency,
+            Lane::Notice => self.notice_concurrency,
+        }
+    }
+}
+
+impl Provider {
+    /// A sandbox provider with every default.
+    #[must_use]
+    pub fn sandbox() -> Self {
+        Self {
+            kind: ProviderKind::Sandbox,
+            order: 1,
+            endpoint: None,
+            access_key_id: None,
+            access_key_secret: None,
+            security_token: None,
+            token: None,
+            fields: BTreeMap::new(),
+            connect_timeout: connect_timeout(),
+            read_timeout: read_timeout(),
+            retry: None,
+        }
+    }
+}
+
+fn one() -> u32 {
+    1
+}
+
+fn connect_timeout() -> Duration {
+    Duration::from_secs(5)
+}
+
+fn read_timeout() -> Duration {
+    Duration::from_secs(10)
+}
+
+fn limits(texts: &[(u32, u64)]) -> Vec<Limit> {
+    texts
+        .iter()
+        .map(|&(quota, seconds)| Limit { quota, window: Duration::from_secs(seconds) })
+        .collect()
+}
+
+fn default_code_limits() -> ScopeLimits {
+    ScopeLimits {
+        phone: limits(&[(1, 60)]),
+        phone_all: limits(&[(30, 86_400)]),
+        ip: limits(&[(20, 60)]),
+        global: limits(&[(1000, 60)]),
+        ..ScopeLimits::default()
+    }
+}
+
+fn default_check_limits() -> ScopeLimits {
+    ScopeLimits { phone: limits(&[(10, 600)]), ip: limits(&[(60, 60)]), ..ScopeLimits::default() }
+}
+
+/// A scope that `[limits.code]` doesn't name keeps its default.
+fn code_limits<'de, D: serde::Deserializer<'de>>(d: D) -> Result<ScopeLimits, D::Error> {
+    ScopeOverrides::deserialize(d).map(|own| own.over(default_code_limits()))
+}
+
+fn check_limits<'de, D: serde::Deserializer<'de>>(d: D) -> Result<ScopeLimits, D::Error> {
+    ScopeOverrides::deserialize(d).map(|own| own.over(default_check_limits()))
+}
+
+impl Default for Server {
+    fn default() -> Self {
+        Self {
+            listen: SocketAddr::from(([127, 0, 0, 1], 8080)),
+            trusted_proxies: Vec::new(),
+            default_region: "CN".to_owned(),
+            request_timeout: Duration::from_secs(10),
+        }
+    }
+}
+
+impl Default for Log {
+    fn default() -> Self {
+        Self { format: None, filter: "info".to_owned() }
+    }
+}
+
+impl Default for CodeRules {
+    fn default() -> Self {
+        Self {
+            length: 6,
+            ttl: Duration::from_mins(3),
+            max_attempts: 5,
+            max_sends: 5,
+            remember: None,
+            store_encrypted: true,
+            echo: false,
+            any_purpose: false,
+            template: "verify".to_owned(),
+        }
+    }
+}
+
+impl Default for Notices {
+    fn default() -> Self {
+        Self { ttl: Duration::from_hours(24) }
+    }
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            code: default_code_limits(),
+            notice: ScopeLimits::default(),
+            check: default_check_limits(),
+        }
+    }
+}
+
+impl Default for Queue {
+    fn default() -> Self {
+        Self { max_ready: 1_000_000, confirm_timeout: Duration::from_millis(1500) }
+    }
+}
+
+impl Default for Retry {
+    fn default() -> Self {
+        Self {
+            max_attempts: 4,
+            initial: Duration::from_secs(1),
+            factor: 2.0,
+            max: Duration::from_mins(1),
+            jitter: 0.5,
+            unknown_codes: 1,
+            unknown_notices: 0,
+        }
+    }
+}
+
+impl Default for Worker {
+    fn default() -> Self {
+        Self {
+            lanes: Lane::ALL.to_vec(),
+            code_concurrency: 256,
+            notice_concurrency: 256,
+            row_batch: 500,
+            grace: Duration::from_secs(20),
+        }
+    }
+}
+
+impl Default for Database {
+    fn default() -> Self {
+        Self { max_connections: 16 }
+    }
+}

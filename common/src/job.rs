@@ -1,0 +1,251 @@
+//! The job: what the API puts on the queue for a worker. Its handler is in `worker`.
+
+use std::fmt;
+use std::net::IpAddr;
+
+use serde::{Deserialize, Serialize};
+
+use crate::ids::{MessageId, VerificationId};
+use crate::phone::PhoneNumber;
+use crate::secret::{KeyId, KeyRing, OpenError, SealedFor};
+use crate::template::Params;
+
+/// The wire name of this shape. A change that old workers can't read gets a new one; a decoder for the
+/// old one stays until no queue can hold it.
+pub const WIRE_NAME: &str = "sms.1";
+
+/// The two kinds of message, each with a work queue and consumers of its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Lane {
+    Code,
+    Notice,
+}
+
+impl Lane {
+    pub const ALL: [Self; 2] = [Self::Code, Self::Notice];
+
+    /// `code` or `notice`: the routing key, the metric label, the word in the configuration.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Code => "code",
+            Self::Notice => "notice",
+        }
+    }
+
+    /// The work queue.
+    #[must_use]
+    pub fn queue(self) -> &'static str {
+        match self {
+            Self::Code => "sms.code",
+            Self::Notice => "sms.notice",
+        }
+    }
+
+    /// `sms_log.type`: 1 a code, 2 a notice.
+    #[must_use]
+    pub fn row_type(self) -> i32 {
+        match self {
+            Self::Code => 1,
+            Self::Notice => 2,
+        }
+    }
+}
+
+impl fmt::Display for Lane {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// One message on its way. Times are unix milliseconds of the store's clock. Nothing in it is secret but
+/// what is in `sealed`: no phone number and no code is ever in a queue in the clear.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Job {
+    /// [`WIRE_NAME`].
+    pub v: String,
+    pub message_id: MessageId,
+    pub account_id: i64,
+    pub lane: Lane,
+    /// What a code is for; empty for a notice.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub purpose: String,
+    /// A name in `[templates]`.
+    pub template: String,
+    /// Only for codes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub verification: Option<JobVerification>,
+    /// The key that derives the code and opens `sealed`.
+    pub key_id: KeyId,
+    pub accepted_at: i64,
+    /// Not handed to a provider from this time on.
+    pub deadline: i64,
+    /// The store's epoch when the message was accepted: where it is another now, the store lost its data.
+    pub epoch: String,
+    /// Raised by a replay of a dead letter; claims of an older one are void.
+    #[serde(default)]
+    pub generation: u32,
+    /// Counts deliveries to a provider from 1, also those that a snooze makes free.
+    pub attempt: u32,
+    /// How many of the attempts a provider asked to put off (HTTP 429): they are not charged.
+    #[serde(default)]
+    pub snoozed: u32,
+    /// Milliseconds still to wait, where one retry queue couldn't hold it long enough.
+    #[serde(default)]
+    pub wait_ms: u64,
+    /// What came of each attempt so far.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub attempts: Vec<Attempt>,
+    /// [`Contents`], sealed for the queue and bound to the message's id.
+    pub sealed: String,
+}
+
+/// What a worker needs to make the code, and the store to have the verification back if it lost it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct JobVerification {
+    pub id: VerificationId,
+    pub digits: u8,
+    pub ttl_ms: i64,
+    /// When its first message was accepted.
+    pub first_at: i64,
+    pub expires_at: i64,
+    /// How many messages of it were accepted, this one included.
+    pub sends: u32,
+    pub max_attempts: u32,
+    pub remember_ms: i64,
+}
+
+/// One try at one provider: a row of `sms_attempt`, an entry of the message's timeline.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Attempt {
+    /// From 1.
+    pub number: u32,
+    /// The name in `[providers]`.
+    pub provider: String,
+    pub outcome: Outcome,
+    /// When the provider was called, store's clock.
+    pub at: i64,
+    pub duration_ms: i64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub provider_message_id: Option<String>,
+    /// The provider's own word for it, or ours (`timeout`, `connect`) where no answer came.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error_code: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error_message: Option<String>,
+}
+
+/// What a provider's answer means (or its absence).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Outcome {
+    /// The provider took the message.
+    Accepted,
+    /// This request is wrong, at any provider: number, text, parameters, opted out.
+    Refused,
+    /// This provider won't: credentials, sign, template, balance, its own limits.
+    RefusedHere,
+    /// Not now: it was not carried and may be tried again.
+    Later,
+    /// Not now, and the attempt is free: the provider said that we are too fast (HTTP 429).
+    TooFast,
+    /// The request left and its answer was lost: it may have been carried.
+    Unknown,
+}
+
+impl Outcome {
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Accepted => "accepted",
+            Self::Refused => "refused",
+            Self::RefusedHere => "refused_here",
+            Self::Later => "later",
+            Self::TooFast => "too_fast",
+            Self::Unknown => "unknown",
+        }
+    }
+}
+
+/// What of a job is nobody's business but the worker's.
+#[derive(Clone, PartialEq)]
+pub struct Contents {
+    pub phone: PhoneNumber,
+    /// A notice's parameters; empty for a code.
+    pub params: Params,
+    pub client_ip: Option<IpAddr>,
+}
+
+impl fmt::Debug for Contents {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Contents").field("phone", &self.phone).finish_non_exhaustive()
+    }
+}
+
+#[derive(Serialize, Deserialize)]
+struct ContentsWire {
+    phone: String,
+    #[serde(default, skip_serializing_if = "Params::is_empty")]
+    params: Params,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    client_ip: Option<IpAddr>,
+}
+
+/// Why bytes are no job of ours, for good.
+#[derive(Debug, thiserror::Error)]
+pub enum JobError {
+    #[error("not JSON of a job: {0}")]
+    Malformed(#[from] serde_json::Error),
+    #[error("the wire name is not {WIRE_NAME}")]
+    OtherVersion,
+}
+
+impl Contents {
+    #[must_use]
+    pub fn seal(&self, keys: &KeyRing, message: MessageId) -> String {
+        let wire = ContentsWire {
+            phone: self.phone.as_e164().to_owned(),
+            params: self.params.clone(),
+            client_ip: self.client_ip,
+        };
+        #[expect(clippy::expect_used, reason = "strings always serialise")]
+        let plain = serde_json::to_vec(&wire).expect("contents serialise");
+        keys.seal(SealedFor::Queue, &plain, message.as_bytes())
+    }
+
+    /// Fails with [`OpenError::UnknownKey`] where this process lacks the key, with
+    /// [`OpenError::Broken`] where the text is no contents of this message.
+    pub fn open(keys: &KeyRing, message: MessageId, sealed: &str) -> Result<Self, OpenError> {
+        let plain = keys.open(SealedFor::Queue, sealed, message.as_bytes())?;
+        let wire: ContentsWire = serde_json::from_slice(&plain).map_err(|_| OpenError::Broken)?;
+        let phone = PhoneNumber::from_e164(&wire.phone).map_err(|_| OpenError::Broken)?;
+        Ok(Self { phone, params: wire.params, client_ip: wire.client_ip })
+    }
+}
+
+impl Job {
+    #[must_use]
+    pub fn encode(&self) -> Vec<u8> {
+        #[expect(clippy::expect_used, reason = "numbers and strings always serialise")]
+        serde_json::to_vec(self).expect("a job serialises")
+    }
+
+    pub fn decode(bytes: &[u8]) -> Result<Self, JobError> {
+        let job: Self = serde_json::from_slice(bytes)?;
+        if job.v == WIRE_NAME { Ok(job) } else { Err(JobError::OtherVersion) }
+    }
+
+    /// Whether the answer of an earlier attempt was lost.
+    #[must_use]
+    pub fn has_unknown(&self) -> bool {
+        self.unknowns() > 0
+    }
+
+    /// How many attempts' answers were lost.
+    #[must_use]
+    pub fn unknowns(&self) -> u32 {
+        let count = self.attempts.iter().filter(|a| a.outcome == Outcome::Unknown).count();
+        u32::try_from(count).unwrap_or(u32::MAX)
+    }
+}

@@ -1,0 +1,16 @@
+//! What the API and the worker must agree on, and nothing else: configuration, the job, the code, and the
+//! three seams (queue, store, database) with their backends.
+
+pub mod accept;
+pub mod code;
+pub mod config;
+pub mod database;
+pub mod ids;
+pub mod job;
+pub mod limits;
+pub mod phone;
+pub mod queue;
+pub mod secret;
+pub mod sqlite;
+pub mod store;
+pub mod template;

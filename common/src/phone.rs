@@ -1,0 +1,157 @@
+//! Phone numbers: parsed once at the edge, kept as E.164, masked wherever they are shown.
+
+use std::fmt;
+use std::str::FromStr;
+
+use rlibphonenumber::enums::Region;
+use rlibphonenumber::{PHONE_NUMBER_UTIL, PhoneNumberFormat, PhoneNumberType};
+
+/// A valid mobile number in E.164 (`+8613800138000`). `Debug` and `Display` mask it.
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct PhoneNumber(String);
+
+/// Why a text is no phone number that can be texted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum PhoneError {
+    #[error("not a phone number")]
+    Unreadable,
+    #[error("not a number that is in use")]
+    Invalid,
+    #[error("not a mobile number")]
+    NotMobile,
+}
+
+/// An ISO 3166 country that numbers without a country code belong to.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct DefaultRegion(Region);
+
+impl FromStr for DefaultRegion {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        Region::from_str(text)
+            .ok()
+            .filter(|region| PHONE_NUMBER_UTIL.get_country_code_for_region(*region).is_some())
+            .map(Self)
+            .ok_or_else(|| format!("`{text}` is no two-letter country code in capitals"))
+    }
+}
+
+impl fmt::Debug for DefaultRegion {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0.to_string())
+    }
+}
+
+impl PhoneNumber {
+    /// Reads E.164 or a national number of `region`. The number must be valid and a mobile one
+    /// (or one of the ranges where mobile and fixed can't be told apart).
+    pub fn parse(text: &str, region: DefaultRegion) -> Result<Self, PhoneError> {
+        // E.164 has 15 digits at most; 32 leaves room for spaces and dashes, and bounds the parser's work.
+        if text.len() > 32 {
+            return Err(PhoneError::Unreadable);
+        }
+        let number =
+            PHONE_NUMBER_UTIL.parse(text, Some(region.0)).map_err(|_| PhoneError::Unreadable)?;
+        if !PHONE_NUMBER_UTIL.is_valid_number(&number) {
+            return Err(PhoneError::Invalid);
+        }
+        match PHONE_NUMBER_UTIL.get_number_type(&number) {
+            PhoneNumberType::Mobile | PhoneNumberType::FixedLineOrMobile => {}
+            _ => return Err(PhoneError::NotMobile),
+        }
+        Ok(Self(PHONE_NUMBER_UTIL.format(&number, PhoneNumberFormat::E164).into_owned()))
+    }
+
+    /// Takes back what [`Self::as_e164`] gave out. Checks the shape alone, not the numbering plan: a
+    /// number that was valid when it was accepted stays readable.
+    pub fn from_e164(text: &str) -> Result<Self, PhoneError> {
+        let digits = text.strip_prefix('+').ok_or(PhoneError::Unreadable)?;
+        let shape = (7..=15).contains(&digits.len())
+            && digits.bytes().all(|b| b.is_ascii_digit())
+            && !digits.starts_with('0');
+        shape.then(|| Self(text.to_owned())).ok_or(PhoneError::Unreadable)
+    }
+
+    /// The number in the clear, for the store's keys, the database and the provider. Never log it.
+    #[must_use]
+    pub fn as_e164(&self) -> &str {
+        &self.0
+    }
+
+    /// All but the last four digits: what the `prefix` limit counts by.
+    #[must_use]
+    pub fn prefix(&self) -> &str {
+        &self.0[..self.0.len() - 4]
+    }
+
+    /// The number as it may be shown: `+86138****8000`.
+    #[must_use]
+    pub fn masked(&self) -> String {
+        let len = self.0.len();
+        // Four digits stay at the end, four are starred; a short number keeps at least its `+`.
+        let start = len.saturating_sub(8).max(1);
+        format!("{}****{}", &self.0[..start], &self.0[len - 4..])
+    }
+}
+
+impl fmt::Display for PhoneNumber {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.masked())
+    }
+}
+
+impl fmt::Debug for PhoneNumber {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.masked())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn cn() -> DefaultRegion {
+        "CN".parse().unwrap()
+    }
+
+    #[test]
+    fn national_and_e164_forms_are_one_number() {
+        for text in ["13800138000", "+8613800138000", "+86 138 0013 8000", "138-0013-8000"] {
+            assert_eq!(PhoneNumber::parse(text, cn()).unwrap().as_e164(), "+8613800138000");
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_texted_is_refused() {
+        assert_eq!(PhoneNumber::parse("abc", cn()), Err(PhoneError::Unreadable));
+        assert_eq!(PhoneNumber::parse(&"1".repeat(4000), cn()), Err(PhoneError::Unreadable));
+        assert_eq!(PhoneNumber::parse("12345", cn()), Err(PhoneError::Invalid));
+        assert_eq!(PhoneNumber::parse("+861065529988", cn()), Err(PhoneError::NotMobile));
+    }
+
+    #[test]
+    fn shown_it_is_masked() {
+        let phone = PhoneNumber::parse("13800138000", cn()).unwrap();
+        assert_eq!(format!("{phone} {phone:?}"), "+86138****8000 +86138****8000");
+        assert_eq!(phone.prefix(), "+861380013");
+        let shortest = PhoneNumber::from_e164("+2901234").unwrap();
+        assert_eq!(shortest.masked(), "+****1234");
+    }
+
+    #[test]
+    fn e164_is_taken_back_by_its_shape() {
+        assert!(PhoneNumber::from_e164("+8613800138000").is_ok());
+        for text in ["8613800138000", "+0123456789", "+86138001380001234", "+86138x0138000", "+123"]
+        {
+            assert!(PhoneNumber::from_e164(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_region_must_exist() {
+        assert!("CN".parse::<DefaultRegion>().is_ok());
+        assert!("XX".parse::<DefaultRegion>().is_err());
+        assert!("china".parse::<DefaultRegion>().is_err());
+    }
+}

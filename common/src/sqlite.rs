@@ -1,0 +1,156 @@
+//! The embedded database file: one writer that commits in groups, and readers beside it.
+
+use std::path::Path;
+use std::time::Duration;
+
+use futures::future::BoxFuture;
+use sqlx::sqlite::{
+    SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous,
+};
+use sqlx::{Connection as _, SqliteConnection};
+use tokio::sync::{mpsc, oneshot};
+
+/// Operations waiting for the writer at the most; more wait for a place.
+const WAITING: usize = 4096;
+/// Operations in one commit at the most.
+const GROUP: usize = 512;
+const READERS: u32 = 4;
+/// How long a writer waits for a command that writes beside it.
+const BUSY: Duration = Duration::from_secs(5);
+
+/// A handle on the file; clones share writer and readers.
+#[derive(Debug, Clone)]
+pub struct Sqlite {
+    writer: mpsc::Sender<Box<dyn Operation>>,
+    readers: SqlitePool,
+}
+
+/// Why nothing was written or read.
+#[derive(Debug, Clone, thiserror::Error)]
+#[error("the embedded database: {0}")]
+pub struct SqliteError(pub String);
+
+impl From<sqlx::Error> for SqliteError {
+    fn from(error: sqlx::Error) -> Self {
+        Self(error.to_string())
+    }
+}
+
+impl Sqlite {
+    /// Opens the file, making it where it isn't, and starts the writer on this runtime. It ends when the last
+    /// handle is gone.
+    pub async fn open(path: &Path) -> Result<Self, SqliteError> {
+        let options = SqliteConnectOptions::new()
+            .filename(path)
+            .create_if_missing(true)
+            .journal_mode(SqliteJournalMode::Wal)
+            // Every commit is on disk before it is answered: 202 means kept.
+            .synchronous(SqliteSynchronous::Full)
+            .foreign_keys(true)
+            .busy_timeout(BUSY);
+        let connection = SqliteConnection::connect_with(&options).await?;
+        let readers = SqlitePoolOptions::new()
+            .max_connections(READERS)
+            .connect_with(options.read_only(true))
+            .await?;
+        let (writer, operations) = mpsc::channel(WAITING);
+        tokio::spawn(write_groups(connection, operations));
+        Ok(Self { writer, readers })
+    }
+
+    /// Connections that only read; they see every commit that was answered.
+    #[must_use]
+    pub fn readers(&self) -> &SqlitePool {
+        &self.readers
+    }
+
+    /// Runs `operation` in the writer's next transaction, together with what else waits, and answers once it is
+    /// committed. It may run twice: where an operation of a group fails, the group is rolled back
+    /// and each is run again alone. It must touch nothing but the connection.
+    pub async fn write<T, F>(&self, operation: F) -> Result<T, SqliteError>
+    where
+        T: Send + 'static,
+        F: for<'c> Fn(&'c mut SqliteConnection) -> BoxFuture<'c, Result<T, sqlx::Error>>
+            + Send
+            + Sync
+            + 'static,
+    {
+        let (reply, answer) = oneshot::channel();
+        let gone = || SqliteError("its writer has ended".to_owned());
+        let call = Call { operation, result: None, reply };
+        self.writer.send(Box::new(call)).await.map_err(|_| gone())?;
+        answer.await.map_err(|_| gone())?
+    }
+}
+
+/// A write with its type forgotten.
+trait Operation: Send {
+    fn run<'c>(
+        &'c mut self,
+        connection: &'c mut SqliteConnection,
+    ) -> BoxFuture<'c, Result<(), sqlx::Error>>;
+    fn answer(self: Box<Self>, outcome: Result<(), SqliteError>);
+}
+
+struct Call<F, T> {
+    operation: F,
+    result: Option<T>,
+    reply: oneshot::Sender<Result<T, SqliteError>>,
+}
+
+impl<T, F> Operation for Call<F, T>
+where
+    T: Send + 'static,
+    F: for<'c> Fn(&'c mut SqliteConnection) -> BoxFuture<'c, Result<T, sqlx::Error>> + Send + Sync,
+{
+    fn run<'c>(
+        &'c mut self,
+        connection: &'c mut SqliteConnection,
+    ) -> BoxFuture<'c, Result<(), sqlx::Error>> {
+        Box::pin(async move {
+            self.result = Some((self.operation)(connection).await?);
+            Ok(())
+        })
+    }
+
+    fn answer(self: Box<Self>, outcome: Result<(), SqliteError>) {
+        let Self { result, reply, .. } = *self;
+        let result = outcome.and_then(|()| {
+            result.ok_or_else(|| SqliteError("an operation gave no result".to_owned()))
+        });
+        // A caller that went away doesn't need the answer.
+        drop(reply.send(result));
+    }
+}
+
+async fn write_groups(
+    mut connection: SqliteConnection,
+    mut operations: mpsc::Receiver<Box<dyn Operation>>,
+) {
+    let mut group = Vec::with_capacity(GROUP);
+    while operations.recv_many(&mut group, GROUP).await > 0 {
+        if commit(&mut connection, &mut group).await.is_ok() {
+            group.drain(..).for_each(|operation| operation.answer(Ok(())));
+            continue;
+        }
+        for operation in group.drain(..) {
+            let mut alone = vec![operation];
+            let outcome = commit(&mut connection, &mut alone).await.map_err(SqliteError::from);
+            for operation in alone {
+                operation.answer(outcome.clone());
+            }
+        }
+    }
+}
+
+/// Runs operations in one transaction. After an error nothing of it is left.
+async fn commit(
+    connection: &mut SqliteConnection,
+    operations: &mut [Box<dyn Operation>],
+) -> Result<(), sqlx::Error> {
+    let mut transaction = connection.begin_with("BEGIN IMMEDIATE").await?;
+    for operation in operations {
+        operation.run(&mut transaction).await?;
+    }
+    transaction.commit().await
+}

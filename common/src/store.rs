@@ -1,0 +1,187 @@
+//! The code store: verifications, message states, limits, bans, claims. Everything that two processes must
+//! agree on at once is decided here, each operation one atomic step and one round trip.
+//!
+//! Two backends, Redis (one Lua script an operation) and `SQLite` (one text of SQL an operation), take the
+//! same request and give the same answer, as JSON (`operation.rs`). One contract suite runs over both.
+
+mod operation;
+pub mod redis;
+pub mod sqlite;
+
+use std::time::Duration;
+
+pub use operation::*;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::ids::{MessageId, VerificationId};
+use crate::job::Lane;
+
+/// The code store of this process.
+#[derive(Debug, Clone)]
+pub enum Store {
+    Redis(redis::RedisStore),
+    Sqlite(sqlite::SqliteStore),
+}
+
+/// Why the store gave no answer. None of the three says whether the operation was done.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    #[error("the store can't be reached: {0}")]
+    Unavailable(String),
+    #[error("the store lost its data; bans and revocations are not loaded yet")]
+    Lost,
+    #[error("the store answered what nobody can read: {0}")]
+    Broken(String),
+}
+
+impl Store {
+    /// The guard of a send: decides, and counts what it admits.
+    pub async fn admit(&self, request: &Admit) -> Result<AdmitAnswer, StoreError> {
+        self.call(Operation::Admit, request).await
+    }
+
+    /// Takes back what an admission counted: its publish surely failed.
+    pub async fn withdraw(&self, message: MessageId) -> Result<(), StoreError> {
+        self.call(Operation::Withdraw, &Messages::one(message)).await
+    }
+
+    /// Marks messages whose publish was confirmed. Best effort: where the mark is lost, a repeated request
+    /// publishes the same message id again and the claim drops the copy.
+    pub async fn confirm(&self, messages: &[MessageId]) -> Result<(), StoreError> {
+        self.call(Operation::Confirm, &Messages::many(messages)).await
+    }
+
+    /// Marks a message whose confirm never came, so that a repeated request publishes it again at once.
+    pub async fn doubt(&self, message: MessageId) -> Result<(), StoreError> {
+        self.call(Operation::Doubt, &Messages::one(message)).await
+    }
+
+    /// What a check compares with. `None`: nothing was sent, or it is forgotten.
+    pub async fn read(&self, request: &Read) -> Result<Option<Live>, StoreError> {
+        self.call(Operation::Read, request).await
+    }
+
+    /// The guard of a check, and its verdict: approves, or counts the failure.
+    pub async fn settle(&self, request: &Settle) -> Result<SettleAnswer, StoreError> {
+        self.call(Operation::Settle, request).await
+    }
+
+    pub async fn verification(
+        &self,
+        id: VerificationId,
+        now: Option<i64>,
+    ) -> Result<Option<VerificationState>, StoreError> {
+        self.call(Operation::Verification, &VerificationRead { id, now }).await
+    }
+
+    /// A message on its way, until its row is written (and a while longer).
+    pub async fn message(&self, id: MessageId) -> Result<Option<MessageState>, StoreError> {
+        self.call(Operation::Message, &Messages::one(id)).await
+    }
+
+    /// Takes a job to work on: see [`ClaimAnswer`].
+    pub async fn claim(&self, request: &Claim) -> Result<ClaimAnswer, StoreError> {
+        self.call(Operation::Claim, request).await
+    }
+
+    /// Writes that the provider is about to be called, and renews the lease. `Ok(false)`: somebody else has
+    /// the claim by now, and the provider must not be called.
+    pub async fn calling(&self, request: &Calling) -> Result<bool, StoreError> {
+        self.call(Operation::Calling, request).await
+    }
+
+    /// Writes what came of an attempt. The first one written stands.
+    pub async fn resolve(&self, request: &Resolve) -> Result<ResolveAnswer, StoreError> {
+        self.call(Operation::Resolve, request).await
+    }
+
+    /// Shrinks what is kept of messages whose rows are committed to what drops late copies.
+    pub async fn archive(&self, messages: &[MessageId]) -> Result<(), StoreError> {
+        self.call(Operation::Archive, &Messages::many(messages)).await
+    }
+
+    /// The version of an account that requests are checked against; `None` where the store has none.
+    pub async fn account_version(&self, account_id: i64) -> Result<Option<i64>, StoreError> {
+        self.call(Operation::AccountVersion, &AccountVersion { account_id, version: None }).await
+    }
+
+    /// Sets the version of an account, unless a newer one is there.
+    pub async fn set_account_version(
+        &self,
+        account_id: i64,
+        version: i64,
+    ) -> Result<(), StoreError> {
+        let request = AccountVersion { account_id, version: Some(version) };
+        self.call::<_, Option<i64>>(Operation::AccountVersion, &request).await.map(drop)
+    }
+
+    /// Adds or replaces bans.
+    pub async fn ban(&self, bans: &[Ban]) -> Result<(), StoreError> {
+        self.call(Operation::Ban, &Bans { add: bans.to_vec(), remove: Vec::new() }).await
+    }
+
+    pub async fn unban(&self, subjects: &[BanSubject]) -> Result<(), StoreError> {
+        self.call(Operation::Ban, &Bans { add: Vec::new(), remove: subjects.to_vec() }).await
+    }
+
+    /// The current epoch; [`StoreError::Lost`] where the store has none.
+    pub async fn epoch(&self) -> Result<String, StoreError> {
+        self.call(Operation::Epoch, &()).await
+    }
+
+    /// Gives a store that lost its data a new epoch together with these bans. Does nothing where an
+    /// epoch is there by now.
+    pub async fn restore(&self, bans: Vec<Ban>) -> Result<(), StoreError> {
+        let epoch = uuid::Uuid::now_v7().to_string();
+        self.call(Operation::Restore, &Restore { epoch, bans }).await
+    }
+
+    /// How many messages of a lane were accepted and ended in the last minute.
+    pub async fn lane_counts(&self, lane: Lane) -> Result<LaneCounts, StoreError> {
+        self.call(Operation::LaneCounts, &LaneRead { lane, ready: 0, now: None }).await
+    }
+
+    /// The age of the oldest of `ready` waiting jobs: the time back over which the counts of accepted
+    /// messages add up to `ready`, to 10 s. At most the counts' life of 25 h.
+    pub async fn oldest_age(&self, lane: Lane, ready: u64) -> Result<Duration, StoreError> {
+        if ready == 0 {
+            return Ok(Duration::ZERO);
+        }
+        let age: u64 =
+            self.call(Operation::OldestAge, &LaneRead { lane, ready, now: None }).await?;
+        Ok(Duration::from_millis(age))
+    }
+
+    /// Keeps what a sandbox provider was handed, for a day, the newest 1,000 an account.
+    pub async fn sandbox_put(&self, request: &SandboxPut) -> Result<(), StoreError> {
+        self.call(Operation::SandboxPut, request).await
+    }
+
+    /// An account's sandbox messages, newest first.
+    pub async fn sandbox_list(&self, account_id: i64) -> Result<Vec<SandboxMessage>, StoreError> {
+        self.call(Operation::SandboxList, &SandboxList { account_id, now: None }).await
+    }
+
+    /// Whether the store answers at all.
+    pub async fn ping(&self) -> Result<(), StoreError> {
+        self.epoch().await.map(drop)
+    }
+
+    async fn call<Q, A>(&self, operation: Operation, request: &Q) -> Result<A, StoreError>
+    where
+        Q: Serialize + ?Sized + Sync,
+        A: DeserializeOwned,
+    {
+        let broken = |error: serde_json::Error| StoreError::Broken(error.to_string());
+        let request = serde_json::to_string(request).map_err(broken)?;
+        let answer = match self {
+            Self::Redis(store) => store.call(operation, &request).await?,
+            Self::Sqlite(store) => store.call(operation, &request).await?,
+        };
+        match serde_json::from_str(&answer).map_err(broken)? {
+            Envelope::Lost { .. } => Err(StoreError::Lost),
+            Envelope::Ok { ok } => Ok(ok),
+        }
+    }
+}

@@ -1,0 +1,63 @@
+//! The text of an SMS: a template's `{name}` places filled with parameters.
+
+use std::collections::BTreeMap;
+
+/// What fills a template's places, by name.
+pub type Params = BTreeMap<String, String>;
+
+/// Why a text can't be filled.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum TemplateError {
+    #[error("the parameter `{0}` is missing")]
+    Missing(String),
+    #[error("a `{{` is never closed")]
+    Unclosed,
+}
+
+/// Fills every `{name}` of `text`. What a parameter's own value says is not looked at again.
+pub fn render(text: &str, params: &Params) -> Result<String, TemplateError> {
+    let mut filled = String::with_capacity(text.len() + 16);
+    let mut rest = text;
+    while let Some((before, after)) = rest.split_once('{') {
+        let (name, after) = after.split_once('}').ok_or(TemplateError::Unclosed)?;
+        filled.push_str(before);
+        filled.push_str(params.get(name).ok_or_else(|| TemplateError::Missing(name.to_owned()))?);
+        rest = after;
+    }
+    filled.push_str(rest);
+    Ok(filled)
+}
+
+/// The names of a text's places, in order; fails where a place is never closed.
+pub fn places(text: &str) -> Result<Vec<&str>, TemplateError> {
+    text.split('{')
+        .skip(1)
+        .map(|part| part.split_once('}').map(|(name, _)| name).ok_or(TemplateError::Unclosed))
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn params(pairs: &[(&str, &str)]) -> Params {
+        pairs.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect()
+    }
+
+    #[test]
+    fn places_are_filled_once() {
+        let given = params(&[("code", "{minutes}"), ("minutes", "3")]);
+        assert_eq!(
+            render("您的验证码是{code}，{minutes}分钟", &given).unwrap(),
+            "您的验证码是{minutes}，3分钟"
+        );
+        assert_eq!(places("a{x}b{y}").unwrap(), ["x", "y"]);
+    }
+
+    #[test]
+    fn what_is_missing_is_named() {
+        assert_eq!(render("{who}", &params(&[])), Err(TemplateError::Missing("who".to_owned())));
+        assert_eq!(render("{who", &params(&[])), Err(TemplateError::Unclosed));
+        assert_eq!(places("{who"), Err(TemplateError::Unclosed));
+    }
+}
