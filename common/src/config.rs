@@ -3,6 +3,8 @@
 mod kept_secret;
 mod load;
 mod sections;
+#[cfg(test)]
+mod tests;
 mod values;
 
 pub use load::{ConfigError, Environment, load};

@@ -187,6 +187,7 @@ fn check(settings: &Settings) -> Result<(), ConfigError> {
         .default_region
         .parse::<DefaultRegion>()
         .map_err(|problem| wrong("server.default_region", problem))?;
+    check_rules("code", settings, &settings.code)?;
     for purpose in settings.purposes.keys() {
         let named_well = (1..=64).contains(&purpose.len())
             && purpose
@@ -198,7 +199,6 @@ fn check(settings: &Settings) -> Result<(), ConfigError> {
         let key = format!("purposes.{purpose}");
         check_rules(&key, settings, &settings.code_rules(purpose).unwrap_or_default())?;
     }
-    check_rules("code", settings, &settings.code)?;
     for (name, template) in &settings.templates {
         template::places(&template.text)
             .map_err(|error| wrong(format!("templates.{name}.text"), error.to_string()))?;
