@@ -10,7 +10,8 @@ use crate::job::Job;
 use crate::queue::sqlite::SqliteQueue;
 use crate::queue::{Destination, Outgoing, Published, Queue};
 use crate::sqlite::Sqlite;
-use crate::store::{Accepted, Admit, AdmitAnswer, Store, StoreError};
+use crate::store::sqlite::SqliteStore;
+use crate::store::{Accepted, Admit, AdmitAnswer, Operation, Store, StoreError, read_answer};
 
 /// Confirmed messages waiting to be marked so; what finds no place stays unmarked (see [`Store::confirm`]).
 const UNMARKED: usize = 8192;
@@ -63,13 +64,14 @@ impl Acceptor {
     /// `Admitted`, it is on disk.
     pub async fn accept(
         &self,
-        request: Admit,
+        mut request: Admit,
         trace: Option<String>,
         make_job: MakeJob,
     ) -> Result<AdmitAnswer, AcceptError> {
         match self {
             Self::Embedded { sqlite, queue } => {
-                accept_in_one_transaction(sqlite, queue, request, trace, make_job).await
+                request.confirmed = true;
+                accept_in_one_transaction(sqlite, queue, &request, trace, make_job).await
             }
             Self::Distributed { store, queue, confirmed } => {
                 let answer = store.admit(&request).await?;
@@ -113,13 +115,32 @@ async fn publish(
 }
 
 async fn accept_in_one_transaction(
-    _sqlite: &Sqlite,
-    _queue: &SqliteQueue,
-    _request: Admit,
-    _trace: Option<String>,
-    _make_job: MakeJob,
+    sqlite: &Sqlite,
+    queue: &SqliteQueue,
+    request: &Admit,
+    trace: Option<String>,
+    make_job: MakeJob,
 ) -> Result<AdmitAnswer, AcceptError> {
-    unimplemented!()
+    let unreadable = |error: serde_json::Error| StoreError::Broken(error.to_string());
+    let lane = request.lane;
+    let request = serde_json::to_string(request).map_err(unreadable)?;
+    let accepted = sqlite.write(move |connection| {
+        let (request, trace, make_job) = (request.clone(), trace.clone(), make_job.clone());
+        Box::pin(async move {
+            let answer = SqliteStore::run(connection, Operation::Admit, request).await?;
+            let answer = read_answer(&answer);
+            if let Ok(AdmitAnswer::Admitted { message, .. }) = &answer {
+                let job = make_job(message);
+                let message =
+                    Outgoing { id: job.message_id.to_string(), body: job.encode(), trace };
+                SqliteQueue::enqueue(connection, lane, &message).await?;
+            }
+            Ok(answer)
+        })
+    });
+    let answer = accepted.await.map_err(|error| StoreError::Unavailable(error.to_string()))?;
+    queue.wake(lane);
+    Ok(answer?)
 }
 
 async fn mark_confirmed(store: Store, mut waiting: mpsc::Receiver<MessageId>) {

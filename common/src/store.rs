@@ -179,9 +179,15 @@ impl Store {
             Self::Redis(store) => store.call(operation, &request).await?,
             Self::Sqlite(store) => store.call(operation, &request).await?,
         };
-        match serde_json::from_str(&answer).map_err(broken)? {
-            Envelope::Lost { .. } => Err(StoreError::Lost),
-            Envelope::Ok { ok } => Ok(ok),
-        }
+        read_answer(&answer)
+    }
+}
+
+/// Reads what a backend answered.
+pub(crate) fn read_answer<A: DeserializeOwned>(answer: &str) -> Result<A, StoreError> {
+    match serde_json::from_str(answer) {
+        Ok(Envelope::Lost { .. }) => Err(StoreError::Lost),
+        Ok(Envelope::Ok { ok }) => Ok(ok),
+        Err(error) => Err(StoreError::Broken(error.to_string())),
     }
 }

@@ -72,6 +72,8 @@ pub struct Admit {
     pub verification: Option<NewVerification>,
     /// How long a notice may wait; a code's deadline comes from its verification.
     pub ttl_ms: i64,
+    /// Whether guard and enqueue are one transaction, so that what is admitted is queued.
+    pub confirmed: bool,
     /// What GET shows of the message until its row exists; the store doesn't look into it.
     pub about: About,
 }

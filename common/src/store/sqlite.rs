@@ -1,30 +1,112 @@
-//! The store on `SQLite`: one text of SQL an operation. The readable model of what Redis must do.
+//! The store on SQLite: one text of SQL an operation, each run by the writer in its next group commit. The
+//! readable model of what Redis must do.
 
-use super::{Operation, StoreError};
-use crate::sqlite::Sqlite;
+use std::time::Duration;
+
 use sqlx::SqliteConnection;
 
+use super::{Operation, StoreError};
+use crate::sqlite::{Sqlite, SqliteError};
+
+/// Temporary tables and views that the texts use; run once on the writer's connection.
+pub(crate) const SESSION: &str = include_str!("sql/session.sql");
+
+const PURGE_EVERY: Duration = Duration::from_mins(1);
+
 #[derive(Debug, Clone)]
-pub struct SqliteStore {}
+pub struct SqliteStore {
+    sqlite: Sqlite,
+}
 
 impl SqliteStore {
     #[must_use]
-    pub fn new(_sqlite: Sqlite) -> Self {
-        unimplemented!()
+    pub fn new(sqlite: Sqlite) -> Self {
+        Self { sqlite }
     }
+
+    /// Deletes what nobody asks for any more, every minute, for as long as this future is polled.
+    pub async fn purge(&self) {
+        let mut minutes = tokio::time::interval(PURGE_EVERY);
+        loop {
+            minutes.tick().await;
+            let purged = self.sqlite.write(|connection| {
+                Box::pin(async move {
+                    let now = "SELECT CAST(unixepoch('subsec') * 1000 AS INTEGER)";
+                    let now: i64 = sqlx::query_scalar(now).fetch_one(&mut *connection).await?;
+                    let purge = sqlx::query(include_str!("sql/purge.sql")).bind(now);
+                    purge.execute(connection).await.map(drop)
+                })
+            });
+            if let Err(error) = purged.await {
+                tracing::warn!(%error, "the store could not be purged");
+            }
+        }
+    }
+
     pub(super) async fn call(
         &self,
-        _operation: Operation,
-        _request: &str,
+        operation: Operation,
+        request: &str,
     ) -> Result<String, StoreError> {
-        unimplemented!()
+        let answer = if reads_only(operation) {
+            let query = sqlx::query_scalar(text(operation)).bind(request.to_owned());
+            query.fetch_one(self.sqlite.readers()).await.map_err(SqliteError::from)
+        } else {
+            let request = request.to_owned();
+            let run = self.sqlite.write(move |connection| {
+                let request = request.clone();
+                Box::pin(async move { Self::run(connection, operation, request).await })
+            });
+            run.await
+        };
+        answer.map_err(|error| StoreError::Unavailable(error.to_string()))
     }
-    /// Runs an operation within the caller's transaction.
+
+    /// Runs an operation within the caller's transaction, on the writer's connection.
     pub(crate) async fn run(
-        _connection: &mut SqliteConnection,
-        _operation: Operation,
-        _request: &str,
+        connection: &mut SqliteConnection,
+        operation: Operation,
+        request: String,
     ) -> Result<String, sqlx::Error> {
-        unimplemented!()
+        sqlx::query_scalar(text(operation)).bind(request).fetch_one(connection).await
+    }
+}
+
+fn reads_only(operation: Operation) -> bool {
+    matches!(
+        operation,
+        Operation::Read
+            | Operation::Verification
+            | Operation::Message
+            | Operation::Epoch
+            | Operation::LaneCounts
+            | Operation::OldestAge
+            | Operation::SandboxList
+    )
+}
+
+/// The text of an operation: `?1` is the request, the only row it gives is the answer.
+fn text(operation: Operation) -> &'static str {
+    match operation {
+        Operation::Admit => concat!(include_str!("sql/ask.sql"), include_str!("sql/admit.sql")),
+        Operation::Withdraw => include_str!("sql/withdraw.sql"),
+        Operation::Confirm => include_str!("sql/confirm.sql"),
+        Operation::Doubt => include_str!("sql/doubt.sql"),
+        Operation::Read => include_str!("sql/read.sql"),
+        Operation::Settle => concat!(include_str!("sql/ask.sql"), include_str!("sql/settle.sql")),
+        Operation::Verification => include_str!("sql/verification.sql"),
+        Operation::Message => include_str!("sql/message.sql"),
+        Operation::Claim => include_str!("sql/claim.sql"),
+        Operation::Calling => include_str!("sql/calling.sql"),
+        Operation::Resolve => include_str!("sql/resolve.sql"),
+        Operation::Archive => include_str!("sql/archive.sql"),
+        Operation::AccountVersion => include_str!("sql/account_version.sql"),
+        Operation::Ban => include_str!("sql/ban.sql"),
+        Operation::Epoch => include_str!("sql/epoch.sql"),
+        Operation::Restore => include_str!("sql/restore.sql"),
+        Operation::LaneCounts => include_str!("sql/lane_counts.sql"),
+        Operation::OldestAge => include_str!("sql/oldest_age.sql"),
+        Operation::SandboxPut => include_str!("sql/sandbox_put.sql"),
+        Operation::SandboxList => include_str!("sql/sandbox_list.sql"),
     }
 }

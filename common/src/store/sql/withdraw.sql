@@ -1,0 +1,19 @@
+-- Takes back exactly what one message's admission counted.
+DELETE FROM refunded;
+INSERT INTO refunded
+SELECT id, limits, 1 FROM store_message WHERE id = ?1 ->> '$.messages[0]' AND status = 'accepted';
+UPDATE store_count SET "count" = "count" - 1
+FROM refunded JOIN store_message AS m USING (id)
+WHERE what = 'accepted' AND store_count.lane = m.lane AND bucket = m.accepted_at / 10000 AND "count" > 0;
+DELETE FROM store_live
+WHERE id IN (SELECT verification_id FROM store_message JOIN refunded USING (id) WHERE previous_expiry IS NULL);
+DELETE FROM store_verification
+WHERE id IN (SELECT verification_id FROM store_message JOIN refunded USING (id) WHERE previous_expiry IS NULL);
+UPDATE store_verification
+SET sends = sends - 1,
+    expires_at = CASE WHEN last_message = m.id THEN m.previous_expiry ELSE expires_at END
+FROM refunded JOIN store_message AS m USING (id)
+WHERE store_verification.id = m.verification_id AND m.previous_expiry IS NOT NULL;
+DELETE FROM store_idempotency WHERE message_id IN (SELECT id FROM refunded);
+DELETE FROM store_message WHERE id IN (SELECT id FROM refunded);
+SELECT '{"ok":null}';
