@@ -6,5 +6,11 @@ pub mod blacklist;
 pub mod dead_letter;
 mod engine;
 pub mod sms_log;
+mod sms_log_queries;
 
 pub use engine::{Database, DatabaseError};
+
+/// The beginning of a text, at most `most` bytes of it: one overlong answer must not fail a batch.
+fn cut(text: &str, most: usize) -> String {
+    text[..text.floor_char_boundary(most)].to_owned()
+}

@@ -2,6 +2,7 @@
 //! three seams (queue, store, database) with their backends.
 
 pub mod accept;
+pub mod address;
 pub mod code;
 pub mod config;
 pub mod database;

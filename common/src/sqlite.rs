@@ -21,6 +21,7 @@ const BUSY: Duration = Duration::from_secs(5);
 /// A handle on the file; clones share writer and readers.
 #[derive(Debug, Clone)]
 pub struct Sqlite {
+    options: SqliteConnectOptions,
     writer: mpsc::Sender<Box<dyn Operation>>,
     readers: SqlitePool,
 }
@@ -52,11 +53,16 @@ impl Sqlite {
         sqlx::raw_sql(crate::store::sqlite::SESSION).execute(&mut connection).await?;
         let readers = SqlitePoolOptions::new()
             .max_connections(READERS)
-            .connect_with(options.read_only(true))
+            .connect_with(options.clone().read_only(true))
             .await?;
         let (writer, operations) = mpsc::channel(WAITING);
         tokio::spawn(write_groups(connection, operations));
-        Ok(Self { writer, readers })
+        Ok(Self { options, writer, readers })
+    }
+
+    /// A connection of its own beside the writer, for migrations.
+    pub async fn connect(&self) -> Result<SqliteConnection, SqliteError> {
+        Ok(SqliteConnection::connect_with(&self.options).await?)
     }
 
     /// Connections that only read; they see every commit that was answered.

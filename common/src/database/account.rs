@@ -1,5 +1,11 @@
 //! `account`: who calls the API.
 
+use sea_query::{Expr, ExprTrait as _, OnConflict, Query, SelectStatement};
+
+use super::engine::Write;
+use super::sms_log_queries::refused;
+use super::{Database, DatabaseError};
+
 /// One account. Every change of it raises `version`, which each request is checked against.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Account {
@@ -19,23 +25,105 @@ pub enum Role {
     Admin,
 }
 
-use super::{Database, DatabaseError};
+const COLUMNS: [&str; 8] = [
+    "id",
+    "username",
+    "role",
+    "may_send",
+    "version",
+    "tokens_valid_from",
+    "create_time",
+    "update_time",
+];
+
+/// Ids stay below 2^53, so that JSON numbers hold them everywhere.
+const IDS: i64 = 1 << 53;
+
+#[derive(sqlx::FromRow)]
+struct AccountRead {
+    id: i64,
+    username: String,
+    role: String,
+    may_send: i32,
+    version: i64,
+    tokens_valid_from: i64,
+}
 
 impl Database {
-    pub async fn account(&self, _id: i64) -> Result<Option<Account>, DatabaseError> {
-        unimplemented!()
+    pub async fn account(&self, id: i64) -> Result<Option<Account>, DatabaseError> {
+        self.first_account(select().and_where(Expr::col("id").eq(id))).await
     }
-    pub async fn account_by_name(&self, _username: &str) -> Result<Option<Account>, DatabaseError> {
-        unimplemented!()
+
+    pub async fn account_by_name(&self, username: &str) -> Result<Option<Account>, DatabaseError> {
+        self.first_account(select().and_where(Expr::col("username").eq(username))).await
     }
+
     /// The account of this name, made where there is none. With `role` Admin an existing account becomes
     /// one, and its version rises.
     pub async fn ensure_account(
         &self,
-        _username: &str,
-        _role: Role,
-        _now: i64,
+        username: &str,
+        role: Role,
+        now: i64,
     ) -> Result<Account, DatabaseError> {
-        unimplemented!()
+        let mut insert = Query::insert();
+        insert.into_table("account").columns(COLUMNS);
+        let values: [Expr; 8] = [
+            rand::random_range(1..IDS).into(),
+            username.into(),
+            role.as_str().into(),
+            1.into(),
+            1_i64.into(),
+            0_i64.into(),
+            now.into(),
+            now.into(),
+        ];
+        insert.values(values).map_err(refused)?;
+        insert.on_conflict(OnConflict::column("username").do_nothing_on(["username"]).to_owned());
+        let mut writes = vec![Write::Insert(insert)];
+        if role == Role::Admin {
+            let mut promote = Query::update();
+            promote
+                .table("account")
+                .value("role", role.as_str())
+                .value("version", Expr::col("version").add(1))
+                .value("update_time", now)
+                .and_where(Expr::col("username").eq(username))
+                .and_where(Expr::col("role").ne(role.as_str()));
+            writes.push(Write::Update(promote));
+        }
+        self.write(&writes).await?;
+        let account = self.account_by_name(username).await?;
+        account.ok_or_else(|| refused("an account that was just made is not there"))
+    }
+
+    async fn first_account(
+        &self,
+        select: &SelectStatement,
+    ) -> Result<Option<Account>, DatabaseError> {
+        let account = self.fetch::<AccountRead>(select).await?.into_iter().next();
+        Ok(account.map(|read| Account {
+            id: read.id,
+            username: read.username,
+            role: if read.role == Role::Admin.as_str() { Role::Admin } else { Role::Account },
+            version: read.version,
+            tokens_valid_from: read.tokens_valid_from,
+            may_send: read.may_send != 0,
+        }))
+    }
+}
+
+fn select() -> SelectStatement {
+    let mut select = Query::select();
+    select.columns(COLUMNS).from("account");
+    select
+}
+
+impl Role {
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Account => "account",
+            Self::Admin => "admin",
+        }
     }
 }

@@ -1,6 +1,17 @@
 //! `sms_blacklist`: the bans. The table is the truth; the store enforces what is in it.
 
-use crate::store::BanSubject;
+use std::fmt;
+use std::net::IpAddr;
+
+use ipnet::IpNet;
+use sea_query::{Expr, ExprTrait as _, OnConflict, Query};
+
+use super::engine::Write;
+use super::sms_log_queries::refused;
+use super::{Database, DatabaseError};
+use crate::address;
+use crate::phone::{DefaultRegion, PhoneNumber};
+use crate::store::{Ban, BanSubject};
 
 /// One ban as an operator says it: `phone +8613800138000`, `ip 203.0.113.7`, `cidr 203.0.113.0/24`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -24,27 +35,135 @@ pub enum BanKind {
     Cidr,
 }
 
-impl BlacklistEntry {
-    /// What the store looks up for it.
+/// Why a text can't be banned.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("`{value}` is no {kind}: {problem}")]
+pub struct BanError {
+    kind: BanKind,
+    value: String,
+    problem: String,
+}
+
+const COLUMNS: [&str; 6] = ["kind", "value", "reason", "created_by", "until", "create_time"];
+
+impl BanKind {
     #[must_use]
-    pub fn subject(&self) -> Option<BanSubject> {
-        None
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Phone => "phone",
+            Self::PhonePrefix => "phone_prefix",
+            Self::Ip => "ip",
+            Self::Cidr => "cidr",
+        }
+    }
+
+    /// A value in its one written form.
+    pub fn normalise(self, value: &str, region: DefaultRegion) -> Result<String, BanError> {
+        let error = |problem: String| BanError { kind: self, value: value.to_owned(), problem };
+        match self {
+            Self::Phone => PhoneNumber::parse(value, region)
+                .map(|phone| phone.as_e164().to_owned())
+                .map_err(|problem| error(problem.to_string())),
+            Self::PhonePrefix => {
+                let digits = value.strip_prefix('+').unwrap_or_default();
+                let fine =
+                    (1..=14).contains(&digits.len()) && digits.bytes().all(|b| b.is_ascii_digit());
+                fine.then(|| value.to_owned())
+                    .ok_or_else(|| error("it begins like +86170".to_owned()))
+            }
+            Self::Ip => value
+                .parse::<IpAddr>()
+                .map(|address| address.to_canonical().to_string())
+                .map_err(|problem| error(problem.to_string())),
+            Self::Cidr => value
+                .parse::<IpNet>()
+                .map(|network| network.trunc().to_string())
+                .map_err(|problem| error(problem.to_string())),
+        }
+    }
+
+    /// What the store looks up for a value in its written form; `None` where it isn't in it.
+    #[must_use]
+    pub fn subject(self, value: &str) -> Option<BanSubject> {
+        Some(match self {
+            Self::Phone => BanSubject::Phone(value.to_owned()),
+            Self::PhonePrefix => BanSubject::PhonePrefix(value.to_owned()),
+            Self::Ip => BanSubject::Network(address::bits(value.parse().ok()?)),
+            Self::Cidr => BanSubject::Network(address::network_bits(value.parse().ok()?)),
+        })
     }
 }
 
-use super::{Database, DatabaseError};
+impl fmt::Display for BanKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl BlacklistEntry {
+    /// The ban as the store enforces it.
+    #[must_use]
+    pub fn ban(&self) -> Option<Ban> {
+        let subject = self.kind.subject(&self.value)?;
+        Some(Ban { subject, until: self.until.unwrap_or(0) })
+    }
+}
+
+#[derive(sqlx::FromRow)]
+struct BanRead {
+    kind: String,
+    value: String,
+    reason: String,
+    created_by: String,
+    until: Option<i64>,
+    create_time: i64,
+}
 
 impl Database {
     /// Adds a ban, or replaces the one on the same kind and value.
-    pub async fn ban(&self, _entry: &BlacklistEntry) -> Result<(), DatabaseError> {
-        unimplemented!()
+    pub async fn ban(&self, entry: &BlacklistEntry) -> Result<(), DatabaseError> {
+        let mut insert = Query::insert();
+        insert.into_table("sms_blacklist").columns(COLUMNS);
+        let values: [Expr; 6] = [
+            entry.kind.as_str().into(),
+            entry.value.clone().into(),
+            super::cut(&entry.reason, 1024).into(),
+            super::cut(&entry.created_by, 128).into(),
+            entry.until.into(),
+            entry.create_time.into(),
+        ];
+        insert.values(values).map_err(refused)?;
+        let replaced = ["reason", "created_by", "until", "create_time"];
+        insert.on_conflict(
+            OnConflict::columns(["kind", "value"]).update_columns(replaced).to_owned(),
+        );
+        self.write(&[Write::Insert(insert)]).await.map(drop)
     }
+
     /// Lifts a ban; `false` where there was none.
-    pub async fn unban(&self, _kind: BanKind, _value: &str) -> Result<bool, DatabaseError> {
-        unimplemented!()
+    pub async fn unban(&self, kind: BanKind, value: &str) -> Result<bool, DatabaseError> {
+        let mut delete = Query::delete();
+        delete
+            .from_table("sms_blacklist")
+            .and_where(Expr::col("kind").eq(kind.as_str()))
+            .and_where(Expr::col("value").eq(value));
+        let touched = self.write(&[Write::Delete(delete)]).await?;
+        Ok(touched.first().is_some_and(|rows| *rows > 0))
     }
+
     /// Every ban in force at `now`.
-    pub async fn bans(&self, _now: i64) -> Result<Vec<BlacklistEntry>, DatabaseError> {
-        unimplemented!()
+    pub async fn bans(&self, now: i64) -> Result<Vec<BlacklistEntry>, DatabaseError> {
+        let mut select = Query::select();
+        select
+            .columns(COLUMNS)
+            .from("sms_blacklist")
+            .and_where(Expr::col("until").is_null().or(Expr::col("until").gt(now)));
+        let known = [BanKind::Phone, BanKind::PhonePrefix, BanKind::Ip, BanKind::Cidr];
+        let entries = self.fetch::<BanRead>(&select).await?.into_iter().filter_map(|read| {
+            let kind = known.into_iter().find(|kind| kind.as_str() == read.kind)?;
+            let BanRead { value, reason, created_by, until, create_time, .. } = read;
+            Some(BlacklistEntry { kind, value, reason, created_by, until, create_time })
+        });
+        Ok(entries.collect())
     }
 }

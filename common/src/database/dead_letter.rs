@@ -1,7 +1,10 @@
 //! `dead_letter`: what couldn't be sent and why, with the job, sealed, so that it can be replayed.
 
+use sea_query::{Expr, ExprTrait as _, InsertStatement, OnConflict, Order, Query};
 use serde::{Deserialize, Serialize};
 
+use super::sms_log_queries::refused;
+use super::{Database, DatabaseError, cut};
 use crate::ids::MessageId;
 use crate::job::{Attempt, Lane};
 
@@ -39,15 +42,83 @@ pub enum DeadReason {
     DeliveryLimit,
 }
 
-use super::{Database, DatabaseError};
+const COLUMNS: [&str; 8] =
+    ["id", "message_id", "lane", "reason", "detail", "attempts", "job", "create_time"];
+
+#[derive(sqlx::FromRow)]
+struct DeadLetterRead {
+    id: String,
+    message_id: Option<String>,
+    lane: Option<String>,
+    reason: String,
+    detail: String,
+    attempts: String,
+    job: String,
+    create_time: i64,
+}
 
 impl Database {
-    /// Dead letters, newest first, at most `limit`.
+    /// Dead letters, newest first, at most `limit`, from after (`create_time`, `id`).
     pub async fn dead_letters(
         &self,
-        _after: Option<(i64, String)>,
-        _limit: u64,
+        after: Option<(i64, String)>,
+        limit: u64,
     ) -> Result<Vec<NewDeadLetter>, DatabaseError> {
-        unimplemented!()
+        let mut select = Query::select();
+        select
+            .columns(COLUMNS)
+            .from("dead_letter")
+            .and_where_option(after.map(|(time, id)| {
+                let same = Expr::col("create_time").eq(time);
+                Expr::col("create_time").lt(time).or(same.and(Expr::col("id").lt(id)))
+            }))
+            .order_by("create_time", Order::Desc)
+            .order_by("id", Order::Desc)
+            .limit(limit);
+        self.fetch::<DeadLetterRead>(&select).await?.into_iter().map(DeadLetterRead::read).collect()
+    }
+}
+
+pub(super) fn insert(dead: &NewDeadLetter) -> Result<InsertStatement, DatabaseError> {
+    let mut insert = Query::insert();
+    insert.into_table("dead_letter").columns(COLUMNS);
+    let values: [Expr; 8] = [
+        dead.id.clone().into(),
+        dead.message_id.map(|id| id.to_string()).into(),
+        dead.lane.map(Lane::as_str).into(),
+        word(&dead.reason)?.into(),
+        cut(&dead.detail, 1024).into(),
+        serde_json::to_string(&dead.attempts).map_err(refused)?.into(),
+        dead.job.clone().into(),
+        dead.create_time.into(),
+    ];
+    insert.values(values).map_err(refused)?;
+    insert.on_conflict(OnConflict::column("id").do_nothing_on(["id"]).to_owned());
+    Ok(insert)
+}
+
+impl DeadLetterRead {
+    fn read(self) -> Result<NewDeadLetter, DatabaseError> {
+        Ok(NewDeadLetter {
+            id: self.id,
+            message_id: self.message_id.map(|id| id.parse()).transpose().map_err(refused)?,
+            lane: self
+                .lane
+                .as_deref()
+                .and_then(|name| Lane::ALL.into_iter().find(|l| l.as_str() == name)),
+            reason: serde_json::from_value(self.reason.into()).map_err(refused)?,
+            detail: self.detail,
+            attempts: serde_json::from_str(&self.attempts).map_err(refused)?,
+            job: self.job,
+            create_time: self.create_time,
+        })
+    }
+}
+
+/// A value of a closed set as its one word.
+fn word(value: &impl Serialize) -> Result<String, DatabaseError> {
+    match serde_json::to_value(value).map_err(refused)? {
+        serde_json::Value::String(word) => Ok(word),
+        other => Err(refused(other)),
     }
 }

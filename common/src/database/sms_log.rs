@@ -110,38 +110,3 @@ pub struct Cursor {
     pub create_time: i64,
     pub id: MessageId,
 }
-
-use super::{Database, DatabaseError};
-
-impl Database {
-    /// Writes records, all in one transaction. A row that is there already stays, unless it goes from failed or
-    /// unknown to sent; attempts and dead letters that are there already stay.
-    pub async fn record(&self, _records: &[Record]) -> Result<(), DatabaseError> {
-        unimplemented!()
-    }
-    pub async fn message(&self, _id: MessageId) -> Result<Option<Row>, DatabaseError> {
-        unimplemented!()
-    }
-    /// The attempts of a message, by number.
-    pub async fn attempts(&self, _id: MessageId) -> Result<Vec<Attempt>, DatabaseError> {
-        unimplemented!()
-    }
-    /// A page of an account's rows, newest first, at most `limit`.
-    pub async fn messages(
-        &self,
-        _account_id: i64,
-        _filter: &Filter,
-        _after: Option<Cursor>,
-        _limit: u64,
-    ) -> Result<Vec<Row>, DatabaseError> {
-        unimplemented!()
-    }
-    /// Sets `verify_time` of every row of these verifications where it isn't set. Gives the verifications that
-    /// no row was found of (yet).
-    pub async fn set_verified(
-        &self,
-        _approved: &[(VerificationId, i64)],
-    ) -> Result<Vec<VerificationId>, DatabaseError> {
-        unimplemented!()
-    }
-}

@@ -1,0 +1,66 @@
+//! Addresses as the store knows them: in bits, so that a network is the beginning of an address.
+
+use std::net::{IpAddr, Ipv6Addr};
+
+use ipnet::IpNet;
+
+/// An address as 128 characters `0` and `1`, IPv4 as its IPv4-mapped IPv6 address.
+#[must_use]
+pub fn bits(address: IpAddr) -> String {
+    format!("{:0128b}", as_v6(address).to_bits())
+}
+
+/// A network as the beginning of its addresses' bits.
+#[must_use]
+pub fn network_bits(network: IpNet) -> String {
+    let length = match network {
+        IpNet::V4(network) => 96 + network.prefix_len(),
+        IpNet::V6(network) => network.prefix_len(),
+    };
+    let mut text = bits(network.network());
+    text.truncate(usize::from(length));
+    text
+}
+
+/// What the limits of addresses count by: an IPv4 address, or an IPv6 address's /64.
+#[must_use]
+pub fn limit_subject(address: IpAddr) -> String {
+    match address.to_canonical() {
+        IpAddr::V4(address) => address.to_string(),
+        IpAddr::V6(address) => {
+            let network = Ipv6Addr::from_bits(address.to_bits() & !u128::from(u64::MAX));
+            format!("{network}/64")
+        }
+    }
+}
+
+fn as_v6(address: IpAddr) -> Ipv6Addr {
+    match address {
+        IpAddr::V4(address) => address.to_ipv6_mapped(),
+        IpAddr::V6(address) => address,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_network_is_the_beginning_of_its_addresses() {
+        let hits = |network: &str, address: &str| {
+            bits(address.parse().unwrap()).starts_with(&network_bits(network.parse().unwrap()))
+        };
+        assert!(hits("203.0.113.0/24", "203.0.113.7") && !hits("203.0.113.0/24", "203.0.114.7"));
+        assert!(hits("203.0.113.9/24", "::ffff:203.0.113.7"));
+        assert!(
+            hits("2001:db8::/33", "2001:db8:7fff::1") && !hits("2001:db8::/33", "2001:db8:8000::1")
+        );
+        assert_eq!(bits("::1".parse().unwrap()).len(), 128);
+    }
+
+    #[test]
+    fn limits_count_a_v6_network_as_one() {
+        assert_eq!(limit_subject("::ffff:203.0.113.7".parse().unwrap()), "203.0.113.7");
+        assert_eq!(limit_subject("2001:db8:1:2:3:4:5:6".parse().unwrap()), "2001:db8:1:2::/64");
+    }
+}
