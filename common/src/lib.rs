@@ -11,6 +11,7 @@ pub mod job;
 pub mod limits;
 pub mod phone;
 pub mod queue;
+pub mod sandbox;
 pub mod secret;
 pub mod sqlite;
 pub mod store;
