@@ -1,6 +1,7 @@
 //! What every queue must do, asserted alike on RabbitMQ and on SQLite.
 
 mod rabbitmq;
+mod silence;
 
 use std::time::{Duration, Instant};
 
@@ -232,7 +233,8 @@ async fn depths_count_what_is_ready_and_who_consumes(broker: Broker) {
     assert_eq!(depth(&queue, "sms.code").await.consumers, 0);
     let names: Vec<String> = queue.depths().await.unwrap().into_iter().map(|d| d.queue).collect();
     let rungs = Rung::all().map(Rung::queue);
-    let others = ["sms.code", "sms.notice", "sms.rows"].map(str::to_owned);
+    let others =
+        ["sms.code", "sms.notice", "sms.rows", "sms.dead", "sms.unrouted"].map(str::to_owned);
     for name in rungs.chain(others) {
         assert!(names.contains(&name), "{name} among {names:?}");
     }

@@ -71,6 +71,16 @@ async fn a_queue_declared_otherwise_is_used_as_it_is() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn many_processes_may_start_at_once() {
+    let vhost = services::rabbitmq().await;
+    let queues = futures::future::join_all((0..4).map(|_| open(&vhost))).await;
+    for queue in queues {
+        publish(&queue, CODE, "one").await;
+        queue.close().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_no_queue_is_bound_for_is_kept() {
     let vhost = services::rabbitmq().await;
     let (_connection, other) = channel(&vhost).await;
