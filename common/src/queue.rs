@@ -1,9 +1,13 @@
 //! The queue between API and worker. Two backends: RabbitMQ, and a table of the embedded database; one contract
 //! suite runs over both.
 
+mod consumer;
+mod publisher;
 pub mod rabbitmq;
 pub mod rung;
 pub mod sqlite;
+mod supervisor;
+mod topology;
 
 use std::fmt;
 
