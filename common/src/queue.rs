@@ -1,9 +1,13 @@
 //! The queue between API and worker. Two backends: RabbitMQ, and a table of the embedded database; one contract
 //! suite runs over both.
 
+mod consumer;
+mod publisher;
 pub mod rabbitmq;
 pub mod rung;
 pub mod sqlite;
+mod supervisor;
+mod topology;
 
 use std::fmt;
 
@@ -107,6 +111,12 @@ enum Acker {
 }
 
 impl Receipt {
+    /// The receipt of another delivery of the same session.
+    #[must_use]
+    pub fn with_tag(&self, tag: u64) -> Self {
+        Self { tag, ..self.clone() }
+    }
+
     /// Acks this delivery; with `multiple`, every unacked one of the session up to it. `false`: the session is
     /// over, and what was unacked will be handed out again.
     pub async fn ack(&self, multiple: bool) -> bool {

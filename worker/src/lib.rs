@@ -1,1 +1,28 @@
-//! skeleton
+//! Takes jobs from the queue, hands them to providers, records what came of each. The life of a job, in the order of
+//! the files:
+//!
+//! 1. [`run()`] consumes each lane with a concurrency of its own and starts a task for each delivery.
+//! 2. `send` decodes it, claims it in the store, makes the code, and calls the provider.
+//! 3. [`provider`] is who carries SMS; each classifies its own answers.
+//! 4. `decision` says what follows: done, again, later, the end. `delay` says when.
+//! 5. `resolution` is what is written into the store first, so that any worker can finish the rest.
+//! 6. `recorder` writes rows in batches and then has the jobs acked by `acks`.
+//! 7. `drains` takes in what ended beside the lanes: rows that waited for the database, dead letters of the
+//!    broker, unrouted messages.
+//!
+//! [`health`] answers whoever watches.
+
+mod acks;
+mod decision;
+mod delay;
+mod drains;
+pub mod health;
+pub mod provider;
+mod recorder;
+mod resolution;
+mod run;
+mod send;
+#[cfg(test)]
+mod testing;
+
+pub use run::{WorkerParts, run};

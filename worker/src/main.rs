@@ -1,1 +1,56 @@
-fn main() {}
+//! `postrider-worker`: the worker of the distributed form, as many replicas as one likes.
+
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use anyhow::Context as _;
+use postrider_common::config::{self, Backends, Config, LogFormat};
+use postrider_common::database::Database;
+use postrider_common::queue::{Queue, rabbitmq::RabbitQueue};
+use postrider_common::store::{Store, redis::RedisStore};
+use postrider_common::{shutdown, telemetry};
+use postrider_worker::{WorkerParts, health, provider, run};
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+fn main() -> ExitCode {
+    let config = match config::load(&std::env::vars().collect()) {
+        Ok(config) => config,
+        Err(error) => return shutdown::misconfigured(&error),
+    };
+    shutdown::run(work(config))
+}
+
+async fn work(config: Config) -> anyhow::Result<()> {
+    let Config { backends, keys, settings, .. } = config;
+    let Backends::Distributed { amqp, redis, database } = backends else {
+        anyhow::bail!(
+            "AMQP_URL, REDIS_URL and DATABASE_URL are not set; embedded, postrider-api runs a worker itself"
+        );
+    };
+    telemetry::init_logs(settings.log.format.unwrap_or(LogFormat::Json), &settings.log.filter)?;
+    let metrics = telemetry::init_metrics()?;
+    let store = Store::Redis(RedisStore::new(&redis)?);
+    let queue = Queue::Rabbit(RabbitQueue::start(&amqp, settings.queue.confirm_timeout));
+    let database = Database::new(&database, settings.database.max_connections)?;
+    let providers = provider::from_settings(&settings, &store, &keys)?;
+    let key_missing = Arc::default();
+    let watched = health::Watched {
+        store: store.clone(),
+        queue: queue.clone(),
+        database: database.clone(),
+        metrics,
+        key_missing: Arc::clone(&key_missing),
+    };
+    if let Some(address) = settings.metrics.listen {
+        let listener = tokio::net::TcpListener::bind(address).await.context("metrics.listen")?;
+        tokio::spawn(axum::serve(listener, health::app(watched)).into_future());
+    }
+    run(
+        WorkerParts { store, queue, database, keys, settings, providers, key_missing },
+        shutdown::signalled()?,
+    )
+    .await;
+    Ok(())
+}

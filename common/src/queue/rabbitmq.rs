@@ -1,19 +1,53 @@
-//! The queue on RabbitMQ.
+//! The queue on RabbitMQ: two supervised connections, confirmed publishes, consumers that subscribe again.
 
-use super::{Consumer, Delivery, Depth, Destination, Outgoing, Published, QueueError, Source};
-use crate::job::Lane;
-use secrecy::SecretString;
+use std::fmt;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
-use tokio_util::sync::CancellationToken;
 
-#[derive(Debug, Clone)]
-pub struct RabbitQueue {}
+use lapin::Channel;
+use lapin::options::QueueDeclareOptions;
+use lapin::protocol::AMQPSoftError;
+use lapin::types::FieldTable;
+use secrecy::SecretString;
+use tokio::sync::{mpsc, watch};
+use tokio::time::timeout;
+use tokio_util::sync::{CancellationToken, DropGuard};
+use tokio_util::task::TaskTracker;
+
+pub(super) use super::consumer::RabbitAcker;
+use super::consumer::Subscriber;
+use super::supervisor::{Link, Purpose, Up, keep_up, unavailable};
+use super::{
+    Consumer, Depth, Destination, Outgoing, Published, QueueError, Rung, Source, publisher,
+    topology,
+};
+use crate::job::Lane;
+
+/// How long a question for a queue's length may take.
+const DEPTHS: Duration = Duration::from_secs(1);
+/// How long [`RabbitQueue::close`] may take.
+const CLOSE: Duration = Duration::from_secs(3);
+
+/// A handle; clones share the connections, which end with the last of them.
 #[derive(Clone)]
-pub(super) struct RabbitAcker {}
+pub struct RabbitQueue {
+    shared: Arc<Shared>,
+}
 
-impl RabbitAcker {
-    pub(super) async fn ack(&self, _tag: u64, _multiple: bool) -> bool {
-        unimplemented!()
+struct Shared {
+    url: SecretString,
+    confirm_timeout: Duration,
+    publishing: Up,
+    /// Opened by the first consumer: a process that only publishes needs none.
+    consuming: OnceLock<Up>,
+    closed: CancellationToken,
+    connections: TaskTracker,
+    _closes_with_the_last_handle: DropGuard,
+}
+
+impl fmt::Debug for RabbitQueue {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("RabbitQueue")
     }
 }
 
@@ -21,25 +55,106 @@ impl RabbitQueue {
     /// Starts the supervisor and returns at once; until it has a connection, publishes fail and
     /// consumers wait.
     #[must_use]
-    pub fn start(_url: &SecretString, _confirm_timeout: Duration) -> Self {
-        unimplemented!()
+    pub fn start(url: &SecretString, confirm_timeout: Duration) -> Self {
+        let closed = CancellationToken::new();
+        let connections = TaskTracker::new();
+        let shared = Shared {
+            url: url.clone(),
+            confirm_timeout,
+            publishing: supervise(url, Purpose::Publish, &closed, &connections),
+            consuming: OnceLock::new(),
+            _closes_with_the_last_handle: closed.clone().drop_guard(),
+            closed,
+            connections,
+        };
+        Self { shared: Arc::new(shared) }
     }
-    pub async fn publish(&self, _to: Destination, _message: Outgoing) -> Published {
-        unimplemented!()
+
+    pub async fn publish(&self, to: Destination, message: Outgoing) -> Published {
+        let link = self.shared.publishing.borrow().clone();
+        publisher::publish(link, self.shared.confirm_timeout, to, &message).await
     }
-    pub fn consume(&self, _source: Source, _prefetch: u16, _stop: CancellationToken) -> Consumer {
-        unimplemented!()
+
+    pub fn consume(&self, source: Source, prefetch: u16, stop: CancellationToken) -> Consumer {
+        let Shared { url, closed, connections, consuming, .. } = &*self.shared;
+        let up = consuming.get_or_init(|| supervise(url, Purpose::Consume, closed, connections));
+        // One place: what isn't taken by our reader yet can still be given back when it stops.
+        let (handed, deliveries) = mpsc::channel(1);
+        let subscriber =
+            Subscriber { source, prefetch, up: up.clone(), handed, stop, closed: closed.clone() };
+        tokio::spawn(subscriber.run());
+        Consumer { deliveries }
     }
+
     pub async fn depths(&self) -> Result<Vec<Depth>, QueueError> {
-        unimplemented!()
+        let lanes = Lane::ALL.map(|lane| lane.queue().to_owned());
+        let others = [Source::Rows, Source::Dead, Source::Unrouted].map(|s| s.queue().to_owned());
+        let queues = lanes.into_iter().chain(Rung::all().map(Rung::queue)).chain(others);
+        self.ask(queues.collect()).await
     }
-    pub async fn ready(&self, _lane: Lane) -> Result<u64, QueueError> {
-        unimplemented!()
+
+    pub async fn ready(&self, lane: Lane) -> Result<u64, QueueError> {
+        let depths = self.ask(vec![lane.queue().to_owned()]).await?;
+        let depth = depths.first().ok_or_else(|| unavailable("the lane's queue is gone"))?;
+        Ok(depth.ready)
     }
+
     pub fn ping(&self) -> Result<(), QueueError> {
-        unimplemented!()
+        if self.link()?.blocked() {
+            return Err(unavailable("the broker has raised an alarm"));
+        }
+        Ok(())
     }
-    pub async fn close(&self) {}
+
+    pub async fn close(&self) {
+        self.shared.closed.cancel();
+        self.shared.connections.close();
+        if timeout(CLOSE, self.shared.connections.wait()).await.is_err() {
+            tracing::warn!("the connections to the broker are left to end with the process");
+        }
+    }
+
+    fn link(&self) -> Result<Arc<Link>, QueueError> {
+        let link = self.shared.publishing.borrow().clone().filter(|link| link.usable());
+        link.ok_or_else(|| unavailable("there is no connection to the broker"))
+    }
+
+    /// Declares each queue passively, which answers with its length; a queue that doesn't exist is left out.
+    async fn ask(&self, queues: Vec<String>) -> Result<Vec<Depth>, QueueError> {
+        let link = self.link()?;
+        let asked = async {
+            let mut depths = Vec::with_capacity(queues.len());
+            // A channel of its own: a queue that isn't there closes it.
+            let mut channel = link.channel().await?;
+            for queue in queues {
+                match length(&channel, &queue).await {
+                    Ok((ready, consumers)) => depths.push(Depth { queue, ready, consumers }),
+                    Err(error) if topology::is_soft(&error, &AMQPSoftError::NOTFOUND) => {
+                        channel = link.channel().await?;
+                    }
+                    Err(error) => return Err(unavailable(error)),
+                }
+            }
+            Ok(depths)
+        };
+        timeout(DEPTHS, asked).await.map_err(unavailable)?
+    }
 }
-#[allow(dead_code)]
-fn used(_: Delivery) {}
+
+/// Ready messages and consumers.
+async fn length(channel: &Channel, queue: &str) -> Result<(u64, u64), lapin::Error> {
+    let options = QueueDeclareOptions { passive: true, ..QueueDeclareOptions::durable() };
+    let queue = channel.queue_declare(queue.into(), options, FieldTable::default()).await?;
+    Ok((queue.message_count().into(), queue.consumer_count().into()))
+}
+
+fn supervise(
+    url: &SecretString,
+    purpose: Purpose,
+    closed: &CancellationToken,
+    connections: &TaskTracker,
+) -> Up {
+    let (current, up) = watch::channel(None);
+    connections.spawn(keep_up(url.clone(), purpose, closed.clone(), current));
+    up
+}

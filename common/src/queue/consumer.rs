@@ -1,0 +1,198 @@
+//! Takes messages from one source, and subscribes again on every new connection.
+
+use std::collections::BTreeSet;
+use std::pin::pin;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use futures::{FutureExt as _, StreamExt as _};
+use lapin::options::{
+    BasicAckOptions, BasicCancelOptions, BasicConsumeOptions, BasicNackOptions, BasicQosOptions,
+};
+use lapin::types::{AMQPValue, FieldTable};
+use lapin::{Channel, message};
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+use super::publisher::TRACEPARENT;
+use super::supervisor::{AGAIN, Link, Up, unavailable};
+use super::{Acker, Delivery, QueueError, Receipt, Source};
+
+static SESSIONS: AtomicU64 = AtomicU64::new(1);
+
+/// One channel with one subscription.
+struct Session {
+    number: u64,
+    channel: Channel,
+    /// Tags that were handed out and neither acked nor given back.
+    unacked: Mutex<BTreeSet<u64>>,
+}
+
+#[derive(Clone)]
+pub(super) struct RabbitAcker(Arc<Session>);
+
+impl RabbitAcker {
+    pub(super) async fn ack(&self, tag: u64, multiple: bool) -> bool {
+        let Self(session) = self;
+        let mut ack = pin!(session.channel.basic_ack(tag, BasicAckOptions { multiple }));
+        // The first poll queues the frame. Under the lock, so that no ack for a tag leaves after one that
+        // covered it: the broker closes the channel over an ack of what is acked.
+        let first_poll = {
+            let mut unacked = session.unacked.lock().unwrap_or_else(PoisonError::into_inner);
+            if !unacked.remove(&tag) {
+                return false;
+            }
+            if multiple {
+                *unacked = unacked.split_off(&tag);
+            }
+            ack.as_mut().now_or_never()
+        };
+        let sent = match first_poll {
+            Some(sent) => sent,
+            None => ack.await,
+        };
+        sent.is_ok() && session.channel.status().connected()
+    }
+}
+
+/// What a consumer's task needs.
+pub(super) struct Subscriber {
+    pub(super) source: Source,
+    pub(super) prefetch: u16,
+    pub(super) up: Up,
+    pub(super) handed: mpsc::Sender<Delivery>,
+    /// Its owner wants no more.
+    pub(super) stop: CancellationToken,
+    /// The whole queue is closed.
+    pub(super) closed: CancellationToken,
+}
+
+impl Subscriber {
+    pub(super) async fn run(mut self) {
+        let mut said = false;
+        while let Some(link) = self.link().await {
+            match self.take_from(&link).await {
+                Ok(()) => return,
+                Err(error) if said => {
+                    tracing::debug!(%error, source = ?self.source, "still no deliveries");
+                }
+                Err(error) => {
+                    tracing::warn!(%error, source = ?self.source, "deliveries ended; subscribing again");
+                    said = true;
+                }
+            }
+            if link.usable() {
+                // The connection is well, so the queue may be gone.
+                if let Err(error) = link.declare().await {
+                    tracing::debug!(%error, "nothing could be declared");
+                }
+            } else {
+                said = false;
+            }
+            tokio::time::sleep(AGAIN).await;
+        }
+    }
+
+    async fn ended(&self) {
+        tokio::select! {
+            () = self.stop.cancelled() => {}
+            () = self.closed.cancelled() => {}
+            () = self.handed.closed() => {}
+        }
+    }
+
+    /// The next usable connection; `None` at the end.
+    async fn link(&mut self) -> Option<Arc<Link>> {
+        let mut up = self.up.clone();
+        let usable = |link: &Option<Arc<Link>>| link.as_ref().is_some_and(|link| link.usable());
+        tokio::select! {
+            biased;
+            () = self.ended() => None,
+            link = up.wait_for(usable) => link.ok().and_then(|link| link.clone()),
+        }
+    }
+
+    /// Hands on what comes over this connection; an error where it ends before we do.
+    async fn take_from(&self, link: &Link) -> Result<(), QueueError> {
+        let channel = link.channel().await?;
+        let qos = channel.basic_qos(self.prefetch.max(1), BasicQosOptions::default());
+        link.answer(qos).await?;
+        let queue = self.source.queue();
+        let subscribed = channel.basic_consume(
+            queue.into(),
+            "".into(),
+            BasicConsumeOptions::default(),
+            FieldTable::default(),
+        );
+        let mut deliveries = link.answer(subscribed).await?;
+        let number = SESSIONS.fetch_add(1, Ordering::Relaxed);
+        let session = Arc::new(Session { number, channel, unacked: Mutex::default() });
+        loop {
+            let delivery = tokio::select! {
+                biased;
+                () = self.ended() => break,
+                delivery = deliveries.next() => delivery,
+            };
+            let delivery = delivery
+                .ok_or_else(|| unavailable("the broker cancelled the consumer"))?
+                .map_err(unavailable)?;
+            // A place first: a delivery is either handed on or still among those to give back.
+            let Some(place) = self.place().await else {
+                give_back(&session, delivery.delivery_tag).await;
+                break;
+            };
+            place.send(session.clone().hand_out(delivery));
+        }
+        let cancel = session.channel.basic_cancel(deliveries.tag(), BasicCancelOptions::default());
+        if link.answer(cancel).await.is_ok() {
+            // What came and wasn't handed on goes to others now, not when this process has finished the rest.
+            while let Some(Ok(delivery)) = deliveries.next().await {
+                give_back(&session, delivery.delivery_tag).await;
+            }
+        }
+        Ok(())
+    }
+
+    async fn place(&self) -> Option<mpsc::Permit<'_, Delivery>> {
+        tokio::select! {
+            biased;
+            () = self.ended() => None,
+            place = self.handed.reserve() => place.ok(),
+        }
+    }
+}
+
+async fn give_back(session: &Session, tag: u64) {
+    let options = BasicNackOptions { requeue: true, multiple: false };
+    if let Err(error) = session.channel.basic_nack(tag, options).await {
+        tracing::debug!(%error, "it goes back with its channel");
+    }
+}
+
+impl Session {
+    fn hand_out(self: Arc<Self>, delivery: message::Delivery) -> Delivery {
+        let tag = delivery.delivery_tag;
+        self.unacked.lock().unwrap_or_else(PoisonError::into_inner).insert(tag);
+        let headers = delivery.properties.headers().as_ref();
+        Delivery {
+            redelivered: delivery.redelivered || headers.is_some_and(was_delivered),
+            trace: headers.and_then(trace),
+            // Kept by dead-lettering and by the alternate exchange alike.
+            routing_key: delivery.routing_key.to_string(),
+            body: delivery.data,
+            receipt: Receipt { session: self.number, tag, acker: Acker::Rabbit(RabbitAcker(self)) },
+        }
+    }
+}
+
+fn was_delivered(headers: &FieldTable) -> bool {
+    let count = headers.inner().get("x-delivery-count").and_then(AMQPValue::as_long_long_int);
+    count.is_some_and(|count| count > 0)
+}
+
+fn trace(headers: &FieldTable) -> Option<String> {
+    match headers.inner().get(TRACEPARENT)? {
+        AMQPValue::LongString(trace) => Some(trace.to_string()),
+        _ => None,
+    }
+}

@@ -1,0 +1,157 @@
+//! When finished deliveries are acked: together over the finished prefix of their session, singly where they wait
+//! too long behind an unfinished one.
+
+use std::collections::{BTreeMap, HashMap};
+use std::time::Duration;
+
+use postrider_common::queue::Receipt;
+use tokio::sync::mpsc;
+use tokio::time::Instant;
+
+/// How long a finished delivery waits behind an unfinished one.
+const PATIENCE: Duration = Duration::from_millis(50);
+const WAITING: usize = 4096;
+/// Sessions that nothing came from for so long are over.
+const SESSION_LIFE: Duration = Duration::from_mins(10);
+
+/// Hands receipts to the task that acks them.
+#[derive(Debug, Clone)]
+pub(crate) struct Acks(mpsc::Sender<Receipt>);
+
+impl Acks {
+    /// Starts the task; it ends when the last handle is gone and everything is acked.
+    pub(crate) fn start() -> (Self, tokio::task::JoinHandle<()>) {
+        let (sender, receipts) = mpsc::channel(WAITING);
+        (Self(sender), tokio::spawn(ack_finished(receipts)))
+    }
+
+    /// This delivery is finished.
+    pub(crate) async fn finished(&self, receipt: Receipt) {
+        // The task outlives every handle.
+        let _task_is_gone = self.0.send(receipt).await;
+    }
+}
+
+/// One session's finished deliveries that aren't acked yet.
+#[derive(Debug, Default)]
+struct Session {
+    /// Everything up to this tag is finished.
+    head: u64,
+    /// Finished beyond the head: `None` where it is acked already.
+    beyond: BTreeMap<u64, Option<Instant>>,
+}
+
+#[derive(Debug, PartialEq, Eq)]
+struct Ack {
+    tag: u64,
+    multiple: bool,
+}
+
+impl Session {
+    fn finish(&mut self, tag: u64, now: Instant) {
+        if tag > self.head {
+            self.beyond.insert(tag, Some(now));
+        }
+    }
+
+    /// What is to be acked now.
+    fn due(&mut self, now: Instant) -> Vec<Ack> {
+        let mut due = Vec::new();
+        let mut prefix = None;
+        while let Some(waiting) = self.beyond.remove(&(self.head + 1)) {
+            self.head += 1;
+            if waiting.is_some() {
+                prefix = Some(self.head);
+            }
+        }
+        due.extend(prefix.map(|tag| Ack { tag, multiple: true }));
+        for (tag, since) in &mut self.beyond {
+            if since.is_some_and(|since| now.duration_since(since) >= PATIENCE) {
+                *since = None;
+                due.push(Ack { tag: *tag, multiple: false });
+            }
+        }
+        due
+    }
+
+    fn waits(&self) -> bool {
+        self.beyond.values().any(Option::is_some)
+    }
+}
+
+async fn ack_finished(mut receipts: mpsc::Receiver<Receipt>) {
+    let mut sessions: HashMap<u64, (Session, Receipt, Instant)> = HashMap::new();
+    let mut batch = Vec::with_capacity(WAITING);
+    loop {
+        let open = if sessions.values().any(|(session, ..)| session.waits()) {
+            let received =
+                tokio::time::timeout(PATIENCE / 2, receipts.recv_many(&mut batch, WAITING));
+            received.await.map_or(true, |count| count > 0)
+        } else {
+            receipts.recv_many(&mut batch, WAITING).await > 0
+        };
+        let now = Instant::now();
+        for receipt in batch.drain(..) {
+            let (session, _, seen) = sessions
+                .entry(receipt.session)
+                .or_insert_with(|| (Session::default(), receipt.clone(), now));
+            session.finish(receipt.tag, now);
+            *seen = now;
+        }
+        for (session, receipt, _) in sessions.values_mut() {
+            // On the way out nobody waits for company.
+            let at = if open { now } else { now + PATIENCE };
+            for ack in session.due(at) {
+                let receipt = receipt.with_tag(ack.tag);
+                if !receipt.ack(ack.multiple).await {
+                    tracing::debug!(
+                        ?receipt,
+                        "the session is over: its claims drop what comes again"
+                    );
+                }
+            }
+        }
+        sessions.retain(|_, (_, _, seen)| now.duration_since(*seen) < SESSION_LIFE);
+        if !open {
+            return;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_finished_prefix_is_acked_at_once() {
+        let (mut session, now) = (Session::default(), Instant::now());
+        for tag in [2, 1, 3, 5] {
+            session.finish(tag, now);
+        }
+        assert_eq!(session.due(now), [Ack { tag: 3, multiple: true }]);
+        assert_eq!(session.due(now), []);
+        session.finish(4, now);
+        assert_eq!(session.due(now), [Ack { tag: 5, multiple: true }]);
+    }
+
+    #[test]
+    fn what_waits_long_behind_an_unfinished_one_is_acked_singly() {
+        let (mut session, now) = (Session::default(), Instant::now());
+        session.finish(2, now);
+        session.finish(3, now + PATIENCE);
+        assert_eq!(session.due(now), []);
+        assert_eq!(session.due(now + PATIENCE), [Ack { tag: 2, multiple: false }]);
+        session.finish(1, now + PATIENCE);
+        assert_eq!(session.due(now + PATIENCE), [Ack { tag: 3, multiple: true }]);
+        assert!(!session.waits());
+    }
+
+    #[test]
+    fn a_prefix_that_ends_in_acked_ones_is_acked_up_to_the_last_that_is_not() {
+        let (mut session, now) = (Session::default(), Instant::now());
+        session.finish(2, now);
+        assert_eq!(session.due(now + PATIENCE), [Ack { tag: 2, multiple: false }]);
+        session.finish(1, now + PATIENCE);
+        assert_eq!(session.due(now + PATIENCE), [Ack { tag: 1, multiple: true }]);
+    }
+}

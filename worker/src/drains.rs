@@ -1,0 +1,106 @@
+//! What ended beside the lanes: rows that waited for the database, jobs that the broker gave up, messages that the
+//! work exchange had no queue for.
+
+use std::time::Duration;
+
+use postrider_common::database::Database;
+use postrider_common::database::dead_letter::{DeadReason, NewDeadLetter};
+use postrider_common::database::sms_log::Record;
+use postrider_common::job::{Contents, Job, Lane};
+use postrider_common::queue::{Consumer, Delivery, Destination, Outgoing, Published, Queue};
+use postrider_common::secret::{KeyRing, SealedFor};
+use sha2::{Digest as _, Sha256};
+use tokio::time::sleep;
+
+use crate::acks::Acks;
+use crate::decision::end;
+use crate::recorder::{self, Recorder};
+use crate::resolution::Resolution;
+
+/// Rows taken at once from `sms.rows`.
+pub(crate) const ROWS: u16 = 500;
+const PAUSE: Duration = Duration::from_millis(500);
+
+/// Writes the rows that waited, and acks them. While the database is away it holds what it has.
+pub(crate) async fn rows(mut waiting: Consumer, database: Database, keys: KeyRing, acks: Acks) {
+    while let Some(first) = waiting.next().await {
+        let mut batch = vec![first];
+        while batch.len() < usize::from(ROWS) {
+            let Some(Some(next)) = futures::FutureExt::now_or_never(waiting.next()) else { break };
+            batch.push(next);
+        }
+        let records: Vec<Record> =
+            batch.iter().filter_map(|delivery| opened(&keys, delivery)).collect();
+        while let Err(error) = recorder::write(&database, &records).await {
+            tracing::debug!(%error, rows = records.len(), "rows wait for the database");
+            sleep(PAUSE).await;
+        }
+        tracing::info!(rows = records.len(), "rows that waited for the database are written");
+        for delivery in batch {
+            acks.finished(delivery.receipt).await;
+        }
+    }
+}
+
+fn opened(keys: &KeyRing, delivery: &Delivery) -> Option<Record> {
+    recorder::open(keys, &delivery.body)
+        .inspect_err(
+            |error| tracing::error!(%error, "a row in sms.rows can't be opened and is dropped"),
+        )
+        .ok()
+}
+
+/// Takes in what the broker gave up: a dead letter, and the row that is still owed.
+pub(crate) async fn dead(mut given_up: Consumer, keys: KeyRing, recorder: Recorder) {
+    while let Some(delivery) = given_up.next().await {
+        let record = dead_record(&delivery, &keys);
+        tracing::error!(reason = "delivery_limit", "the broker gave a job up: it is a dead letter");
+        recorder.finish(record, delivery.receipt).await;
+    }
+}
+
+fn dead_record(delivery: &Delivery, keys: &KeyRing) -> Record {
+    if let Ok(job) = Job::decode(&delivery.body) {
+        let contents = Contents::open(keys, job.message_id, &job.sealed).ok();
+        let decision = end(&job, "poison", Some(DeadReason::DeliveryLimit));
+        let resolution =
+            Resolution { attempt: None, response: None, decision, at: job.accepted_at };
+        return resolution.record(&job, contents.as_ref(), None, keys, None);
+    }
+    let id = format!("sha256.{}", hex::encode(Sha256::digest(&delivery.body)));
+    let dead_letter = NewDeadLetter {
+        message_id: None,
+        lane: lane_of(&delivery.routing_key),
+        reason: DeadReason::DeliveryLimit,
+        detail: "the broker handed it out too often, and it can't be decoded".to_owned(),
+        attempts: Vec::new(),
+        job: keys.seal(SealedFor::Log, &delivery.body, id.as_bytes()),
+        id,
+        create_time: 0,
+    };
+    Record { row: None, attempts: Vec::new(), dead_letter: Some(dead_letter) }
+}
+
+/// Puts unrouted messages back into their lane: a binding was missing, which the supervisor's next declare mends.
+pub(crate) async fn unrouted(mut strays: Consumer, queue: Queue, acks: Acks) {
+    while let Some(delivery) = strays.next().await {
+        let lane = Job::decode(&delivery.body)
+            .map(|job| job.lane)
+            .ok()
+            .or_else(|| lane_of(&delivery.routing_key));
+        tracing::error!(routing_key = %delivery.routing_key, "the work exchange had no queue for a message; it is put back");
+        metrics::counter!("sms_unrouted_total").increment(1);
+        // One at a time and not in a hurry: where the binding is still missing it comes straight back.
+        sleep(PAUSE).await;
+        let message = Outgoing { id: String::new(), body: delivery.body, trace: delivery.trace };
+        let to = Destination::Lane(lane.unwrap_or(Lane::Notice));
+        while queue.publish(to, message.clone()).await != Published::Confirmed {
+            sleep(PAUSE).await;
+        }
+        acks.finished(delivery.receipt).await;
+    }
+}
+
+fn lane_of(routing_key: &str) -> Option<Lane> {
+    Lane::ALL.into_iter().find(|lane| lane.as_str() == routing_key)
+}

@@ -1,0 +1,53 @@
+//! Answers whoever watches a worker: /healthz, /readyz and /metrics, on the listener of `[metrics]`, open to whoever
+//! reaches it.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::routing::{Router, get};
+use metrics_exporter_prometheus::PrometheusHandle;
+use postrider_common::database::Database;
+use postrider_common::queue::Queue;
+use postrider_common::store::Store;
+use serde_json::{Value, json};
+
+/// What is looked at.
+#[derive(Clone)]
+pub struct Watched {
+    pub store: Store,
+    pub queue: Queue,
+    pub database: Database,
+    pub metrics: PrometheusHandle,
+    /// Set once a job's key is missing here.
+    pub key_missing: Arc<AtomicBool>,
+}
+
+/// The worker's own routes.
+pub fn app(watched: Watched) -> Router {
+    Router::new()
+        .route("/healthz", get(async || Json(json!({ "status": "ok" }))))
+        .route("/readyz", get(ready))
+        .route("/metrics", get(async |State(watched): State<Watched>| watched.metrics.render()))
+        .with_state(watched)
+}
+
+async fn ready(State(watched): State<Watched>) -> (StatusCode, Json<Value>) {
+    let (queue, store, database) =
+        tokio::join!(watched.queue.ping(), watched.store.ping(), watched.database.ping());
+    let keys = !watched.key_missing.load(Ordering::Relaxed);
+    // Without the database sends go on, and rows wait in the queue.
+    let ready = queue.is_ok() && store.is_ok() && keys;
+    let word = |up: bool| if up { "up" } else { "down" };
+    let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    let body = json!({
+        "status": if ready { "ready" } else { "not_ready" },
+        "queue": word(queue.is_ok()),
+        "store": word(store.is_ok()),
+        "database": word(database.is_ok()),
+        "keys": if keys { "complete" } else { "missing" },
+    });
+    (status, Json(body))
+}

@@ -1,0 +1,92 @@
+//! What the providers over HTTP have in common: the client, and what it means when no answer, or none that can
+//! be read, comes back.
+
+use std::time::Duration;
+
+use postrider_common::config;
+use postrider_common::job::Outcome;
+use reqwest::header::{HeaderMap, RETRY_AFTER};
+use reqwest::{Client, RequestBuilder, StatusCode, redirect};
+
+use super::Answer;
+
+/// The longest body that is read; providers answer with a few hundred bytes.
+const LONGEST: usize = 64 * 1024;
+
+/// An answer as it came.
+#[derive(Debug)]
+pub(super) struct Response {
+    pub(super) status: StatusCode,
+    pub(super) headers: HeaderMap,
+    pub(super) body: String,
+}
+
+/// A client with both time-outs, that follows no redirect: a credential goes nowhere else.
+pub(super) fn client(config: &config::Provider) -> Result<Client, reqwest::Error> {
+    Client::builder()
+        .connect_timeout(config.connect_timeout)
+        .read_timeout(config.read_timeout)
+        .timeout(config.connect_timeout + config.read_timeout)
+        .redirect(redirect::Policy::none())
+        .no_proxy()
+        .build()
+}
+
+/// Sends a request. `Err` is what the absence of an answer means: where no connection came about the
+/// message was not carried; where one did, nobody knows.
+pub(super) async fn exchange(request: RequestBuilder) -> Result<Response, Answer> {
+    let mut response = request.send().await.map_err(|error| no_answer(&error))?;
+    let (status, headers) = (response.status(), response.headers().clone());
+    let mut body = Vec::new();
+    while let Some(chunk) = response.chunk().await.map_err(|error| no_answer(&error))? {
+        body.extend_from_slice(&chunk);
+        if body.len() > LONGEST {
+            return Err(Answer::of(Outcome::Unknown, "broken_answer")
+                .with_message("the answer is too long"));
+        }
+    }
+    Ok(Response { status, headers, body: String::from_utf8_lossy(&body).into_owned() })
+}
+
+fn no_answer(error: &reqwest::Error) -> Answer {
+    if error.is_connect() {
+        Answer::of(Outcome::Later, "connect").with_message("no connection to the provider")
+    } else if error.is_timeout() {
+        Answer::of(Outcome::Unknown, "timeout").with_message("the provider did not answer in time")
+    } else {
+        Answer::of(Outcome::Unknown, "broken_answer")
+            .with_message("the provider's answer broke off")
+    }
+}
+
+impl Response {
+    /// What a status means that the provider documents nothing else for. `None` where the body decides.
+    pub(super) fn by_status(&self) -> Option<Answer> {
+        let code = format!("http_{}", self.status.as_u16());
+        let outcome = match self.status.as_u16() {
+            429 => Outcome::TooFast,
+            503 => Outcome::Later,
+            500.. => Outcome::Unknown,
+            _ => return None,
+        };
+        let mut answer = Answer::of(outcome, &code);
+        answer.retry_after = self.retry_after();
+        answer.response = Some(self.body.clone());
+        Some(answer)
+    }
+
+    /// An answer that should be understood and isn't: the request may have been carried.
+    pub(super) fn broken(&self) -> Answer {
+        let mut answer = Answer::of(Outcome::Unknown, "broken_answer")
+            .with_message(format!("an answer that can't be read (HTTP {})", self.status.as_u16()));
+        answer.response = Some(self.body.clone());
+        answer
+    }
+
+    /// `Retry-After` in seconds; a date is not looked at, since clocks differ.
+    pub(super) fn retry_after(&self) -> Option<Duration> {
+        let seconds = self.headers.get(RETRY_AFTER)?.to_str().ok()?.trim().parse().ok()?;
+        // A day is longer than any message lives.
+        Some(Duration::from_secs(u64::min(seconds, 86_400)))
+    }
+}

@@ -1,0 +1,172 @@
+//! What is written of an attempt before anything else is done: enough for any worker to finish it.
+
+use postrider_common::code::Code;
+use postrider_common::database::dead_letter::{DeadReason, NewDeadLetter};
+use postrider_common::database::sms_log::{Record, Row, RowStatus};
+use postrider_common::job::{Attempt, Contents, Job, Outcome};
+use postrider_common::secret::{KeyRing, SealedFor};
+use postrider_common::store::MessageStatus;
+use serde::{Deserialize, Serialize};
+
+use crate::decision::Decision;
+
+/// The result of an attempt. It holds no phone number and no code.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Resolution {
+    /// `None` where the message ended without being tried.
+    pub attempt: Option<Attempt>,
+    /// The provider's last answer, cut and blotted.
+    pub response: Option<String>,
+    pub decision: Decision,
+    /// When it was decided: store's clock, unix milliseconds.
+    pub at: i64,
+}
+
+impl Resolution {
+    /// The job's attempts with this one.
+    #[must_use]
+    pub fn attempts(&self, job: &Job) -> Vec<Attempt> {
+        job.attempts.iter().chain(&self.attempt).cloned().collect()
+    }
+
+    /// The message's state from now on.
+    #[must_use]
+    pub fn message_status(&self) -> MessageStatus {
+        match &self.decision {
+            Decision::Done => MessageStatus::Sent,
+            Decision::Retry { .. } | Decision::Snooze { .. } => MessageStatus::Retrying,
+            Decision::Fail { status: RowStatus::Unknown, .. } => MessageStatus::Unknown,
+            Decision::Fail { error_code, .. } => match error_code.as_str() {
+                "expired" => MessageStatus::Expired,
+                "superseded" => MessageStatus::Superseded,
+                "poison" => MessageStatus::Poison,
+                _ => MessageStatus::Failed,
+            },
+        }
+    }
+
+    /// Whether the phone's windows are given back: it ended unsent, and no answer was lost.
+    #[must_use]
+    pub fn refunds(&self, job: &Job) -> bool {
+        let lost = self.attempts(job).iter().any(|attempt| attempt.outcome == Outcome::Unknown);
+        matches!(self.decision, Decision::Fail { status: RowStatus::Failed, .. }) && !lost
+    }
+
+    /// The job of the next attempt and its delay in milliseconds; `None` where the message ended.
+    #[must_use]
+    pub fn next_job(&self, job: &Job) -> Option<(Job, u64)> {
+        let (delay_ms, free) = match self.decision {
+            Decision::Retry { delay_ms } => (delay_ms, 0),
+            Decision::Snooze { delay_ms } => (delay_ms, 1),
+            Decision::Done | Decision::Fail { .. } => return None,
+        };
+        let next = Job {
+            attempt: job.attempt + 1,
+            snoozed: job.snoozed + free,
+            attempts: self.attempts(job),
+            ..job.clone()
+        };
+        Some((next, delay_ms))
+    }
+
+    /// What is written down of a message that ended. `code` where it is to be kept.
+    #[must_use]
+    pub fn record(
+        &self,
+        job: &Job,
+        contents: Option<&Contents>,
+        code: Option<&Code>,
+        keys: &KeyRing,
+        approved_at: Option<i64>,
+    ) -> Record {
+        let attempts = self.attempts(job);
+        let last = attempts.last();
+        let (status, error_code, dead) = match &self.decision {
+            Decision::Fail { status, error_code, dead } => {
+                (*status, Some(error_code.clone()), *dead)
+            }
+            _ => (RowStatus::Sent, None, None),
+        };
+        let row = Row {
+            id: job.message_id,
+            account_id: job.account_id,
+            verification_id: job.verification.as_ref().map(|v| v.id),
+            key_id: job.key_id.to_string(),
+            lane: job.lane,
+            phone_number: contents.map(|c| c.phone.as_e164().to_owned()).unwrap_or_default(),
+            code: code.map(|code| {
+                keys.seal(SealedFor::Log, code.expose().as_bytes(), job.message_id.as_bytes())
+            }),
+            purpose: (!job.purpose.is_empty()).then(|| job.purpose.clone()),
+            template_code: job.template.clone(),
+            client_ip: contents.and_then(|c| c.client_ip).map(|ip| ip.to_string()),
+            provider: last.map(|attempt| attempt.provider.clone()),
+            provider_message_id: last.and_then(|attempt| attempt.provider_message_id.clone()),
+            attempts: u32::try_from(attempts.len()).unwrap_or(u32::MAX),
+            status,
+            error_code,
+            error_message: last
+                .filter(|_| status != RowStatus::Sent)
+                .and_then(|a| a.error_message.clone()),
+            response: self.response.clone(),
+            create_time: job.accepted_at,
+            update_time: self.at,
+            verify_time: approved_at,
+        };
+        let dead_letter = dead.map(|reason| self.dead_letter(job, reason, keys));
+        Record { row: Some(row), attempts, dead_letter }
+    }
+
+    fn dead_letter(&self, job: &Job, reason: DeadReason, keys: &KeyRing) -> NewDeadLetter {
+        let id = format!("{}.{}", job.message_id, job.generation);
+        let attempts = self.attempts(job);
+        let detail = attempts.last().and_then(|attempt| attempt.error_message.clone());
+        NewDeadLetter {
+            message_id: Some(job.message_id),
+            lane: Some(job.lane),
+            reason,
+            detail: detail.unwrap_or_default(),
+            attempts,
+            job: keys.seal(SealedFor::Log, &job.encode(), id.as_bytes()),
+            id,
+            create_time: self.at,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use postrider_common::job::Lane;
+
+    use super::*;
+    use crate::testing::{attempt, job};
+
+    fn resolved(decision: Decision, outcome: Outcome) -> Resolution {
+        Resolution { attempt: Some(attempt(2, "b", outcome)), response: None, decision, at: 5 }
+    }
+
+    #[test]
+    fn the_next_job_remembers_its_attempts() {
+        let first = job(Lane::Code, &[Outcome::Later]);
+        let (next, delay) =
+            resolved(Decision::Retry { delay_ms: 2000 }, Outcome::Later).next_job(&first).unwrap();
+        assert_eq!((next.attempt, next.snoozed, next.attempts.len(), delay), (3, 0, 2, 2000));
+        let (free, _) = resolved(Decision::Snooze { delay_ms: 1000 }, Outcome::TooFast)
+            .next_job(&first)
+            .unwrap();
+        assert_eq!((free.attempt, free.snoozed), (3, 1));
+        assert!(resolved(Decision::Done, Outcome::Accepted).next_job(&first).is_none());
+    }
+
+    #[test]
+    fn windows_are_given_back_only_where_nothing_was_carried() {
+        let failed =
+            |status| Decision::Fail { status, error_code: "expired".to_owned(), dead: None };
+        let (plain, lost) =
+            (job(Lane::Code, &[Outcome::Later]), job(Lane::Code, &[Outcome::Unknown]));
+        assert!(resolved(failed(RowStatus::Failed), Outcome::Later).refunds(&plain));
+        assert!(!resolved(failed(RowStatus::Failed), Outcome::Later).refunds(&lost));
+        assert!(!resolved(failed(RowStatus::Unknown), Outcome::Unknown).refunds(&plain));
+        assert!(!resolved(Decision::Done, Outcome::Accepted).refunds(&plain));
+    }
+}

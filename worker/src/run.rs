@@ -1,0 +1,115 @@
+//! Starts the consumers, runs until it is told to stop, and then finishes what it began.
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+use postrider_common::config::Settings;
+use postrider_common::database::Database;
+use postrider_common::job::Lane;
+use postrider_common::queue::{Queue, Source};
+use postrider_common::secret::KeyRing;
+use postrider_common::store::Store;
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::acks::Acks;
+use crate::drains;
+use crate::provider::NamedProvider;
+use crate::recorder::{Recorder, RecorderParts};
+use crate::send::Sender;
+
+/// Unacked dead letters and strays at a time.
+const FEW: u16 = 8;
+
+/// What a worker is made of.
+#[derive(Debug, Clone)]
+pub struct WorkerParts {
+    pub store: Store,
+    pub queue: Queue,
+    pub database: Database,
+    pub keys: KeyRing,
+    pub settings: Settings,
+    /// In the order in which they are tried.
+    pub providers: Vec<NamedProvider>,
+    /// Set once a job's key is missing here: the worker isn't ready.
+    pub key_missing: Arc<AtomicBool>,
+}
+
+/// Works until `stop`, then takes nothing more, finishes what is in flight within `[worker] grace`, and gives the rest
+/// back to the queue, which it closes.
+pub async fn run(parts: WorkerParts, stop: CancellationToken) {
+    let (acks, acking) = Acks::start();
+    let (recorder, recording) = Recorder::start(RecorderParts {
+        database: parts.database.clone(),
+        queue: parts.queue.clone(),
+        store: parts.store.clone(),
+        keys: parts.keys.clone(),
+        acks: acks.clone(),
+        batch: parts.settings.worker.row_batch,
+    });
+    let (queue, grace) = (parts.queue.clone(), parts.settings.worker.grace);
+    let tasks = TaskTracker::new();
+    drain(&parts, &recorder, &acks, &tasks, &stop);
+    let sender = Arc::new(sender(parts, recorder, acks));
+    for lane in sender.settings.worker.lanes.clone() {
+        tasks.spawn(consume(sender.clone(), lane, stop.clone(), tasks.clone()));
+    }
+    drop(sender);
+    tracing::info!("the worker takes jobs");
+
+    stop.cancelled().await;
+    tasks.close();
+    let finished = async {
+        tasks.wait().await;
+        // Every handle is gone with the tasks: both end once they have done what waits.
+        let _both = tokio::join!(recording, acking);
+    };
+    if tokio::time::timeout(grace, finished).await.is_err() {
+        tracing::warn!(
+            jobs = tasks.len(),
+            "the grace period is over; what isn't finished is given back"
+        );
+    }
+    queue.close().await;
+    tracing::info!("the worker has stopped");
+}
+
+fn sender(parts: WorkerParts, recorder: Recorder, acks: Acks) -> Sender {
+    let WorkerParts { store, queue, database, keys, settings, providers, key_missing } = parts;
+    let names = providers.iter().map(|provider| provider.name.clone()).collect();
+    Sender { store, queue, database, keys, settings, providers, names, recorder, acks, key_missing }
+}
+
+fn drain(
+    parts: &WorkerParts,
+    recorder: &Recorder,
+    acks: &Acks,
+    tasks: &TaskTracker,
+    stop: &CancellationToken,
+) {
+    let consume = |source, prefetch| parts.queue.consume(source, prefetch, stop.clone());
+    let (database, keys, queue) = (parts.database.clone(), parts.keys.clone(), parts.queue.clone());
+    tasks.spawn(drains::rows(
+        consume(Source::Rows, drains::ROWS),
+        database,
+        keys.clone(),
+        acks.clone(),
+    ));
+    tasks.spawn(drains::dead(consume(Source::Dead, FEW), keys, recorder.clone()));
+    tasks.spawn(drains::unrouted(consume(Source::Unrouted, FEW), queue, acks.clone()));
+}
+
+/// A task for each delivery, as many at a time as the prefetch lets through; of those, as many at their
+/// provider as the lane's concurrency.
+async fn consume(sender: Arc<Sender>, lane: Lane, stop: CancellationToken, tasks: TaskTracker) {
+    let concurrency = sender.settings.worker.concurrency(lane);
+    let slots = Arc::new(Semaphore::new(usize::from(concurrency)));
+    // More would strand codes behind a hanging provider while other replicas have nothing to do.
+    let prefetch = concurrency.saturating_mul(2);
+    let mut deliveries = sender.queue.consume(Source::Lane(lane), prefetch, stop);
+    while let Some(delivery) = deliveries.next().await {
+        let (sender, slots) = (sender.clone(), slots.clone());
+        tasks.spawn(async move { sender.handle(delivery, lane, slots).await });
+    }
+}

@@ -1,0 +1,609 @@
+//! One job, from its delivery to its end or its next attempt.
+
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use futures::FutureExt as _;
+use postrider_common::code::Code;
+use postrider_common::config::{Retry, Settings};
+use postrider_common::database::Database;
+use postrider_common::database::dead_letter::{DeadReason, NewDeadLetter};
+use postrider_common::database::sms_log::Record;
+use postrider_common::epoch;
+use postrider_common::job::{Attempt, Contents, Job, Lane, Outcome};
+use postrider_common::queue::{Delivery, Destination, Outgoing, Published, Queue, Receipt, Rung};
+use postrider_common::secret::{KeyRing, OpenError, SealedFor};
+use postrider_common::store::{
+    Calling, Claim, ClaimAnswer, ClaimVerification, Claimed, Resolve, ResolveAnswer, Store,
+    StoreError,
+};
+use postrider_common::template;
+use sha2::{Digest as _, Sha256};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::{Instant, sleep};
+
+use crate::acks::Acks;
+use crate::decision::{Decision, Situation, decide, end, next_provider};
+use crate::delay::hop;
+use crate::provider::{Answer, NamedProvider, Sms};
+use crate::recorder::Recorder;
+use crate::resolution::Resolution;
+
+/// What a lease has beyond the longest call of a provider.
+const LEASE_MARGIN: Duration = Duration::from_secs(5);
+/// How long a claim outlives its job's deadline.
+const CLAIM_OUTLIVES: Duration = Duration::from_hours(1);
+/// Claims without reaching a provider that make a job poison.
+const MAX_CLAIMS: u32 = 5;
+/// How long a job waits whose key this process lacks, for one that has it.
+const KEY_MISSING: Duration = Duration::from_secs(8);
+/// Between tries at a store or queue that doesn't answer.
+const PAUSE: Duration = Duration::from_millis(200);
+/// How soon somebody else's claim is looked at again.
+const BUSY: Duration = Duration::from_millis(500);
+/// Of a provider's answer so much is kept.
+const RESPONSE: usize = 1024;
+
+/// What every job of a worker works with.
+#[derive(Debug)]
+pub(crate) struct Sender {
+    pub(crate) store: Store,
+    pub(crate) queue: Queue,
+    pub(crate) database: Database,
+    pub(crate) keys: KeyRing,
+    pub(crate) settings: Settings,
+    pub(crate) providers: Vec<NamedProvider>,
+    /// Their names, in order.
+    pub(crate) names: Vec<String>,
+    pub(crate) recorder: Recorder,
+    pub(crate) acks: Acks,
+    /// Set once a job's key is missing here: this worker isn't ready.
+    pub(crate) key_missing: Arc<AtomicBool>,
+}
+
+/// A job as its delivery brought it.
+#[derive(Debug)]
+struct Task {
+    job: Job,
+    contents: Contents,
+    redelivered: bool,
+    trace: Option<String>,
+    /// Tells this delivery from every other.
+    owner: String,
+    /// Whether a provider was called, or about to be.
+    called: AtomicBool,
+}
+
+/// What a handler leaves to be done.
+enum Ending {
+    /// The attempt is over: write its row or publish its next.
+    Resolved(Resolution, Option<i64>),
+    /// A late copy: nothing is left to do.
+    Drop,
+}
+
+impl Sender {
+    /// Handles one delivery. Whatever happens, the delivery is acked only once its message is safe elsewhere.
+    pub(crate) async fn handle(&self, delivery: Delivery, lane: Lane, slots: Arc<Semaphore>) {
+        let Delivery { body, redelivered, trace, receipt, .. } = delivery;
+        let job = match Job::decode(&body) {
+            Ok(job) => job,
+            Err(error) => return self.undecodable(&body, lane, &error.to_string(), receipt).await,
+        };
+        if job.wait_ms > 0 {
+            let (rung, rest) = hop(Duration::from_millis(job.wait_ms));
+            return self.forward(job, rung, rest, trace, receipt).await;
+        }
+        let contents = match self.open(&job) {
+            Ok(contents) => contents,
+            Err(OpenError::UnknownKey(key)) => {
+                self.key_missing.store(true, Ordering::Relaxed);
+                tracing::error!(message.id = %job.message_id, key.id = %key, "a job's key is not among POSTRIDER_SECRET");
+                let (rung, rest) = hop(KEY_MISSING);
+                return self.forward(job, rung, rest, trace, receipt).await;
+            }
+            Err(OpenError::Broken) => {
+                return self.broken(&job, receipt).await;
+            }
+        };
+        let owner = format!("{:032x}", rand::random::<u128>());
+        let called = AtomicBool::new(false);
+        let task = Task { job, contents, redelivered, trace, owner, called };
+        let worked = AssertUnwindSafe(self.work(&task, slots)).catch_unwind().await;
+        let ending = match worked {
+            Ok(ending) => ending,
+            Err(_panic) => self.panicked(&task).await,
+        };
+        self.finish(&task, ending, receipt).await;
+    }
+
+    fn open(&self, job: &Job) -> Result<Contents, OpenError> {
+        if self.keys.get(&job.key_id).is_none() {
+            return Err(OpenError::UnknownKey(job.key_id.clone()));
+        }
+        Contents::open(&self.keys, job.message_id, &job.sealed)
+    }
+
+    /// Claims the job and does what the claim says, until the attempt is over.
+    async fn work(&self, task: &Task, slots: Arc<Semaphore>) -> Ending {
+        loop {
+            let slot = slots.clone().acquire_owned().await.ok();
+            let ClaimAnswer { now, claim } = self.claim(task).await;
+            let clock = Clock { now, since: Instant::now() };
+            return match claim {
+                Claimed::Granted => match self.attempt(task, clock, slot).await {
+                    Some(ending) => ending,
+                    None => continue,
+                },
+                Claimed::Busy { wait_ms } => {
+                    // Waited for in the prefetch slot alone.
+                    drop(slot);
+                    sleep(BUSY.min(Duration::from_millis(wait_ms.max(1).unsigned_abs()))).await;
+                    continue;
+                }
+                Claimed::Superseded => self.end(task, "superseded", None, clock).await,
+                Claimed::Poison => {
+                    self.end(task, "poison", Some(DeadReason::NeverReached), clock).await
+                }
+                Claimed::Interrupted { called_at, provider } => {
+                    self.interrupted(task, called_at, provider, clock).await
+                }
+                Claimed::Unsure => self.unsure(task, clock).await,
+                Claimed::Resolved { resolution } => resolved(&resolution),
+                Claimed::Stale => Ending::Drop,
+            };
+        }
+    }
+
+    /// One attempt at one provider. `None`: the claim was lost to somebody else meanwhile.
+    async fn attempt(
+        &self,
+        task: &Task,
+        clock: Clock,
+        slot: Option<OwnedSemaphorePermit>,
+    ) -> Option<Ending> {
+        let job = &task.job;
+        if clock.now() >= job.deadline {
+            return Some(self.end(task, "expired", None, clock).await);
+        }
+        let Some(name) = next_provider(&job.attempts, &self.names) else {
+            return Some(self.end(task, "no_provider", Some(DeadReason::Refused), clock).await);
+        };
+        let provider = self.providers.iter().find(|provider| provider.name == name)?;
+        let sms = match self.sms(task) {
+            Ok(sms) => sms,
+            Err(error_code) => {
+                return Some(self.end(task, error_code, Some(DeadReason::Refused), clock).await);
+            }
+        };
+        if !self.calling(task, provider).await {
+            return None;
+        }
+        task.called.store(true, Ordering::Relaxed);
+        let at = clock.now();
+        let answer = provider.provider.send(&sms).await;
+        drop(slot);
+        Some(self.answered(task, provider, answer, at, clock).await)
+    }
+
+    async fn answered(
+        &self,
+        task: &Task,
+        provider: &NamedProvider,
+        answer: Answer,
+        at: i64,
+        clock: Clock,
+    ) -> Ending {
+        let now = clock.now();
+        let blot = |text: String| kept(&text, task, &self.keys);
+        let attempt = Attempt {
+            number: task.job.attempt,
+            provider: provider.name.clone(),
+            outcome: answer.outcome,
+            at,
+            duration_ms: now - at,
+            provider_message_id: answer.provider_message_id,
+            error_code: answer.error_code.map(blot),
+            error_message: answer.error_message.map(blot),
+        };
+        measure(&attempt);
+        let decision =
+            self.decide(task, &attempt, answer.retry_after, provider.retry.as_ref(), now);
+        let response = answer.response.map(blot);
+        self.resolve(task, Resolution { attempt: Some(attempt), response, decision, at: now }).await
+    }
+
+    fn decide(
+        &self,
+        task: &Task,
+        attempt: &Attempt,
+        retry_after: Option<Duration>,
+        retry: Option<&Retry>,
+        now: i64,
+    ) -> Decision {
+        let retry = retry.unwrap_or(&self.settings.retry);
+        let providers = &self.names;
+        let chance = rand::random::<f64>();
+        let decision = decide(&Situation {
+            job: &task.job,
+            attempt,
+            retry_after,
+            providers,
+            retry,
+            now,
+            chance,
+        });
+        if attempt.outcome == Outcome::RefusedHere {
+            tracing::error!(
+                message.id = %task.job.message_id,
+                provider.name = %attempt.provider,
+                error.code = attempt.error_code.as_deref().unwrap_or_default(),
+                "a provider refuses us: its credentials, sign, template, balance or limits want a look"
+            );
+        }
+        decision
+    }
+
+    /// The worker that called the provider died with the answer.
+    async fn interrupted(&self, task: &Task, at: i64, provider: String, clock: Clock) -> Ending {
+        let now = clock.now();
+        let own = self.providers.iter().find(|p| p.name == provider).and_then(|p| p.retry.clone());
+        let attempt = lost(task, provider, at, now, "interrupted");
+        let decision = self.decide(task, &attempt, None, own.as_ref(), now);
+        self.resolve(task, Resolution { attempt: Some(attempt), response: None, decision, at: now })
+            .await
+    }
+
+    /// The store lost its data since this job was accepted, and the job was handed out before.
+    async fn unsure(&self, task: &Task, clock: Clock) -> Ending {
+        let row = loop {
+            match self.database.message(task.job.message_id).await {
+                Ok(row) => break row,
+                Err(error) => {
+                    tracing::debug!(%error, "a job waits for the database to say whether it was sent");
+                    sleep(PAUSE).await;
+                }
+            }
+        };
+        if row.is_some() {
+            return Ending::Drop;
+        }
+        let provider =
+            next_provider(&task.job.attempts, &self.names).unwrap_or_default().to_owned();
+        self.interrupted(task, clock.now(), provider, clock).await
+    }
+
+    async fn panicked(&self, task: &Task) -> Ending {
+        tracing::error!(message.id = %task.job.message_id, "the handler of a job panicked: it is poison");
+        let clock = Clock { now: self.claim_time(task).await, since: Instant::now() };
+        let mut ending = self.ending(task, "poison", Some(DeadReason::Panicked), clock);
+        if task.called.load(Ordering::Relaxed) {
+            let provider =
+                next_provider(&task.job.attempts, &self.names).unwrap_or_default().to_owned();
+            ending.attempt = Some(lost(task, provider, clock.now(), clock.now(), "panic"));
+            let unknown = postrider_common::database::sms_log::RowStatus::Unknown;
+            if let Decision::Fail { status, .. } = &mut ending.decision {
+                *status = unknown;
+            }
+        }
+        self.resolve(task, ending).await
+    }
+
+    async fn end(
+        &self,
+        task: &Task,
+        error_code: &str,
+        dead: Option<DeadReason>,
+        clock: Clock,
+    ) -> Ending {
+        let resolution = self.ending(task, error_code, dead, clock);
+        self.resolve(task, resolution).await
+    }
+
+    #[expect(clippy::unused_self, reason = "reads as its siblings do")]
+    fn ending(
+        &self,
+        task: &Task,
+        error_code: &str,
+        dead: Option<DeadReason>,
+        clock: Clock,
+    ) -> Resolution {
+        let decision = end(&task.job, error_code, dead);
+        Resolution { attempt: None, response: None, decision, at: clock.now() }
+    }
+
+    /// The SMS of a job, or the word of what is wrong with it.
+    fn sms(&self, task: &Task) -> Result<Sms, &'static str> {
+        let job = &task.job;
+        let template =
+            self.settings.templates.get(&job.template).ok_or("template_unknown")?.clone();
+        let code = self.code(job);
+        let mut params = task.contents.params.clone();
+        if let Some(code) = &code {
+            params.insert("code".to_owned(), code.expose().to_owned());
+        }
+        let mut places = params.clone();
+        places.insert("sign".to_owned(), template.sign.clone());
+        if let Some(verification) = &job.verification {
+            places.insert(
+                "minutes".to_owned(),
+                verification.ttl_ms.unsigned_abs().div_ceil(60_000).to_string(),
+            );
+        }
+        let text = template::render(&template.text, &places).map_err(|_| "params_invalid")?;
+        let (message_id, account_id) = (job.message_id, job.account_id);
+        Ok(Sms {
+            message_id,
+            account_id,
+            phone: task.contents.phone.clone(),
+            text,
+            template,
+            params,
+            code,
+        })
+    }
+
+    fn code(&self, job: &Job) -> Option<Code> {
+        let verification = job.verification.as_ref()?;
+        Some(Code::derive(&self.keys.get(&job.key_id)?.code, verification.id, verification.digits))
+    }
+
+    // ---- the store: asked until it answers, since the delivery is held meanwhile
+
+    async fn claim(&self, task: &Task) -> ClaimAnswer {
+        let job = &task.job;
+        let longest = self.providers.iter().map(|p| p.longest).max().unwrap_or_default();
+        let request = Claim {
+            now: None,
+            message_id: job.message_id,
+            generation: job.generation,
+            attempt: job.attempt,
+            owner: task.owner.clone(),
+            lease_ms: millis(longest + LEASE_MARGIN),
+            keep_until: job.deadline + millis(CLAIM_OUTLIVES),
+            epoch: job.epoch.clone(),
+            redelivered: task.redelivered,
+            max_claims: MAX_CLAIMS,
+            verification: job.verification.as_ref().map(|verification| ClaimVerification {
+                subject: postrider_common::store::verification_subject(
+                    job.account_id,
+                    &job.purpose,
+                    &task.contents.phone,
+                ),
+                account_id: job.account_id,
+                purpose: job.purpose.clone(),
+                key_id: job.key_id.clone(),
+                max_sends: verification.sends,
+                job: verification.clone(),
+            }),
+        };
+        self.until_answered(|| self.store.claim(&request)).await
+    }
+
+    async fn claim_time(&self, task: &Task) -> i64 {
+        self.claim(task).await.now
+    }
+
+    async fn calling(&self, task: &Task, provider: &NamedProvider) -> bool {
+        let request = Calling {
+            now: None,
+            message_id: task.job.message_id,
+            generation: task.job.generation,
+            attempt: task.job.attempt,
+            owner: task.owner.clone(),
+            lease_ms: millis(provider.longest + LEASE_MARGIN),
+            provider: provider.name.clone(),
+        };
+        self.until_answered(|| self.store.calling(&request)).await
+    }
+
+    async fn resolve(&self, task: &Task, resolution: Resolution) -> Ending {
+        let job = &task.job;
+        let request = Resolve {
+            now: None,
+            message_id: job.message_id,
+            generation: job.generation,
+            attempt: job.attempt,
+            resolution: serde_json::to_string(&resolution).unwrap_or_default(),
+            status: resolution.message_status(),
+            attempts: resolution.attempts(job),
+            finished: resolution.next_job(job).is_none(),
+            refund: resolution.refunds(job),
+            lane: job.lane,
+        };
+        match self.until_answered(|| self.store.resolve(&request)).await {
+            ResolveAnswer::Written { approved_at } => Ending::Resolved(resolution, approved_at),
+            ResolveAnswer::Already { resolution } => resolved(&resolution),
+            ResolveAnswer::Stale => Ending::Drop,
+        }
+    }
+
+    async fn until_answered<T, F>(&self, ask: impl Fn() -> F) -> T
+    where
+        F: Future<Output = Result<T, StoreError>>,
+    {
+        loop {
+            let error = match ask().await {
+                Ok(answer) => return answer,
+                Err(error) => error,
+            };
+            tracing::debug!(%error, "a job is held until the store answers");
+            if matches!(error, StoreError::Lost)
+                && let Err(error) = epoch::restore(&self.store, &self.database).await
+            {
+                tracing::warn!(%error, "the store's bans could not be loaded");
+            }
+            sleep(PAUSE).await;
+        }
+    }
+
+    // ---- the end of a delivery
+
+    async fn finish(&self, task: &Task, ending: Ending, receipt: Receipt) {
+        let (resolution, approved_at) = match ending {
+            Ending::Drop => return self.acks.finished(receipt).await,
+            Ending::Resolved(resolution, approved_at) => (resolution, approved_at),
+        };
+        if let Some((job, delay_ms)) = resolution.next_job(&task.job) {
+            let (rung, rest) = hop(Duration::from_millis(delay_ms));
+            return self.forward(job, rung, rest, task.trace.clone(), receipt).await;
+        }
+        let rules = self
+            .settings
+            .code_rules(&task.job.purpose)
+            .unwrap_or_else(|| self.settings.code.clone());
+        let code = self.code(&task.job).filter(|_| rules.store_encrypted);
+        let record = resolution.record(
+            &task.job,
+            Some(&task.contents),
+            code.as_ref(),
+            &self.keys,
+            approved_at,
+        );
+        self.log(task, &record);
+        self.recorder.finish(record, receipt).await;
+    }
+
+    #[expect(clippy::unused_self, reason = "reads as its siblings do")]
+    fn log(&self, task: &Task, record: &Record) {
+        let Some(row) = &record.row else { return };
+        let status = row.message_status();
+        let word = serde_json::to_value(status)
+            .ok()
+            .and_then(|w| w.as_str().map(str::to_owned))
+            .unwrap_or_default();
+        metrics::counter!("sms_messages_total", "lane" => row.lane.as_str(), "status" => word.clone()).increment(1);
+        tracing::info!(
+            message.id = %row.id,
+            message.lane = %row.lane,
+            message.status = word,
+            message.attempts = row.attempts,
+            provider.name = row.provider.as_deref().unwrap_or_default(),
+            error.code = row.error_code.as_deref().unwrap_or_default(),
+            phone = %task.contents.phone,
+            trace.parent = task.trace.as_deref().unwrap_or_default(),
+            "message ended"
+        );
+    }
+
+    /// Publishes a job again, confirmed, and only then has the old delivery acked.
+    async fn forward(
+        &self,
+        mut job: Job,
+        rung: Option<Rung>,
+        rest: Duration,
+        trace: Option<String>,
+        receipt: Receipt,
+    ) {
+        job.wait_ms = u64::try_from(rest.as_millis()).unwrap_or(u64::MAX);
+        let to =
+            rung.map_or(Destination::Lane(job.lane), |rung| Destination::Retry(job.lane, rung));
+        let message = Outgoing { id: job.message_id.to_string(), body: job.encode(), trace };
+        loop {
+            match self.queue.publish(to, message.clone()).await {
+                Published::Confirmed => break,
+                Published::Failed(why) | Published::Unknown(why) => {
+                    // A copy too many is dropped by its claim.
+                    tracing::debug!(message.id = %job.message_id, %why, "a retry is published again");
+                    sleep(PAUSE).await;
+                }
+            }
+        }
+        self.acks.finished(receipt).await;
+    }
+
+    /// Bytes that are no job: a dead letter, and no row, since they have no id.
+    async fn undecodable(&self, body: &[u8], lane: Lane, why: &str, receipt: Receipt) {
+        let id = format!("sha256.{}", hex::encode(Sha256::digest(body)));
+        tracing::error!(dead_letter.id = id, %why, "bytes that no decoder takes are a dead letter");
+        let dead = NewDeadLetter {
+            message_id: None,
+            lane: Some(lane),
+            reason: DeadReason::Undecodable,
+            detail: why.to_owned(),
+            attempts: Vec::new(),
+            job: self.keys.seal(SealedFor::Log, body, id.as_bytes()),
+            id,
+            create_time: wall_clock(),
+        };
+        self.recorder
+            .finish(Record { row: None, attempts: Vec::new(), dead_letter: Some(dead) }, receipt)
+            .await;
+    }
+
+    /// A job whose sealed part is broken: it has an id, so a row is owed, though nobody knows the phone.
+    async fn broken(&self, job: &Job, receipt: Receipt) {
+        tracing::error!(message.id = %job.message_id, "the sealed part of a job is broken: it is poison");
+        let decision = end(job, "poison", Some(DeadReason::Undecodable));
+        let resolution = Resolution { attempt: None, response: None, decision, at: wall_clock() };
+        self.recorder.finish(resolution.record(job, None, None, &self.keys, None), receipt).await;
+    }
+}
+
+/// The store's clock, carried on by ours since it was read.
+#[derive(Debug, Clone, Copy)]
+struct Clock {
+    now: i64,
+    since: Instant,
+}
+
+impl Clock {
+    fn now(self) -> i64 {
+        self.now + millis(self.since.elapsed())
+    }
+}
+
+/// What is left to be done of an attempt that somebody else resolved.
+fn resolved(resolution: &str) -> Ending {
+    // Empty once its row is committed; one that can't be read is of a version that this binary isn't.
+    serde_json::from_str(resolution)
+        .map_or(Ending::Drop, |resolution| Ending::Resolved(resolution, None))
+}
+
+fn lost(task: &Task, provider: String, at: i64, now: i64, word: &str) -> Attempt {
+    Attempt {
+        number: task.job.attempt,
+        provider,
+        outcome: Outcome::Unknown,
+        at,
+        duration_ms: (now - at).max(0),
+        provider_message_id: None,
+        error_code: Some(word.to_owned()),
+        error_message: Some(
+            "the worker ended before the provider's answer was written down".to_owned(),
+        ),
+    }
+}
+
+/// What of a provider's words is kept: the beginning, with our code blotted out.
+fn kept(text: &str, task: &Task, keys: &KeyRing) -> String {
+    let verification = task.job.verification.as_ref();
+    let code = verification.zip(keys.get(&task.job.key_id));
+    let code = code.map(|(v, keys)| Code::derive(&keys.code, v.id, v.digits));
+    let text = code.map_or_else(|| text.to_owned(), |code| text.replace(code.expose(), "******"));
+    text[..text.floor_char_boundary(RESPONSE)].to_owned()
+}
+
+fn measure(attempt: &Attempt) {
+    let provider = attempt.provider.clone();
+    metrics::counter!("sms_attempts_total", "provider" => provider.clone(), "outcome" => attempt.outcome.as_str())
+        .increment(1);
+    let seconds = Duration::from_millis(attempt.duration_ms.unsigned_abs()).as_secs_f64();
+    metrics::histogram!("sms_provider_duration_seconds", "provider" => provider).record(seconds);
+}
+
+fn millis(duration: Duration) -> i64 {
+    i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
+}
+
+/// Where no store's clock is at hand, and nothing is compared with it.
+fn wall_clock() -> i64 {
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the time a dead letter is shown with; no deadline goes by it"
+    )]
+    let now = std::time::SystemTime::now();
+    now.duration_since(std::time::UNIX_EPOCH).map_or(0, millis)
+}
