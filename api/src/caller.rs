@@ -135,13 +135,11 @@ impl<P: Policy> Caller<P> {
 }
 
 async fn load(app: &App, id: i64) -> Result<Arc<Account>, Problem> {
-    match app.database.account(id).await? {
-        Some(account) => Ok(app.accounts.put(account)),
-        None => {
-            app.accounts.forget(id);
-            Err(refused(TokenError::Invalid))
-        }
-    }
+    let Some(account) = app.database.account(id).await? else {
+        app.accounts.forget(id);
+        return Err(refused(TokenError::Invalid));
+    };
+    Ok(app.accounts.put(account))
 }
 
 fn bearer(headers: &HeaderMap) -> Result<&str, Problem> {

@@ -101,7 +101,7 @@ impl Limits {
     pub fn used_up(&self, index: usize, wait_ms: i64, states: &[LimitState]) -> Problem {
         let Some((scope, limit)) = self.policies.get(index) else {
             return Problem::new(Code::Internal)
-                .because("the store named a limit that isn't there");
+                .because(&"the store named a limit that isn't there");
         };
         Problem::new(Code::limited(*scope))
             .detail(format!("at most {} in {} s", limit.quota, limit.window.as_secs()))
@@ -146,7 +146,7 @@ pub async fn admit(
 
 /// The account changed while it was being loaded: rare enough to leave it to the caller.
 pub fn changing() -> Problem {
-    Problem::new(Code::StoreUnavailable).because("the account keeps changing")
+    Problem::new(Code::StoreUnavailable).because(&"the account keeps changing")
 }
 
 fn decided(answer: AdmitAnswer, limits: &Limits) -> Result<(Accepted, HeaderMap), Problem> {

@@ -1,6 +1,6 @@
 //! `GET /v1/messages`: an account's finished messages, newest first, in pages.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 
 use axum::Json;
 use axum::extract::rejection::QueryRejection;
@@ -33,7 +33,7 @@ pub struct Page {
 pub async fn list(
     State(app): State<Shared>,
     caller: Caller<Reads>,
-    query: Result<Query<HashMap<String, String>>, QueryRejection>,
+    query: Result<Query<BTreeMap<String, String>>, QueryRejection>,
 ) -> Result<Json<Page>, Problem> {
     let Query(query) = query.map_err(|_| Problem::new(Code::RequestMalformed))?;
     let asked = Asked::read(&app, query)?;
@@ -56,7 +56,7 @@ struct Asked {
 }
 
 impl Asked {
-    fn read(app: &App, query: HashMap<String, String>) -> Result<Self, Problem> {
+    fn read(app: &App, query: BTreeMap<String, String>) -> Result<Self, Problem> {
         let members = query.into_iter().map(|(name, text)| (name, text.into())).collect();
         let mut fields = Fields::new(members);
         let phone = fields.optional_text("phone", 64);

@@ -91,7 +91,7 @@ fn check_params(template: &Template, params: &Params) -> Result<(), Problem> {
         return Ok(());
     }
     let places = template::places(&template.text)
-        .map_err(|error| Problem::new(Code::Internal).because(error))?;
+        .map_err(|error| Problem::new(Code::Internal).because(&error))?;
     let error = |name: &str, code, detail: &str| FieldError {
         field: format!("params.{name}"),
         code,
@@ -113,22 +113,22 @@ fn check_params(template: &Template, params: &Params) -> Result<(), Problem> {
 mod tests {
     use super::*;
 
-    fn refused(text: &str, names: &[&str]) -> Option<String> {
+    fn misfit(text: &str, names: &[&str]) -> Option<String> {
         let template = Template { text: text.to_owned(), ..Template::default() };
         let params = names.iter().map(|name| ((*name).to_owned(), "x".to_owned())).collect();
         let problem = check_params(&template, &params).err()?;
         assert_eq!(problem.code, Code::ParamsInvalid);
-        let errors = problem.body("id")["errors"].take();
-        let named = errors.as_array()?.iter().map(|e| format!("{} {}", e["field"], e["code"]));
-        Some(named.collect::<Vec<_>>().join(", ").replace('"', ""))
+        let wrong = problem.body("id")["errors"].take();
+        let listed = wrong.as_array()?.iter().map(|e| format!("{} {}", e["field"], e["code"]));
+        Some(listed.collect::<Vec<_>>().join(", ").replace('"', ""))
     }
 
     #[test]
     fn parameters_fit_the_places_exactly() {
-        assert_eq!(refused("【{sign}】{name}: {order}", &["name", "order"]), None);
-        assert_eq!(refused("", &["whatever"]), None);
+        assert_eq!(misfit("【{sign}】{name}: {order}", &["name", "order"]), None);
+        assert_eq!(misfit("", &["whatever"]), None);
         assert_eq!(
-            refused("【{sign}】{name}: {order}", &["nam", "order", "sign"]).as_deref(),
+            misfit("【{sign}】{name}: {order}", &["nam", "order", "sign"]).as_deref(),
             Some("params.name missing, params.nam unknown, params.sign unknown")
         );
     }

@@ -107,9 +107,16 @@ pub struct FieldError {
 
 /// An answer that is no success. As a response it is empty, with itself among the extensions: the outermost
 /// middleware writes the body, because that knows the request's id.
+#[must_use]
 #[derive(Debug, Clone)]
 pub struct Problem {
     pub code: Code,
+    occurrence: Box<Occurrence>,
+}
+
+/// What is said about this one. Boxed: nearly everything returns a `Result` with a problem in it.
+#[derive(Debug, Clone, Default)]
+struct Occurrence {
     detail: Option<String>,
     members: Map<String, Value>,
     headers: HeaderMap,
@@ -121,31 +128,32 @@ const SOON_MS: i64 = 1000;
 
 impl Problem {
     pub fn new(code: Code) -> Self {
-        let mut headers = HeaderMap::new();
-        if code.status() == StatusCode::UNAUTHORIZED {
-            headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        let mut problem = Self { code, occurrence: Box::default() };
+        match code.status() {
+            StatusCode::UNAUTHORIZED => {
+                let scheme = HeaderValue::from_static("Bearer");
+                problem.occurrence.headers.insert(WWW_AUTHENTICATE, scheme);
+                problem
+            }
+            StatusCode::SERVICE_UNAVAILABLE => problem.retry_after(SOON_MS),
+            _ => problem,
         }
-        let problem = Self { code, detail: None, members: Map::new(), headers, cause: None };
-        if code.status() == StatusCode::SERVICE_UNAVAILABLE {
-            return problem.retry_after(SOON_MS);
-        }
-        problem
     }
 
     /// What is the matter this time. Never shown of a 5xx.
     pub fn detail(mut self, detail: impl Into<String>) -> Self {
-        self.detail = Some(detail.into());
+        self.occurrence.detail = Some(detail.into());
         self
     }
 
     /// What lies behind it: for our log, never for the caller.
-    pub fn because(mut self, cause: impl ToString) -> Self {
-        self.cause = Some(cause.to_string());
+    pub fn because(mut self, cause: &impl ToString) -> Self {
+        self.occurrence.cause = Some(cause.to_string());
         self
     }
 
     pub fn with(mut self, member: &str, value: impl Into<Value>) -> Self {
-        self.members.insert(member.to_owned(), value.into());
+        self.occurrence.members.insert(member.to_owned(), value.into());
         self
     }
 
@@ -161,29 +169,29 @@ impl Problem {
     }
 
     pub fn retry_after(mut self, ms: i64) -> Self {
-        self.headers.insert(RETRY_AFTER, HeaderValue::from(seconds_up(ms)));
+        self.occurrence.headers.insert(RETRY_AFTER, HeaderValue::from(seconds_up(ms)));
         self
     }
 
     pub fn headers(mut self, headers: HeaderMap) -> Self {
-        self.headers.extend(headers);
+        self.occurrence.headers.extend(headers);
         self
     }
 
     pub fn cause(&self) -> Option<&str> {
-        self.cause.as_deref()
+        self.occurrence.cause.as_deref()
     }
 
     /// The body, with the members of RFC 9457 and ours.
     pub fn body(&self, request_id: &str) -> Value {
-        let mut body = self.members.clone();
+        let mut body = self.occurrence.members.clone();
         let word = self.code.word();
         body.insert("type".to_owned(), format!("urn:postrider:problem:{word}").into());
         body.insert("title".to_owned(), self.code.title().into());
         body.insert("status".to_owned(), self.code.status().as_u16().into());
         body.insert("code".to_owned(), word.into());
         body.insert("request_id".to_owned(), request_id.into());
-        if let Some(detail) = &self.detail
+        if let Some(detail) = &self.occurrence.detail
             && !self.code.status().is_server_error()
         {
             body.insert("detail".to_owned(), detail.as_str().into());
@@ -194,7 +202,7 @@ impl Problem {
 
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
-        let mut response = (self.code.status(), self.headers.clone()).into_response();
+        let mut response = (self.code.status(), self.occurrence.headers.clone()).into_response();
         response.extensions_mut().insert(self);
         response
     }
@@ -202,7 +210,7 @@ impl IntoResponse for Problem {
 
 impl From<DatabaseError> for Problem {
     fn from(error: DatabaseError) -> Self {
-        Self::new(Code::DatabaseUnavailable).because(error)
+        Self::new(Code::DatabaseUnavailable).because(&error)
     }
 }
 
@@ -247,7 +255,7 @@ mod tests {
 
     #[test]
     fn a_server_error_never_says_why_and_says_when_to_come_back() {
-        let problem = Problem::new(Code::StoreUnavailable).detail("host x").because("password y");
+        let problem = Problem::new(Code::StoreUnavailable).detail("host x").because(&"password y");
         assert_eq!(problem.body("abc").get("detail"), None);
         assert!(!problem.body("abc").to_string().contains("password"));
         assert_eq!(problem.into_response().headers()[RETRY_AFTER], "1");

@@ -33,7 +33,7 @@ struct Queue {
 /// `GET /v1/queues`
 pub async fn list(State(app): State<Shared>, _: Admin) -> Result<Json<Queues>, Problem> {
     let depths = app.queue.depths().await;
-    let depths = depths.map_err(|error| Problem::new(Code::QueueUnavailable).because(error))?;
+    let depths = depths.map_err(|error| Problem::new(Code::QueueUnavailable).because(&error))?;
     let mut queues = Vec::with_capacity(depths.len());
     for depth in depths {
         queues.push(Queue::of(&app, depth).await);

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use postrider_common::database::blacklist::BlacklistEntry;
 use postrider_common::database::{Database, DatabaseError};
 use postrider_common::store::{Store, StoreError};
 
@@ -35,6 +36,6 @@ pub fn in_background(app: &Shared) {
 /// Loads every ban in force from its table, and gives the store a new epoch together with them.
 pub async fn restore(store: &Store, database: &Database) -> Result<(), RestoreError> {
     let bans = database.bans(unix_ms()).await?;
-    store.restore(bans.iter().filter_map(|entry| entry.ban()).collect()).await?;
+    store.restore(bans.iter().filter_map(BlacklistEntry::ban).collect()).await?;
     Ok(())
 }

@@ -68,5 +68,5 @@ async fn in_time(State(app): State<Shared>, request: Request, next: Next) -> Res
 fn panicked(panic: Box<dyn Any + Send + 'static>) -> Response {
     let text = panic.downcast_ref::<String>().map(String::as_str);
     let text = text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("no text");
-    Problem::new(Code::Internal).because(format!("a handler panicked: {text}")).into_response()
+    Problem::new(Code::Internal).because(&format!("a handler panicked: {text}")).into_response()
 }

@@ -14,11 +14,11 @@ use crate::problem::{Code, Problem};
 
 #[derive(Debug, Serialize)]
 pub struct Texts {
-    messages: Vec<Text>,
+    messages: Vec<Kept>,
 }
 
 #[derive(Debug, Serialize)]
-struct Text {
+struct Kept {
     id: MessageId,
     phone: String,
     text: String,
@@ -39,8 +39,8 @@ pub async fn list(
 }
 
 /// What can't be opened any more, its key being gone, isn't shown.
-fn open(app: &App, message: &SandboxMessage) -> Option<Text> {
+fn open(app: &App, message: &SandboxMessage) -> Option<Kept> {
     let id = message.message_id;
     let SandboxText { phone, text } = SandboxText::open(&app.keys, id, &message.sealed).ok()?;
-    Some(Text { id, phone, text, at: rfc3339(message.at) })
+    Some(Kept { id, phone, text, at: rfc3339(message.at) })
 }

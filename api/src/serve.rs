@@ -1,7 +1,7 @@
 //! Wires one process together and runs it until it is told to stop. Embedded, the worker is started beside the
 //! API: the same two parts in one process.
 
-use std::future::Future;
+use std::future::IntoFuture as _;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -174,9 +174,7 @@ async fn http(
     }
 }
 
-fn after(stop: CancellationToken, grace: Duration) -> impl Future<Output = ()> {
-    async move {
-        stop.cancelled().await;
-        tokio::time::sleep(grace).await;
-    }
+async fn after(stop: CancellationToken, grace: Duration) {
+    stop.cancelled().await;
+    tokio::time::sleep(grace).await;
 }

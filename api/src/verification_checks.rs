@@ -106,7 +106,7 @@ async fn read(app: &Shared, account_id: i64, which: &Which) -> Result<Option<Liv
 /// Compares in constant time. Without the key nothing can be said, and nothing may be counted.
 fn is_right(app: &App, live: &Live, given: &str) -> Result<bool, Problem> {
     let keys = app.keys.get(&live.key_id).ok_or_else(|| {
-        Problem::new(Code::Internal).because(format!("the key {} is not here", live.key_id))
+        Problem::new(Code::Internal).because(&format!("the key {} is not here", live.key_id))
     })?;
     Ok(Digits::derive(&keys.code, live.id, live.digits).matches(given))
 }

@@ -86,7 +86,7 @@ pub async fn send(
 impl Sent {
     fn of(accepted: &Accepted) -> Result<Self, Problem> {
         let verification = accepted.verification.as_ref().ok_or_else(|| {
-            Problem::new(Code::Internal).because("a code was accepted without a verification")
+            Problem::new(Code::Internal).because(&"a code was accepted without a verification")
         })?;
         Ok(Self {
             id: verification.job.id,
