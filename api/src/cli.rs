@@ -3,8 +3,9 @@
 use std::time::Duration;
 
 use clap::{Parser, Subcommand, ValueEnum};
-use postrider_common::config::Config;
+use postrider_common::config::{Backends, Config, LogFormat};
 use postrider_common::database::blacklist::BanKind;
+use postrider_common::telemetry;
 
 use crate::commands::{ban, dead, migrate, token};
 use crate::serve;
@@ -82,6 +83,12 @@ pub fn duration(text: &str) -> Result<Duration, String> {
 
 /// Runs what was asked for.
 pub async fn run(cli: Cli, config: Config) -> anyhow::Result<()> {
+    let log = &config.settings.log;
+    let usual = match config.backends {
+        Backends::Embedded { .. } => LogFormat::Text,
+        Backends::Distributed { .. } => LogFormat::Json,
+    };
+    telemetry::init_logs(log.format.unwrap_or(usual), &log.filter)?;
     match cli.command.unwrap_or(Command::Serve) {
         Command::Serve => serve::serve(config).await,
         Command::Migrate => migrate::run(&config).await,

@@ -28,7 +28,6 @@ pub mod restore;
 pub mod router;
 pub mod sandbox;
 pub mod serve;
-pub mod stop;
 pub mod token;
 pub mod trace;
 pub mod verification_checks;

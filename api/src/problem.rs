@@ -1,7 +1,7 @@
 //! Every refusal and failure that a caller can meet: one table of stable words, each with status and title,
 //! answered as problem details (RFC 9457).
 
-use axum::http::header::{ALLOW, RETRY_AFTER, WWW_AUTHENTICATE};
+use axum::http::header::{RETRY_AFTER, WWW_AUTHENTICATE};
 use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use postrider_common::database::DatabaseError;
@@ -215,14 +215,10 @@ impl From<DatabaseError> for Problem {
 }
 
 /// The problem of an answer that some layer gave without one: an unknown path, a wrong method.
-pub fn of_bare(status: StatusCode, headers: &HeaderMap) -> Option<Problem> {
+pub fn of_bare(status: StatusCode) -> Option<Problem> {
     let problem = match status {
         StatusCode::NOT_FOUND => Problem::new(Code::NotFound),
-        StatusCode::METHOD_NOT_ALLOWED => {
-            let allowed = headers.get(ALLOW).and_then(|value| value.to_str().ok());
-            Problem::new(Code::MethodNotAllowed)
-                .detail(format!("allowed here: {}", allowed.unwrap_or("nothing")))
-        }
+        StatusCode::METHOD_NOT_ALLOWED => Problem::new(Code::MethodNotAllowed),
         StatusCode::PAYLOAD_TOO_LARGE => Problem::new(Code::BodyTooLarge),
         status if status.is_client_error() => Problem::new(Code::RequestMalformed),
         status if status.is_server_error() => Problem::new(Code::Internal),

@@ -57,8 +57,7 @@ fn known(method: &Method) -> &'static str {
 
 fn with_body(response: Response, id: &str) -> (Response, Option<Problem>) {
     let known = response.extensions().get::<Problem>().cloned();
-    let Some(problem) = known.or_else(|| problem::of_bare(response.status(), response.headers()))
-    else {
+    let Some(problem) = known.or_else(|| problem::of_bare(response.status())) else {
         return (response, None);
     };
     let (mut parts, _) = response.into_parts();

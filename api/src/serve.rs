@@ -18,6 +18,8 @@ use postrider_common::queue::rabbitmq::RabbitQueue;
 use postrider_common::queue::sqlite::SqliteQueue;
 use postrider_common::store::Store;
 use postrider_common::store::sqlite::SqliteStore;
+use postrider_common::{shutdown, telemetry};
+use postrider_worker::{WorkerParts, provider};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -27,7 +29,7 @@ use crate::app::{App, Shared};
 use crate::back_pressure::{self, BackPressure};
 use crate::data_lock::DataLock;
 use crate::verified::Verified;
-use crate::{connect, metrics, router, stop, welcome};
+use crate::{connect, router, welcome};
 
 /// What a process is made of, besides the API itself.
 struct Parts {
@@ -36,13 +38,13 @@ struct Parts {
     queue: Queue,
     database: Database,
     /// Embedded only: the worker, what cleans up, and the lock on the data.
-    worker: Option<JoinHandle<anyhow::Result<()>>>,
+    worker: Option<JoinHandle<()>>,
     _lock: Option<DataLock>,
 }
 
 /// Serves until `SIGTERM` or `SIGINT`.
 pub async fn serve(config: Config) -> anyhow::Result<()> {
-    let stop = stop::on_signal()?;
+    let stop = shutdown::signalled()?;
     let worker_stop = CancellationToken::new();
     let parts = match &config.backends {
         Backends::Embedded { .. } => embedded(&config, &worker_stop).await?,
@@ -65,10 +67,11 @@ pub async fn serve(config: Config) -> anyhow::Result<()> {
     operations.await?;
     background.await?;
     worker_stop.cancel();
-    if let Some(worker) = parts.worker {
-        worker.await.context("the worker")??;
+    match parts.worker {
+        // It closes the queue once it has given back what it took.
+        Some(worker) => worker.await.context("the worker")?,
+        None => parts.queue.close().await,
     }
-    parts.queue.close().await;
     drop(app);
     writing.await?;
     Ok(())
@@ -86,7 +89,7 @@ async fn embedded(config: &Config, stop: &CancellationToken) -> anyhow::Result<P
     let (store, queue) = (Store::Sqlite(kept.clone()), Queue::Sqlite(table.clone()));
     let purge_stop = stop.clone();
     tokio::spawn(async move { purge_stop.run_until_cancelled(kept.purge()).await });
-    let worker = start_worker(config, &store, &queue, &database, stop);
+    let worker = start_worker(config, &store, &queue, &database, stop)?;
     let acceptor = Acceptor::embedded(sqlite, table);
     Ok(Parts { acceptor, store, queue, database, worker: Some(worker), _lock: Some(lock) })
 }
@@ -101,19 +104,25 @@ async fn distributed(config: &Config) -> anyhow::Result<Parts> {
     Ok(Parts { acceptor, store, queue, database, worker: None, _lock: None })
 }
 
-/// Starts the worker in this process.
+/// Starts the worker in this process: the same one that `postrider-worker` runs.
 fn start_worker(
-    _config: &Config,
-    _store: &Store,
-    _queue: &Queue,
-    _database: &Database,
+    config: &Config,
+    store: &Store,
+    queue: &Queue,
+    database: &Database,
     stop: &CancellationToken,
-) -> JoinHandle<anyhow::Result<()>> {
-    let stop = stop.clone();
-    tokio::spawn(async move {
-        stop.cancelled().await;
-        Ok(())
-    })
+) -> anyhow::Result<JoinHandle<()>> {
+    let (settings, keys) = (config.settings.clone(), config.keys.clone());
+    let parts = WorkerParts {
+        providers: provider::from_settings(&settings, store, &keys)?,
+        store: store.clone(),
+        queue: queue.clone(),
+        database: database.clone(),
+        key_missing: Arc::default(),
+        keys,
+        settings,
+    };
+    Ok(tokio::spawn(postrider_worker::run(parts, stop.clone())))
 }
 
 fn app(config: &Config, parts: &Parts, verified: Verified) -> anyhow::Result<Shared> {
@@ -131,7 +140,7 @@ fn app(config: &Config, parts: &Parts, verified: Verified) -> anyhow::Result<Sha
         accounts: AccountCache::default(),
         pressure: BackPressure::default(),
         verified,
-        metrics: metrics::install()?,
+        metrics: telemetry::init_metrics()?,
         restoring: AtomicBool::new(false),
     }))
 }

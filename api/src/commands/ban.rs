@@ -6,13 +6,13 @@ use anyhow::{Context as _, anyhow, bail};
 use clap::Args;
 use postrider_common::config::Config;
 use postrider_common::database::blacklist::{BanKind, BlacklistEntry};
+use postrider_common::epoch;
 use postrider_common::store::StoreError;
 
 use super::print;
 use crate::cli::{Kind, duration};
 use crate::clock::{as_ms, rfc3339, unix_ms};
 use crate::connect;
-use crate::restore::restore;
 
 #[derive(Debug, Args)]
 pub struct Asked {
@@ -66,7 +66,7 @@ pub async fn ban(config: &Config, asked: Asked) -> anyhow::Result<()> {
     let (database, store) = connect::tables_and_store(config).await?;
     database.ban(&entry).await.context("the table of bans")?;
     if let Err(StoreError::Lost) = store.ban(std::slice::from_ref(&ban)).await {
-        restore(&store, &database).await.context("a store that lost its data")?;
+        epoch::restore(&store, &database).await.context("a store that lost its data")?;
     }
     store.ban(&[ban]).await.context("it is in the table, but the store isn't told: ban again")?;
     let end =
