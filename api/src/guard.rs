@@ -2,21 +2,23 @@
 //! every refusal in the caller's words.
 
 use std::net::IpAddr;
-use std::sync::Arc;
 
 use axum::http::HeaderMap;
-use postrider_common::accept::{AcceptError, MakeJob};
+use postrider_common::accept::AcceptError;
 use postrider_common::address;
 use postrider_common::config::ScopeLimits;
+use postrider_common::ids::MessageId;
 use postrider_common::limits::{Limit, Scope};
 use postrider_common::phone::PhoneNumber;
 use postrider_common::store::{
-    Accepted, Admit, AdmitAnswer, BanCheck, Banned, LimitCheck, LimitState, rank,
+    Accepted, Admit, AdmitAnswer, BanCheck, Banned, Idempotency, LimitCheck, LimitState,
+    NewVerification, rank,
 };
 
 use crate::app::Shared;
 use crate::caller::{Caller, Sends};
 use crate::clock::as_ms;
+use crate::outgoing::Draft;
 use crate::problem::{Code, Problem};
 use crate::rate_limit_headers::rate_limit_headers;
 
@@ -103,10 +105,13 @@ impl Limits {
             return Problem::new(Code::Internal)
                 .because(&"the store named a limit that isn't there");
         };
-        Problem::new(Code::limited(*scope))
-            .detail(format!("at most {} in {} s", limit.quota, limit.window.as_secs()))
-            .headers(self.headers(states))
-            .retry_after(wait_ms)
+        let problem = Problem::new(Code::limited(*scope));
+        let problem = problem.headers(self.headers(states)).retry_after(wait_ms);
+        if *scope == Scope::Global {
+            // How much the whole service takes is no caller's business.
+            return problem;
+        }
+        problem.detail(format!("at most {} in {} s", limit.quota, limit.window.as_secs()))
     }
 
     pub fn banned(&self, what: Banned, states: &[LimitState]) -> Problem {
@@ -118,26 +123,53 @@ impl Limits {
     }
 }
 
+/// A message that the guard is asked for.
+#[derive(Debug)]
+pub struct Asked {
+    pub draft: Draft,
+    /// What makes two requests without an idempotency key the same.
+    pub subject: String,
+    /// Only for codes.
+    pub verification: Option<NewVerification>,
+    pub ttl_ms: i64,
+    pub idempotency: Option<Idempotency>,
+    pub limits: Limits,
+    pub bans: BanCheck,
+    pub trace: String,
+}
+
 /// Asks for one message, and has it queued where it is admitted. Gives the headers for the answer too.
 pub async fn admit(
     app: &Shared,
     caller: &mut Caller<Sends>,
-    mut request: Admit,
-    limits: &Limits,
-    trace: String,
-    make_job: MakeJob,
+    asked: Asked,
 ) -> Result<(Accepted, HeaderMap), Problem> {
+    let Asked { draft, subject, verification, ttl_ms, idempotency, limits, bans, trace } = asked;
+    let lane = draft.lane;
+    let mut request = Admit {
+        now: None,
+        account: caller.version(),
+        message_id: MessageId::generate(),
+        lane,
+        idempotency,
+        subject,
+        limits: limits.checks.clone(),
+        ban_check: bans,
+        verification,
+        ttl_ms,
+        confirmed: false,
+        about: draft.about(),
+    };
+    let make_job = draft.into_make_job(app);
     for _ in 0..2 {
         request.account = caller.version();
-        let asked =
-            app.acceptor.accept(request.clone(), Some(trace.clone()), Arc::clone(&make_job));
-        match asked.await.map_err(|error| not_accepted(app, &error))? {
+        let answer = app.acceptor.accept(request.clone(), Some(trace.clone()), make_job.clone());
+        match answer.await.map_err(|error| not_accepted(app, &error))? {
             AdmitAnswer::StaleAccount => caller.reload(app).await?,
             answer => {
-                let lane = request.lane.as_str();
-                metrics::counter!("sms_guard_total", "lane" => lane, "answer" => word(&answer))
-                    .increment(1);
-                return decided(answer, limits);
+                let (lane, word) = (lane.as_str(), word(&answer));
+                metrics::counter!("sms_guard_total", "lane" => lane, "answer" => word).increment(1);
+                return decided(answer, &limits);
             }
         }
     }

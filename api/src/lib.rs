@@ -28,6 +28,8 @@ pub mod restore;
 pub mod router;
 pub mod sandbox;
 pub mod serve;
+#[cfg(test)]
+mod testing;
 pub mod token;
 pub mod trace;
 pub mod verification_checks;

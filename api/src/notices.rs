@@ -6,7 +6,6 @@ use axum::http::{HeaderMap, StatusCode};
 use postrider_common::config::Template;
 use postrider_common::ids::MessageId;
 use postrider_common::job::{Contents, Lane};
-use postrider_common::store::{About, Admit};
 use postrider_common::template::{self, Params};
 use serde::Serialize;
 
@@ -47,26 +46,23 @@ pub async fn send(
     let (account_id, ip) = (caller.account_id(), peer.of_user(&caller, given_ip));
     let counted = Counted { kind: "notice", account_id, phone: Some(&phone), purpose: "", ip };
     let limits = counted.limits(&app.settings.limits.notice);
-    let request = Admit {
-        now: None,
-        account: caller.version(),
-        message_id: MessageId::generate(),
-        lane: Lane::Notice,
-        idempotency: key.of(account_id, &raw, &app.keys),
+    let asked = guard::Asked {
         subject: subject(&app, account_id, &template, &params, phone.as_e164()),
-        limits: limits.checks.clone(),
-        ban_check: counted.bans(),
         ttl_ms: as_ms(app.settings.notices.ttl),
         verification: None,
-        confirmed: false,
-        about: About { phone: phone.masked(), purpose: String::new(), template: template.clone() },
+        idempotency: key.of(account_id, &raw, &app.keys),
+        bans: counted.bans(),
+        limits,
+        trace,
+        draft: Draft {
+            lane: Lane::Notice,
+            account_id,
+            purpose: String::new(),
+            template,
+            contents: Contents { phone: phone.clone(), params, client_ip: ip },
+        },
     };
-    let contents = Contents { phone, params, client_ip: ip };
-    let draft =
-        Draft { lane: Lane::Notice, account_id, purpose: String::new(), template, contents };
-    let make_job = draft.into_make_job(&app);
-    let (accepted, headers) =
-        guard::admit(&app, &mut caller, request, &limits, trace, make_job).await?;
+    let (accepted, headers) = guard::admit(&app, &mut caller, asked).await?;
     Ok((StatusCode::ACCEPTED, headers, Json(Sent { id: accepted.message_id })))
 }
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use postrider_common::accept::MakeJob;
 use postrider_common::job::{Contents, Job, Lane, WIRE_NAME};
-use postrider_common::store::Accepted;
+use postrider_common::store::{About, Accepted};
 
 use crate::app::Shared;
 
@@ -19,6 +19,15 @@ pub struct Draft {
 }
 
 impl Draft {
+    /// What GET shows of it until its row exists.
+    pub fn about(&self) -> About {
+        About {
+            phone: self.contents.phone.masked(),
+            purpose: self.purpose.clone(),
+            template: self.template.clone(),
+        }
+    }
+
     /// The job gets its id, times and verification from what the guard says: for a repeated request these are
     /// the first one's.
     pub fn into_make_job(self, app: &Shared) -> MakeJob {

@@ -70,3 +70,86 @@ fn panicked(panic: Box<dyn Any + Send + 'static>) -> Response {
     let text = text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("no text");
     Problem::new(Code::Internal).because(&format!("a handler panicked: {text}")).into_response()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{TestApp, ask};
+    use crate::token::Grant;
+    use axum::body::Body;
+
+    const SEND: &str = "/v1/verifications";
+    const CODE: &str = r#"{"phone":"13800138000","purpose":"login"}"#;
+
+    #[tokio::test]
+    async fn whatever_goes_wrong_is_a_problem() {
+        let test = TestApp::start(&[]).await;
+        let token = test.token("shop", &Grant::USUAL).await;
+        assert_eq!(test.get("/nowhere", &token).await.problem(), (404, "not_found"));
+        let wrong_method = test.get(SEND, &token).await;
+        assert_eq!(wrong_method.problem(), (405, "method_not_allowed"));
+        assert_eq!(wrong_method.headers["allow"], "POST");
+        let large = format!("{{\"phone\":\"{}\"}}", "1".repeat(json::LARGEST));
+        assert_eq!(test.post(SEND, &token, large).await.problem(), (413, "body_too_large"));
+        assert_eq!(test.post(SEND, &token, "{").await.problem(), (400, "body_malformed"));
+        assert_eq!(test.post(SEND, &token, "[]").await.problem(), (422, "fields_invalid"));
+        assert_eq!(test.post(SEND, &token, "{}").await.problem(), (422, "fields_invalid"));
+        let untyped = Request::post(SEND).header("authorization", format!("Bearer {token}"));
+        let untyped =
+            ask(super::app(test.app.clone()), untyped.body(Body::from("{}")).unwrap()).await;
+        assert_eq!(untyped.problem(), (415, "content_type_unsupported"));
+    }
+
+    #[tokio::test]
+    async fn who_may_not_is_told_why() {
+        let test = TestApp::start(&[]).await;
+        let reader = test.token("shop", &[Grant::Read]).await;
+        let anonymous = Request::post(SEND).body(Body::empty()).unwrap();
+        let anonymous = ask(super::app(test.app.clone()), anonymous).await;
+        assert_eq!(anonymous.problem(), (401, "token_missing"));
+        assert_eq!(anonymous.headers["www-authenticate"], "Bearer");
+        assert_eq!(test.post(SEND, "nonsense", CODE).await.problem(), (401, "token_invalid"));
+        assert_eq!(test.post(SEND, &reader, CODE).await.problem(), (403, "scope_missing"));
+        assert_eq!(test.get("/v1/queues", &reader).await.problem(), (403, "scope_missing"));
+        let admin = test.token("ops", &[Grant::Admin]).await;
+        assert_eq!(test.get("/v1/queues", &admin).await.status, StatusCode::OK);
+        let pretender = test.app.database.account_by_name("shop").await.unwrap().unwrap().id;
+        let now = crate::clock::unix_ms();
+        let scope_alone =
+            crate::token::issue(&test.app.keys, pretender, &[Grant::Admin], now, 1000).unwrap();
+        assert_eq!(test.get("/v1/queues", &scope_alone).await.problem(), (403, "scope_missing"));
+    }
+
+    #[tokio::test]
+    async fn a_second_send_is_refused_and_says_when_to_come_back() {
+        let test = TestApp::start(&[]).await;
+        let token = test.token("shop", &Grant::USUAL).await;
+        let first = test.post(SEND, &token, CODE).await;
+        assert_eq!(first.status, StatusCode::ACCEPTED, "{}", first.body);
+        let second = test.post(SEND, &token, CODE).await;
+        assert_eq!(second.problem(), (429, "phone_limited"));
+        assert!(second.headers.contains_key("ratelimit-policy"));
+        let seconds: u64 = second.headers["retry-after"].to_str().unwrap().parse().unwrap();
+        assert!((59..=60).contains(&seconds));
+
+        let other = test.token("other", &Grant::USUAL).await;
+        let message = format!("/v1/messages/{}", first.body["message_id"].as_str().unwrap());
+        assert_eq!(test.get(&message, &token).await.body["status"], "accepted");
+        assert_eq!(test.get(&message, &other).await.problem(), (404, "message_not_found"));
+        let verification = format!("{SEND}/{}", first.body["id"].as_str().unwrap());
+        assert_eq!(test.get(&verification, &token).await.body["status"], "pending");
+        assert_eq!(test.get(&verification, &other).await.problem().0, 404);
+    }
+
+    #[tokio::test]
+    async fn a_panic_and_a_time_out_are_problems_too() {
+        let test = TestApp::start(&[("POSTRIDER_SERVER__REQUEST_TIMEOUT", "20ms")]).await;
+        let routes = Router::new()
+            .route("/panics", get(async || -> StatusCode { panic!("broken") }))
+            .route("/hangs", get(std::future::pending::<StatusCode>));
+        let router = layered(routes, test.app.clone());
+        let get = |path: &str| Request::get(path).body(Body::empty()).unwrap();
+        assert_eq!(ask(router.clone(), get("/panics")).await.problem(), (500, "internal"));
+        assert_eq!(ask(router, get("/hangs")).await.problem(), (503, "request_timeout"));
+    }
+}

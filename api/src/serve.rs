@@ -73,7 +73,10 @@ pub async fn serve(config: Config) -> anyhow::Result<()> {
         None => parts.queue.close().await,
     }
     drop(app);
-    writing.await?;
+    // A request that was cut off may still hold on to it.
+    if tokio::time::timeout(grace, writing).await.is_err() {
+        tracing::warn!("some approvals are not written");
+    }
     Ok(())
 }
 

@@ -7,7 +7,7 @@ use postrider_common::config::CodeRules;
 use postrider_common::ids::{MessageId, VerificationId};
 use postrider_common::job::{Contents, Lane};
 use postrider_common::phone::PhoneNumber;
-use postrider_common::store::{About, Accepted, Admit, NewVerification, VerificationStatus};
+use postrider_common::store::{Accepted, NewVerification, VerificationStatus};
 use postrider_common::template::Params;
 use serde::Serialize;
 
@@ -57,29 +57,23 @@ pub async fn send(
     let counted = Counted { kind: "code", account_id, phone: Some(&phone), purpose: &purpose, ip };
     let limits = counted.limits(&app.settings.code_limits(&purpose));
     let verification = new_verification(&app, account_id, &purpose, &phone, &rules);
-    let request = Admit {
-        now: None,
-        account: caller.version(),
-        message_id: MessageId::generate(),
-        lane: Lane::Code,
-        idempotency: key.of(account_id, &raw, &app.keys),
+    let asked = guard::Asked {
         subject: verification.subject.clone(),
-        limits: limits.checks.clone(),
-        ban_check: counted.bans(),
         ttl_ms: verification.ttl_ms,
         verification: Some(verification),
-        confirmed: false,
-        about: About {
-            phone: phone.masked(),
-            purpose: purpose.clone(),
-            template: rules.template.clone(),
+        idempotency: key.of(account_id, &raw, &app.keys),
+        bans: counted.bans(),
+        limits,
+        trace,
+        draft: Draft {
+            lane: Lane::Code,
+            account_id,
+            template: rules.template,
+            contents: Contents { phone: phone.clone(), params: Params::new(), client_ip: ip },
+            purpose,
         },
     };
-    let contents = Contents { phone, params: Params::new(), client_ip: ip };
-    let draft = Draft { lane: Lane::Code, account_id, purpose, template: rules.template, contents };
-    let make_job = draft.into_make_job(&app);
-    let (accepted, headers) =
-        guard::admit(&app, &mut caller, request, &limits, trace, make_job).await?;
+    let (accepted, headers) = guard::admit(&app, &mut caller, asked).await?;
     Ok((StatusCode::ACCEPTED, headers, Json(Sent::of(&accepted)?)))
 }
 

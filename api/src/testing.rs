@@ -1,0 +1,102 @@
+//! An embedded app on a directory of its own, for tests that speak HTTP to the router.
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+use axum::Router;
+use axum::body::{Body, to_bytes};
+use axum::http::{HeaderMap, Request, StatusCode};
+use metrics_exporter_prometheus::PrometheusBuilder;
+use postrider_common::accept::Acceptor;
+use postrider_common::config;
+use postrider_common::database::Database;
+use postrider_common::database::account::Role;
+use postrider_common::queue::Queue;
+use postrider_common::queue::sqlite::SqliteQueue;
+use postrider_common::store::Store;
+use postrider_common::store::sqlite::SqliteStore;
+use serde_json::Value;
+use tower::ServiceExt as _;
+
+use crate::account_cache::AccountCache;
+use crate::app::{App, Shared};
+use crate::back_pressure::BackPressure;
+use crate::clock::unix_ms;
+use crate::connect;
+use crate::token::{self, Grant};
+use crate::verified::Verified;
+
+pub(crate) struct TestApp {
+    pub(crate) app: Shared,
+    _dir: tempfile::TempDir,
+}
+
+pub(crate) struct Answer {
+    pub(crate) status: StatusCode,
+    pub(crate) headers: HeaderMap,
+    pub(crate) body: Value,
+}
+
+impl TestApp {
+    /// With these variables beside those that give it its place.
+    pub(crate) async fn start(variables: &[(&str, &str)]) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let data = ("POSTRIDER_DATA_DIR", dir.path().to_str().unwrap());
+        let environment =
+            variables.iter().chain([&data]).map(|(k, v)| ((*k).to_owned(), (*v).to_owned()));
+        let config = config::load(&environment.collect()).unwrap();
+        let sqlite = connect::open_embedded(dir.path()).await.unwrap();
+        let table = SqliteQueue::start(sqlite.clone()).await.unwrap();
+        let database = Database::sqlite(sqlite.clone());
+        let app = App {
+            region: "CN".parse().unwrap(),
+            settings: config.settings,
+            keys: config.keys,
+            store: Store::Sqlite(SqliteStore::new(sqlite.clone())),
+            queue: Queue::Sqlite(table.clone()),
+            acceptor: Acceptor::embedded(sqlite, table),
+            verified: Verified::start(database.clone()).0,
+            database,
+            accounts: AccountCache::default(),
+            pressure: BackPressure::default(),
+            metrics: PrometheusBuilder::new().build_recorder().handle(),
+            restoring: AtomicBool::new(false),
+        };
+        Self { app: Arc::new(app), _dir: dir }
+    }
+
+    /// A token of an account that is made for it.
+    pub(crate) async fn token(&self, account: &str, grants: &[Grant]) -> String {
+        let role = if grants.contains(&Grant::Admin) { Role::Admin } else { Role::Account };
+        let account = self.app.database.ensure_account(account, role, 0).await.unwrap();
+        token::issue(&self.app.keys, account.id, grants, unix_ms(), 60_000).unwrap()
+    }
+
+    pub(crate) async fn post(&self, path: &str, token: &str, body: impl Into<Body>) -> Answer {
+        let request = Request::post(path)
+            .header("authorization", format!("Bearer {token}"))
+            .header("content-type", "application/json");
+        ask(crate::router::app(Arc::clone(&self.app)), request.body(body.into()).unwrap()).await
+    }
+
+    pub(crate) async fn get(&self, path: &str, token: &str) -> Answer {
+        let request = Request::get(path).header("authorization", format!("Bearer {token}"));
+        ask(crate::router::app(Arc::clone(&self.app)), request.body(Body::empty()).unwrap()).await
+    }
+}
+
+pub(crate) async fn ask(router: Router, request: Request<Body>) -> Answer {
+    let (parts, body) = router.oneshot(request).await.unwrap().into_parts();
+    let bytes = to_bytes(body, usize::MAX).await.unwrap();
+    let body = serde_json::from_slice(&bytes).unwrap_or(Value::Null);
+    Answer { status: parts.status, headers: parts.headers, body }
+}
+
+impl Answer {
+    /// The status and the problem's word.
+    pub(crate) fn problem(&self) -> (u16, &str) {
+        assert_eq!(self.headers["content-type"], "application/problem+json");
+        assert_eq!(self.body["request_id"], self.headers["x-request-id"].to_str().unwrap());
+        (self.status.as_u16(), self.body["code"].as_str().unwrap())
+    }
+}
