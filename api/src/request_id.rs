@@ -57,7 +57,11 @@ fn known(method: &Method) -> &'static str {
 
 fn with_body(response: Response, id: &str) -> (Response, Option<Problem>) {
     let known = response.extensions().get::<Problem>().cloned();
-    let Some(problem) = known.or_else(|| problem::of_bare(response.status())) else {
+    // An answer of ours that has a body keeps it, whatever its status: /readyz tells what is down.
+    let ours =
+        response.headers().get(CONTENT_TYPE).is_some_and(|value| value == "application/json");
+    let bare = || if ours { None } else { problem::of_bare(response.status()) };
+    let Some(problem) = known.or_else(bare) else {
         return (response, None);
     };
     let (mut parts, _) = response.into_parts();

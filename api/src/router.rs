@@ -142,14 +142,25 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn not_ready_says_what_is_down() {
+        let test = TestApp::start(&[]).await;
+        assert_eq!(test.get("/readyz", "").await.status, StatusCode::OK);
+        test.break_store().await;
+        let answer = test.get("/readyz", "").await;
+        assert_eq!(answer.status, StatusCode::SERVICE_UNAVAILABLE);
+        assert_eq!(answer.headers["content-type"], "application/json");
+        assert_eq!((&answer.body["store"], &answer.body["queue"]), (&"down".into(), &"up".into()));
+    }
+
+    #[tokio::test]
     async fn a_panic_and_a_time_out_are_problems_too() {
         let test = TestApp::start(&[("POSTRIDER_SERVER__REQUEST_TIMEOUT", "20ms")]).await;
         let routes = Router::new()
             .route("/panics", get(async || -> StatusCode { panic!("broken") }))
             .route("/hangs", get(std::future::pending::<StatusCode>));
-        let router = layered(routes, test.app.clone());
+        let layers = layered(routes, test.app.clone());
         let get = |path: &str| Request::get(path).body(Body::empty()).unwrap();
-        assert_eq!(ask(router.clone(), get("/panics")).await.problem(), (500, "internal"));
-        assert_eq!(ask(router, get("/hangs")).await.problem(), (503, "request_timeout"));
+        assert_eq!(ask(layers.clone(), get("/panics")).await.problem(), (500, "internal"));
+        assert_eq!(ask(layers, get("/hangs")).await.problem(), (503, "request_timeout"));
     }
 }

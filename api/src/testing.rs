@@ -65,6 +65,14 @@ impl TestApp {
         Self { app: Arc::new(app), _dir: dir }
     }
 
+    /// Makes the store forget everything, as Redis does that lost its data.
+    pub(crate) async fn break_store(&self) {
+        self.app.restoring.store(true, std::sync::atomic::Ordering::Release);
+        let Acceptor::Embedded { sqlite, .. } = &self.app.acceptor else { panic!("embedded") };
+        let mut connection = sqlite.connect().await.unwrap();
+        sqlx::query("DELETE FROM store_epoch").execute(&mut connection).await.unwrap();
+    }
+
     /// A token of an account that is made for it.
     pub(crate) async fn token(&self, account: &str, grants: &[Grant]) -> String {
         let role = if grants.contains(&Grant::Admin) { Role::Admin } else { Role::Account };
