@@ -1,6 +1,7 @@
 //! The embedded database file: one writer that commits in groups, and readers beside it.
 
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures::future::BoxFuture;
@@ -21,7 +22,7 @@ const BUSY: Duration = Duration::from_secs(5);
 /// A handle on the file; clones share writer and readers.
 #[derive(Debug, Clone)]
 pub struct Sqlite {
-    options: SqliteConnectOptions,
+    options: Arc<SqliteConnectOptions>,
     writer: mpsc::Sender<Box<dyn Operation>>,
     readers: SqlitePool,
 }
@@ -57,7 +58,7 @@ impl Sqlite {
             .await?;
         let (writer, operations) = mpsc::channel(WAITING);
         tokio::spawn(write_groups(connection, operations));
-        Ok(Self { options, writer, readers })
+        Ok(Self { options: Arc::new(options), writer, readers })
     }
 
     /// A connection of its own beside the writer, for migrations.

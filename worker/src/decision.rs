@@ -13,7 +13,7 @@ use crate::delay::delay;
 /// How an attempt ends.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
-pub enum Decision {
+pub(crate) enum Decision {
     /// Sent.
     Done,
     /// Another attempt, after the delay; 0 is at once.
@@ -26,7 +26,7 @@ pub enum Decision {
 
 /// What a decision is made from.
 #[derive(Debug)]
-pub struct Situation<'a> {
+pub(crate) struct Situation<'a> {
     /// The job as it was before this attempt.
     pub job: &'a Job,
     pub attempt: &'a Attempt,
@@ -42,7 +42,7 @@ pub struct Situation<'a> {
 
 /// Decides what follows from an attempt.
 #[must_use]
-pub fn decide(situation: &Situation<'_>) -> Decision {
+pub(crate) fn decide(situation: &Situation<'_>) -> Decision {
     match situation.attempt.outcome {
         Outcome::Accepted => Decision::Done,
         Outcome::Refused => situation.fail(situation.error_code(), Some(DeadReason::Refused)),
@@ -56,7 +56,7 @@ pub fn decide(situation: &Situation<'_>) -> Decision {
 /// The end of a message that isn't tried (again): `expired`, `superseded`, `poison`. A lost answer among its attempts
 /// makes it unknown, but for a superseded one: its code was used, so a text arrived.
 #[must_use]
-pub fn end(job: &Job, error_code: &str, dead: Option<DeadReason>) -> Decision {
+pub(crate) fn end(job: &Job, error_code: &str, dead: Option<DeadReason>) -> Decision {
     let unknown = job.has_unknown() && error_code != "superseded";
     let status = if unknown { RowStatus::Unknown } else { RowStatus::Failed };
     Decision::Fail { status, error_code: error_code.to_owned(), dead }
@@ -65,7 +65,7 @@ pub fn end(job: &Job, error_code: &str, dead: Option<DeadReason>) -> Decision {
 /// Which provider the next attempt goes to: after the last one's in order, round and round, past those that
 /// refused this message. `None` where all have.
 #[must_use]
-pub fn next_provider<'a>(attempts: &[Attempt], providers: &'a [String]) -> Option<&'a str> {
+pub(crate) fn next_provider<'a>(attempts: &[Attempt], providers: &'a [String]) -> Option<&'a str> {
     let refused = |name: &str| {
         attempts.iter().any(|a| a.provider == name && a.outcome == Outcome::RefusedHere)
     };

@@ -16,7 +16,12 @@ use postrider_common::queue::Rung;
 /// The delay after the `attempt`-th attempt (from 1). Chance (0 to below 1) chooses among the rungs within
 /// `jitter` of the base; a `Retry-After` that is longer is rounded up to a rung, or kept as it is above the longest.
 #[must_use]
-pub fn delay(attempt: u32, retry: &Retry, chance: f64, retry_after: Option<Duration>) -> Duration {
+pub(crate) fn delay(
+    attempt: u32,
+    retry: &Retry,
+    chance: f64,
+    retry_after: Option<Duration>,
+) -> Duration {
     let chosen = choose(base(attempt, retry), retry.jitter, chance);
     match retry_after {
         Some(wish) if wish > chosen => {
@@ -32,7 +37,7 @@ pub fn delay(attempt: u32, retry: &Retry, chance: f64, retry_after: Option<Durat
 
 /// How a delay is waited out: the rung to wait on now, and what is left after it.
 #[must_use]
-pub fn hop(delay: Duration) -> (Option<Rung>, Duration) {
+pub(crate) fn hop(delay: Duration) -> (Option<Rung>, Duration) {
     if delay.is_zero() {
         return (None, Duration::ZERO);
     }

@@ -12,7 +12,7 @@ use crate::decision::Decision;
 
 /// The result of an attempt. It holds no phone number and no code.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Resolution {
+pub(crate) struct Resolution {
     /// `None` where the message ended without being tried.
     pub attempt: Option<Attempt>,
     /// The provider's last answer, cut and blotted.

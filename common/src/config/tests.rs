@@ -129,14 +129,14 @@ fn nothing_said_is_the_embedded_trial() {
 
 #[test]
 fn all_three_services_or_none() {
-    for missing in 0..URLS.len() {
+    for (missing, url) in URLS {
         let mut setup = with_file("").set("POSTRIDER_SECRET", SECRET).set("POSTRIDER_SANDBOX", "1");
-        for (name, url) in URLS.iter().enumerate().filter(|(i, _)| *i != missing).map(|(_, u)| u) {
+        for (name, url) in URLS.into_iter().filter(|(name, _)| *name != missing) {
             setup = setup.set(name, url);
         }
         let refusal = setup.refused();
-        assert!(refusal.contains(URLS[missing].0), "{refusal}");
-        let config = setup.set(URLS[missing].0, URLS[missing].1).load().unwrap();
+        assert!(refusal.contains(missing), "{refusal}");
+        let config = setup.set(missing, url).load().unwrap();
         assert!(matches!(config.backends, Backends::Distributed { .. }) && !config.trial);
     }
 }

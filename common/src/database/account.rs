@@ -39,8 +39,8 @@ const COLUMNS: [&str; 8] = [
 /// The column's width, in characters.
 const USERNAME: usize = 128;
 
-/// Ids stay below 2^53, so that JSON numbers hold them everywhere.
-const IDS: i64 = 1 << 53;
+/// Ids stay below 10^14: so many digits a number keeps in every JSON that it passes through, Lua's among them.
+const IDS: i64 = 100_000_000_000_000;
 
 #[derive(sqlx::FromRow)]
 struct AccountRead {

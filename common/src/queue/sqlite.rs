@@ -1,29 +1,28 @@
 //! The queue as a table of the embedded database: taken in batches, acked in batches, woken within the process.
 
-use std::collections::{BTreeMap, HashMap};
+mod acks;
+mod taker;
+
+use std::collections::HashMap;
 use std::fmt;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use sqlx::SqliteConnection;
-use tokio::sync::{Notify, mpsc, oneshot};
+use tokio::sync::{Notify, mpsc};
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
-use super::{
-    Acker, Consumer, Delivery, Depth, Destination, Outgoing, Published, QueueError, Receipt, Rung,
-    Source,
-};
+use self::acks::Acks;
+pub(super) use self::acks::SqliteAcker;
+use self::taker::Taker;
+use super::{Consumer, Depth, Destination, Outgoing, Published, QueueError, Rung, Source};
 use crate::job::Lane;
 use crate::sqlite::{Sqlite, SqliteError};
 
-/// How long a consumer sleeps at the most before it looks for retries that came due.
-const LOOK_AGAIN: Duration = Duration::from_millis(250);
-/// Acks that wait for the next delete.
-const ACKS: usize = 4096;
-
 const GIVE_BACK_ALL: &str = "UPDATE queue_job SET taken = 0 WHERE taken = 1";
-const DELETE: &str = "DELETE FROM queue_job WHERE id IN (SELECT value FROM json_each(?1))";
+/// A retry that came due is its lane's.
 const DEPTHS: &str = "SELECT coalesce(rung, queue), count(*) FROM (
     SELECT queue, CASE WHEN available_at > CAST(unixepoch('subsec') * 1000 AS INTEGER) THEN rung END AS rung
     FROM queue_job WHERE taken = 0) GROUP BY 1";
@@ -31,14 +30,16 @@ const READY: &str = "SELECT count(*) FROM queue_job WHERE queue = ?1 AND taken =
     AND available_at <= CAST(unixepoch('subsec') * 1000 AS INTEGER)";
 const ENQUEUE: &str = "INSERT INTO queue_job (queue, rung, message_id, trace, body, available_at)
     VALUES (?1, ?2, ?3, ?4, ?5, CAST(unixepoch('subsec') * 1000 AS INTEGER) + ?6)";
-const TAKE: &str = "UPDATE queue_job SET taken = 1, rung = NULL, deliveries = deliveries + 1
-    WHERE id IN (SELECT id FROM queue_job WHERE queue = ?1 AND taken = 0
-                 AND available_at <= CAST(unixepoch('subsec') * 1000 AS INTEGER)
-                 ORDER BY available_at, id LIMIT ?2)
-    RETURNING id, deliveries, trace, body";
 
-type Taken = (i64, i64, Option<String>, Vec<u8>);
+const SOURCES: [Source; 5] = [
+    Source::Lane(Lane::Code),
+    Source::Lane(Lane::Notice),
+    Source::Rows,
+    Source::Dead,
+    Source::Unrouted,
+];
 
+/// A handle; clones share consumers and wakes.
 #[derive(Clone)]
 pub struct SqliteQueue {
     shared: Arc<Shared>,
@@ -46,27 +47,20 @@ pub struct SqliteQueue {
 
 struct Shared {
     sqlite: Sqlite,
-    wake: HashMap<&'static str, Notify>,
-    consumers: HashMap<&'static str, AtomicUsize>,
-    acks: mpsc::Sender<Ack>,
+    /// By queue.
+    wakes: HashMap<&'static str, Arc<Wake>>,
+    acks: Acks,
     sessions: AtomicU64,
     closed: CancellationToken,
+    /// Consumers, and acks on their way: they end before everything is given back.
+    running: TaskTracker,
 }
 
-/// Rows to delete, and who waits for it.
-struct Ack {
-    ids: Vec<i64>,
-    done: oneshot::Sender<bool>,
-}
-
-/// What a consumer took and nobody acked yet, by tag.
-type Unacked = Mutex<BTreeMap<u64, i64>>;
-
-#[derive(Clone)]
-pub(super) struct SqliteAcker {
-    acks: mpsc::Sender<Ack>,
-    unacked: Arc<Unacked>,
-    freed: Arc<Notify>,
+/// Tells a queue's consumers that there is something new.
+#[derive(Default)]
+struct Wake {
+    put: Notify,
+    consumers: AtomicUsize,
 }
 
 impl fmt::Debug for SqliteQueue {
@@ -75,40 +69,19 @@ impl fmt::Debug for SqliteQueue {
     }
 }
 
-impl SqliteAcker {
-    pub(super) async fn ack(&self, tag: u64, multiple: bool) -> bool {
-        let ids: Vec<i64> = {
-            let mut unacked = self.unacked.lock().unwrap_or_else(PoisonError::into_inner);
-            if multiple {
-                let later = unacked.split_off(&(tag + 1));
-                std::mem::replace(&mut *unacked, later).into_values().collect()
-            } else {
-                unacked.remove(&tag).into_iter().collect()
-            }
-        };
-        if ids.is_empty() {
-            return false;
-        }
-        self.freed.notify_one();
-        let (done, deleted) = oneshot::channel();
-        self.acks.send(Ack { ids, done }).await.is_ok() && deleted.await.unwrap_or(false)
-    }
-}
-
 impl SqliteQueue {
     /// Takes over the table: what an earlier process had taken and not acked is ready again, as redelivered.
     pub async fn start(sqlite: Sqlite) -> Result<Self, QueueError> {
         execute(&sqlite, GIVE_BACK_ALL, None).await.map_err(unavailable)?;
-        let names = || [Lane::Code.queue(), Lane::Notice.queue(), Source::Rows.queue()];
-        let (acks, waiting) = mpsc::channel(ACKS);
-        tokio::spawn(delete_acked(sqlite.clone(), waiting));
+        let closed = CancellationToken::new();
+        let running = TaskTracker::new();
         let shared = Shared {
+            wakes: SOURCES.map(|source| (source.queue(), Arc::default())).into(),
+            acks: Acks::start(sqlite.clone(), closed.clone(), running.clone()),
             sqlite,
-            wake: names().map(|name| (name, Notify::new())).into(),
-            consumers: names().map(|name| (name, AtomicUsize::new(0))).into(),
-            acks,
             sessions: AtomicU64::new(1),
-            closed: CancellationToken::new(),
+            closed,
+            running,
         };
         Ok(Self { shared: Arc::new(shared) })
     }
@@ -125,7 +98,7 @@ impl SqliteQueue {
         });
         match inserted.await {
             Ok(()) => {
-                self.wake_queue(queue);
+                self.shared.wake(queue);
                 Published::Confirmed
             }
             Err(error) => Published::Failed(error.to_string()),
@@ -143,55 +116,39 @@ impl SqliteQueue {
 
     /// Tells the lane's consumers that there is something new.
     pub fn wake(&self, lane: Lane) {
-        self.wake_queue(lane.queue());
-    }
-
-    fn wake_queue(&self, queue: &'static str) {
-        if let Some(notify) = self.shared.wake.get(queue) {
-            notify.notify_one();
-        }
+        self.shared.wake(lane.queue());
     }
 
     /// Nothing is ever dead or unrouted here: those consumers only wait for their end.
     pub fn consume(&self, source: Source, prefetch: u16, stop: CancellationToken) -> Consumer {
-        let (handed, deliveries) = mpsc::channel(usize::from(prefetch.max(1)));
-        if matches!(source, Source::Lane(_) | Source::Rows) {
-            let taker = Taker::new(self.shared.clone(), source, prefetch);
-            tokio::spawn(async move {
-                let closed = taker.shared.closed.clone();
-                tokio::select! {
-                    () = taker.run(&handed) => {}
-                    () = stop.cancelled() => {}
-                    () = closed.cancelled() => {}
-                }
-            });
-        } else {
-            tokio::spawn(async move {
-                stop.cancelled().await;
-                drop(handed);
-            });
-        }
+        // One place: what isn't taken by our reader yet can still be given back when it stops.
+        let (handed, deliveries) = mpsc::channel(1);
+        let shared = &self.shared;
+        let queue = source.queue();
+        let taker = Taker {
+            sqlite: shared.sqlite.clone(),
+            queue,
+            prefetch: usize::from(prefetch.max(1)),
+            wake: shared.wakes.get(queue).cloned().unwrap_or_default(),
+            session: shared.acks.session(shared.sessions.fetch_add(1, Ordering::Relaxed)),
+            handed,
+            stop,
+            closed: shared.closed.clone(),
+        };
+        shared.running.spawn(taker.run());
         Consumer { deliveries }
     }
 
-    /// Every queue with anything in it, and the lanes.
     pub async fn depths(&self) -> Result<Vec<Depth>, QueueError> {
-        let rows: Vec<(String, i64)> = sqlx::query_as(DEPTHS)
-            .fetch_all(self.shared.sqlite.readers())
-            .await
-            .map_err(unavailable)?;
-        let counted: HashMap<String, i64> = rows.into_iter().collect();
-        let fixed =
-            [Source::Lane(Lane::Code), Source::Lane(Lane::Notice), Source::Rows].map(Source::queue);
-        let names = fixed.into_iter().map(str::to_owned).chain(Rung::all().map(Rung::queue));
-        Ok(names
-            .map(|queue| {
-                let ready = counted.get(&queue).map_or(0, |count| count.unsigned_abs());
-                let consumers = self.shared.consumers.get(queue.as_str());
-                let consumers = consumers.map_or(0, |count| count.load(Ordering::Relaxed));
-                Depth { queue, ready, consumers: consumers as u64 }
-            })
-            .collect())
+        let counts = sqlx::query_as::<_, (String, i64)>(DEPTHS);
+        let counts = counts.fetch_all(self.shared.sqlite.readers()).await.map_err(unavailable)?;
+        let counts: HashMap<String, i64> = counts.into_iter().collect();
+        let depth = |queue: String| {
+            let ready = counts.get(&queue).map_or(0, |count| count.unsigned_abs());
+            Depth { consumers: self.shared.consumers(&queue), queue, ready }
+        };
+        let sources = SOURCES.map(|source| source.queue().to_owned());
+        Ok(sources.into_iter().chain(Rung::all().map(Rung::queue)).map(depth).collect())
     }
 
     pub async fn ready(&self, lane: Lane) -> Result<u64, QueueError> {
@@ -208,109 +165,24 @@ impl SqliteQueue {
     /// Stops every consumer and gives back what is taken.
     pub async fn close(&self) {
         self.shared.closed.cancel();
+        self.shared.running.close();
+        self.shared.running.wait().await;
         if let Err(error) = execute(&self.shared.sqlite, GIVE_BACK_ALL, None).await {
             tracing::warn!(%error, "what was taken is given back at the next start");
         }
     }
 }
 
-/// One consumer: takes what its prefetch has room for, and sleeps until something is put.
-struct Taker {
-    shared: Arc<Shared>,
-    queue: &'static str,
-    prefetch: usize,
-    session: u64,
-    unacked: Arc<Unacked>,
-    freed: Arc<Notify>,
-}
-
-impl Taker {
-    fn new(shared: Arc<Shared>, source: Source, prefetch: u16) -> Self {
-        let queue = source.queue();
-        if let Some(count) = shared.consumers.get(queue) {
-            count.fetch_add(1, Ordering::Relaxed);
-        }
-        Self {
-            session: shared.sessions.fetch_add(1, Ordering::Relaxed),
-            queue,
-            prefetch: usize::from(prefetch.max(1)),
-            unacked: Arc::default(),
-            freed: Arc::default(),
-            shared,
+impl Shared {
+    fn wake(&self, queue: &str) {
+        if let Some(wake) = self.wakes.get(queue) {
+            wake.put.notify_one();
         }
     }
 
-    async fn run(&self, handed: &mpsc::Sender<Delivery>) {
-        let mut tag = 0;
-        let acker = Acker::Sqlite(SqliteAcker {
-            acks: self.shared.acks.clone(),
-            unacked: self.unacked.clone(),
-            freed: self.freed.clone(),
-        });
-        loop {
-            let taken = self.take().await;
-            let idle = taken.is_empty();
-            for (id, deliveries, trace, body) in taken {
-                tag += 1;
-                self.unacked.lock().unwrap_or_else(PoisonError::into_inner).insert(tag, id);
-                let receipt = Receipt { session: self.session, tag, acker: acker.clone() };
-                let delivery = Delivery {
-                    body,
-                    redelivered: deliveries > 1,
-                    trace,
-                    routing_key: self.queue.trim_start_matches("sms.").to_owned(),
-                    receipt,
-                };
-                if handed.send(delivery).await.is_err() {
-                    return;
-                }
-            }
-            if idle {
-                self.sleep().await;
-            }
-        }
-    }
-
-    /// As many as there is room for; none while there is no room.
-    async fn take(&self) -> Vec<Taken> {
-        let held = self.unacked.lock().unwrap_or_else(PoisonError::into_inner).len();
-        let room = i64::try_from(self.prefetch.saturating_sub(held)).unwrap_or(i64::MAX);
-        if room == 0 {
-            return Vec::new();
-        }
-        let queue = self.queue;
-        let take = self.shared.sqlite.write(move |connection| {
-            Box::pin(async move {
-                let mut taken: Vec<Taken> =
-                    sqlx::query_as(TAKE).bind(queue).bind(room).fetch_all(connection).await?;
-                taken.sort_unstable_by_key(|(id, ..)| *id);
-                Ok(taken)
-            })
-        });
-        take.await.unwrap_or_else(|error| {
-            tracing::warn!(%error, queue, "nothing could be taken");
-            Vec::new()
-        })
-    }
-
-    async fn sleep(&self) {
-        let put = self.shared.wake.get(self.queue);
-        tokio::select! {
-            () = tokio::time::sleep(LOOK_AGAIN) => {}
-            () = self.freed.notified() => {}
-            () = async { match put {
-                Some(notify) => notify.notified().await,
-                None => std::future::pending().await,
-            } } => {}
-        }
-    }
-}
-
-impl Drop for Taker {
-    fn drop(&mut self) {
-        if let Some(count) = self.shared.consumers.get(self.queue) {
-            count.fetch_sub(1, Ordering::Relaxed);
-        }
+    fn consumers(&self, queue: &str) -> u64 {
+        let consumers = self.wakes.get(queue).map(|wake| wake.consumers.load(Ordering::Relaxed));
+        consumers.and_then(|count| u64::try_from(count).ok()).unwrap_or_default()
     }
 }
 
@@ -333,22 +205,7 @@ async fn put(
         .map(drop)
 }
 
-/// Deletes what was acked, as much at once as waits.
-async fn delete_acked(sqlite: Sqlite, mut waiting: mpsc::Receiver<Ack>) {
-    let mut acks = Vec::with_capacity(ACKS);
-    while waiting.recv_many(&mut acks, ACKS).await > 0 {
-        let ids: Vec<i64> = acks.iter().flat_map(|ack| ack.ids.iter().copied()).collect();
-        let deleted = execute(&sqlite, DELETE, Some(ids)).await;
-        if let Err(error) = &deleted {
-            tracing::warn!(%error, "acked messages stay in the queue; their claims drop them");
-        }
-        for ack in acks.drain(..) {
-            // Whoever doesn't wait for it needn't be told.
-            let _nobody_waits = ack.done.send(deleted.is_ok());
-        }
-    }
-}
-
+/// Runs a statement; its one parameter is the rows it is for, as a JSON array.
 async fn execute(
     sqlite: &Sqlite,
     sql: &'static str,

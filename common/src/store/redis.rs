@@ -1,21 +1,102 @@
-//! The store on Redis: one Lua script an operation.
+//! The store on Redis: one Lua script an operation, one round trip.
+//!
+//! Not for Redis Cluster: a script touches the keys of a phone, an address and an account at once, and these can't
+//! share a slot.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use redis::aio::{ConnectionManager, ConnectionManagerConfig};
+use redis::{Client, Script};
+use secrecy::{ExposeSecret as _, SecretString};
 
 use super::{Operation, StoreError};
-use secrecy::SecretString;
 
-#[derive(Debug, Clone)]
-pub struct RedisStore {}
+/// One try at connecting.
+const CONNECT: Duration = Duration::from_millis(300);
+/// One answer.
+const RESPOND: Duration = Duration::from_millis(800);
+/// A whole call, with its reconnect.
+const CALL: Duration = Duration::from_secs(1);
+
+macro_rules! script {
+    ($($file:literal),+) => {
+        Script::new(concat!(include_str!("lua/prelude.lua"), $(include_str!(concat!("lua/", $file))),+))
+    };
+}
+
+#[derive(Clone)]
+pub struct RedisStore {
+    connection: ConnectionManager,
+    scripts: Arc<HashMap<Operation, Script>>,
+}
+
+impl fmt::Debug for RedisStore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("RedisStore")
+    }
+}
 
 impl RedisStore {
     /// Makes the client; connects when first asked, and again whenever the connection is lost.
-    pub fn new(_url: &SecretString) -> Result<Self, StoreError> {
-        unimplemented!()
+    pub fn new(url: &SecretString) -> Result<Self, StoreError> {
+        // The parser's own words may repeat the URL, and with it the password.
+        let unreadable = |_| StoreError::Unavailable("REDIS_URL can't be read".to_owned());
+        let client = Client::open(url.expose_secret()).map_err(unreadable)?;
+        let config = ConnectionManagerConfig::new()
+            .set_connection_timeout(Some(CONNECT))
+            .set_response_timeout(Some(RESPOND))
+            .set_number_of_retries(1)
+            .set_min_delay(Duration::from_millis(20))
+            .set_max_delay(Duration::from_millis(100));
+        let connection =
+            ConnectionManager::new_lazy_with_config(client, config).map_err(unreadable)?;
+        Ok(Self { connection, scripts: Arc::new(scripts()) })
     }
+
     pub(super) async fn call(
         &self,
-        _operation: Operation,
-        _request: &str,
+        operation: Operation,
+        request: &str,
     ) -> Result<String, StoreError> {
-        unimplemented!()
+        let script = self.scripts.get(&operation);
+        let script =
+            script.ok_or_else(|| StoreError::Broken(format!("no script for {operation:?}")))?;
+        let mut connection = self.connection.clone();
+        let mut invocation = script.prepare_invoke();
+        let answered =
+            tokio::time::timeout(CALL, invocation.arg(request).invoke_async(&mut connection)).await;
+        match answered {
+            Ok(Ok(answer)) => Ok(answer),
+            Ok(Err(error)) => Err(StoreError::Unavailable(error.to_string())),
+            Err(_elapsed) => Err(StoreError::Unavailable("no answer in time".to_owned())),
+        }
     }
+}
+
+fn scripts() -> HashMap<Operation, Script> {
+    HashMap::from([
+        (Operation::Admit, script!("guard.lua", "give_back.lua", "admit.lua")),
+        (Operation::Withdraw, script!("give_back.lua", "withdraw.lua")),
+        (Operation::Confirm, script!("answered.lua", "confirm.lua")),
+        (Operation::Doubt, script!("doubt.lua")),
+        (Operation::Read, script!("which.lua", "read.lua")),
+        (Operation::Settle, script!("guard.lua", "which.lua", "settle.lua")),
+        (Operation::Verification, script!("verification.lua")),
+        (Operation::Message, script!("message.lua")),
+        (Operation::Claim, script!("claim.lua")),
+        (Operation::Calling, script!("calling.lua")),
+        (Operation::Resolve, script!("give_back.lua", "answered.lua", "resolve.lua")),
+        (Operation::Archive, script!("answered.lua", "archive.lua")),
+        (Operation::AccountVersion, script!("account_version.lua")),
+        (Operation::Ban, script!("ban_set.lua", "ban.lua")),
+        (Operation::Epoch, script!("epoch.lua")),
+        (Operation::Restore, script!("ban_set.lua", "restore.lua")),
+        (Operation::LaneCounts, script!("lane_counts.lua")),
+        (Operation::OldestAge, script!("oldest_age.lua")),
+        (Operation::SandboxPut, script!("sandbox_put.lua")),
+        (Operation::SandboxList, script!("sandbox_list.lua")),
+    ])
 }

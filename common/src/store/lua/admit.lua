@@ -1,0 +1,119 @@
+-- The guard of a send.
+if not epoch then return LOST end
+if stale_account() then return answer({ kind = 'stale_account' }) end
+
+
+-- A message whose publish was in doubt is published again, uncounted, with its own ids and times.
+local function again(id)
+  redis.call('HSET', 'msg:' .. id, 'confirmed', 0, 'asked_at', int(now))
+  look_at_limits()
+  return answer({ kind = 'admitted', again = true, limits = limit_states(),
+                  message = cjson.decode(redis.call('HGET', 'msg:' .. id, 'answer')) })
+end
+
+local kept, same = kept_answer()
+if kept then
+  if not same then return answer({ kind = 'key_reused' }) end
+  local message = hash('msg:' .. kept.message_id)
+  if kept.done == '1' or message == nil or message.confirmed == '1' then
+    local replay = cjson.decode(kept.answer)
+    replay.kind = 'replayed'
+    return answer(replay)
+  end
+  local asked_at = num(message.asked_at)
+  if message.confirmed == '2' or now - asked_at >= 30000 then return again(kept.message_id) end
+  return answer({ kind = 'in_flight', wait_ms = asked_at + 30000 - now })
+end
+
+local doubted = redis.call('GET', 'unconfirmed:' .. request.subject)
+if doubted then
+  local message = hash('msg:' .. doubted)
+  if message and message.confirmed ~= '1' and num(message.deadline) > now
+    and (message.confirmed == '2' or now - num(message.asked_at) >= 30000) then
+    return again(doubted)
+  end
+end
+
+-- The verification that this send belongs to, if one lives that has a full ttl left under the cap of 10 minutes.
+local new, reused = request.verification, nil
+if is(new) then
+  local id = redis.call('GET', 'live:' .. new.subject)
+  local v = id and hash('ver:' .. id)
+  if v and not v.approved_at and num(v.fails) < num(v.max_attempts) and num(v.expires_at) > now
+    and num(v.first_at) + 600000 - now >= new.ttl_ms then
+    reused = v
+    if num(v.sends) >= new.max_sends then
+      refuse(2, 'max_sends', { wait_ms = num(v.expires_at) - now })
+    end
+  end
+end
+look_at_limits()
+look_at_bans()
+if refusal then
+  refusal.fields.limits = limit_states()
+  return answer(refusal.fields)
+end
+
+-- What is admitted is counted and written down.
+local id = request.message_id
+add_to_limits(id)
+count('accepted', request.lane, now, 1)
+local entries = {}
+for i, limit in ipairs(request.limits) do
+  entries[i] = { key = limit.key, quota = limit.quota, window_ms = limit.window_ms, refund = limit.refund, at = now }
+end
+local resend_at = now
+for i, limit in ipairs(request.limits) do
+  if limit.rank == 1 and uses[i].used >= limit.quota then resend_at = math.max(resend_at, now + uses[i].wait) end
+end
+
+local accepted = { message_id = id, accepted_at = now, deadline = now + request.ttl_ms, epoch = epoch, resend_at = resend_at }
+local previous_expiry, verification_id = '', ''
+if is(new) then
+  local expires_at = now + new.ttl_ms
+  local key
+  if reused then
+    verification_id, previous_expiry = reused.id, reused.expires_at
+    key = 'ver:' .. reused.id
+    redis.call('HSET', key, 'sends', int(num(reused.sends) + 1), 'expires_at', int(expires_at), 'last_message', id,
+               'keep_until', int(expires_at + num(reused.remember_ms)))
+  else
+    verification_id = new.id
+    key = 'ver:' .. new.id
+    redis.call('HSET', key, 'id', new.id, 'subject', new.subject, 'account_id', int(new.account_id),
+               'purpose', new.purpose, 'key_id', new.key_id, 'digits', int(new.digits), 'ttl_ms', int(new.ttl_ms),
+               'max_attempts', int(new.max_attempts), 'remember_ms', int(new.remember_ms), 'first_at', int(now),
+               'expires_at', int(expires_at), 'sends', 1, 'fails', 0, 'last_message', id,
+               'keep_until', int(expires_at + new.remember_ms))
+    redis.call('SET', 'live:' .. new.subject, new.id)
+  end
+  local v = hash(key)
+  keep(key, num(v.keep_until))
+  keep('live:' .. new.subject, num(v.keep_until))
+  accepted.deadline = expires_at - math.floor(num(v.ttl_ms) / 3)
+  accepted.verification = {
+    id = v.id, key_id = v.key_id, digits = num(v.digits), ttl_ms = num(v.ttl_ms), first_at = num(v.first_at),
+    expires_at = expires_at, sends = num(v.sends), max_attempts = num(v.max_attempts),
+    remember_ms = num(v.remember_ms),
+  }
+end
+local confirmed = request.confirmed and '1' or '0'
+local encoded = cjson.encode(accepted)
+redis.call('HSET', 'msg:' .. id, 'account_id', int(request.account.id), 'lane', request.lane, 'status', 'accepted',
+           'accepted_at', int(now), 'updated_at', int(now), 'deadline', int(accepted.deadline),
+           'verification_id', verification_id, 'previous_expiry', previous_expiry,
+           'about', cjson.encode(request.about), 'subject', request.subject, 'confirmed', confirmed,
+           'asked_at', int(now), 'idempotency', is(request.idempotency) and request.idempotency.key or '',
+           'limits', #entries > 0 and cjson.encode(entries) or '[]', 'answer', encoded)
+keep('msg:' .. id, accepted.deadline)
+if confirmed == '0' then
+  redis.call('SET', 'unconfirmed:' .. request.subject, id)
+  keep('unconfirmed:' .. request.subject, accepted.deadline)
+end
+if is(request.idempotency) then
+  local key = 'idem:' .. request.idempotency.key
+  redis.call('HSET', key, 'fingerprint', request.idempotency.fingerprints[1], 'message_id', id, 'done', confirmed,
+             'answer', encoded, 'keep_until', int(now + 86400000))
+  keep(key, now + 86400000)
+end
+return answer({ kind = 'admitted', again = false, message = accepted, limits = limit_states() })

@@ -1,0 +1,3 @@
+-- The current epoch.
+if not epoch then return LOST end
+return answer(epoch)

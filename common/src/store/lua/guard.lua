@@ -1,0 +1,135 @@
+-- What the guard of a send and that of a check have in common: limits, bans, idempotency keys.
+
+-- How full a limit is: entries used, and the time until one more passes.
+local function limit_use(limit)
+  local key, quota, window = limit.key, limit.quota, limit.window_ms
+  if quota == 1 then
+    local at = num(string.match(redis.call('GET', key) or '', '^(%d+)|'))
+    if at and at > now - window then return 1, at + window - now end
+    return 0, 0
+  end
+  if quota <= 1000 then
+    redis.call('ZREMRANGEBYSCORE', key, '-inf', int(now - window))
+    local used = redis.call('ZCARD', key)
+    if used < quota then return used, 0 end
+    local oldest = redis.call('ZREVRANGE', key, quota - 1, quota - 1, 'WITHSCORES')
+    return used, num(oldest[2]) + window - now
+  end
+  local width = math.floor(window / 60)
+  local first = math.floor((now - window) / width)
+  local flat = redis.call('HGETALL', key)
+  local buckets, used = {}, 0
+  for i = 1, #flat, 2 do
+    local bucket = num(flat[i])
+    if bucket < first then
+      redis.call('HDEL', key, flat[i])
+    else
+      buckets[#buckets + 1] = { bucket, num(flat[i + 1]) }
+      used = used + num(flat[i + 1])
+    end
+  end
+  if used < quota then return used, 0 end
+  table.sort(buckets, function(a, b) return a[1] > b[1] end)
+  local newer = 0
+  for _, b in ipairs(buckets) do
+    newer = newer + b[2]
+    if newer >= quota then return used, (b[1] + 1) * width + window - now end
+  end
+  return used, 0
+end
+
+local function limit_add(limit, entry)
+  if limit.quota == 1 then
+    redis.call('SET', limit.key, int(now) .. '|' .. entry)
+  elseif limit.quota <= 1000 then
+    redis.call('ZADD', limit.key, int(now), entry)
+  else
+    redis.call('HINCRBY', limit.key, int(math.floor(now / math.floor(limit.window_ms / 60))), 1)
+  end
+  keep(limit.key, now + limit.window_ms)
+end
+
+-- Every limit's use, and the first refusal by rank.
+local uses, refusal = {}, nil
+local function refuse(rank, kind, fields)
+  if refusal == nil or rank < refusal.rank then
+    fields.kind = kind
+    refusal = { rank = rank, fields = fields }
+  end
+end
+local function look_at_limits()
+  for i, limit in ipairs(request.limits) do
+    local used, wait = limit_use(limit)
+    uses[i] = { used = used, wait = wait }
+    if used >= limit.quota then refuse(limit.rank, 'limited', { index = i - 1, wait_ms = wait }) end
+  end
+end
+local function add_to_limits(entry)
+  for i, limit in ipairs(request.limits) do
+    limit_add(limit, entry)
+    local used = uses[i].used + 1
+    uses[i].used = used
+    if used >= limit.quota then
+      -- The wait was none: the oldest entry that fills the quota now says it.
+      local _, wait = limit_use(limit)
+      uses[i].wait = wait
+    end
+  end
+end
+local function limit_states()
+  local states = {}
+  for i, limit in ipairs(request.limits) do
+    local full = uses[i].used >= limit.quota
+    states[i] = {
+      remaining = math.max(limit.quota - uses[i].used, 0),
+      wait_ms = full and uses[i].wait or 0,
+    }
+  end
+  -- An empty table would be written as an object: no limits, no field.
+  if #states == 0 then return nil end
+  return states
+end
+
+local function banned(field)
+  local till = num(redis.call('HGET', 'bans', field))
+  if till == nil then return nil end
+  if till == 0 or till > now then return till end
+  return nil
+end
+-- Only beginnings of lengths that exist are looked up.
+local function banned_beginning(kind, value)
+  local lengths = redis.call('HGET', 'bans', 'lengths:' .. kind)
+  if not lengths then return nil end
+  for length, _ in pairs(cjson.decode(lengths)) do
+    if num(length) <= #value then
+      local till = banned(kind .. ':' .. string.sub(value, 1, num(length)))
+      if till then return till end
+    end
+  end
+end
+local function look_at_bans()
+  local phone, bits = request.ban_check.phone, request.ban_check.ip_bits
+  if is(phone) then
+    local till = banned('phone:' .. phone) or banned_beginning('phone_prefix', phone)
+    if till then return refuse(4, 'banned', { what = 'phone', ['until'] = till }) end
+  end
+  if is(bits) then
+    local till = banned_beginning('network', bits)
+    if till then return refuse(4, 'banned', { what = 'ip', ['until'] = till }) end
+  end
+end
+
+local function stale_account()
+  return num(redis.call('GET', 'account:' .. int(request.account.id))) ~= request.account.version
+end
+
+-- The entry of the request's idempotency key, and whether it was made of the same body.
+local function kept_answer()
+  if not is(request.idempotency) then return nil end
+  local entry = hash('idem:' .. request.idempotency.key)
+  if entry == nil or num(entry.keep_until) <= now then return nil end
+  for _, fingerprint in ipairs(request.idempotency.fingerprints) do
+    if fingerprint == entry.fingerprint then return entry, true end
+  end
+  return entry, false
+end

@@ -1,0 +1,50 @@
+-- The guard of a check, and its verdict.
+if not epoch then return LOST end
+if stale_account() then return answer({ kind = 'stale_account' }) end
+look_at_limits()
+local function say(kind, fields)
+  fields = fields or {}
+  fields.kind, fields.limits = kind, limit_states()
+  return answer(fields)
+end
+local kept, same = kept_answer()
+if kept then
+  if not same then return answer({ kind = 'key_reused' }) end
+  local approved = cjson.decode(kept.answer)
+  return say('approved', { id = approved.id, at = approved.at, first = false })
+end
+look_at_bans()
+if refusal then return say(refusal.fields.kind, refusal.fields) end
+
+local function failed()
+  redis.call('INCR', 'failures')
+  add_to_limits(int(now) .. ':' .. redis.call('GET', 'failures'))
+end
+local v = wanted(request.account.id)
+if not v or num(v.keep_until) <= now then
+  failed()
+  return say('not_sent')
+end
+local key = 'ver:' .. v.id
+if num(v.expires_at) <= now then
+  failed()
+  return say('expired')
+end
+if v.id ~= request.read then return answer({ kind = 'changed' }) end
+local left = num(v.max_attempts) - num(v.fails)
+if left <= 0 then return say('spent', { wait_ms = num(v.expires_at) - now }) end
+if not request.right then
+  redis.call('HINCRBY', key, 'fails', 1)
+  failed()
+  return say('mismatch', { attempts_left = left - 1 })
+end
+if v.approved_at then return say('used', { id = v.id }) end
+redis.call('HSET', key, 'approved_at', int(now))
+if is(request.idempotency) then
+  local idem = 'idem:' .. request.idempotency.key
+  redis.call('DEL', idem)
+  redis.call('HSET', idem, 'fingerprint', request.idempotency.fingerprints[1],
+             'answer', cjson.encode({ id = v.id, at = now }), 'keep_until', int(now + 86400000))
+  keep(idem, now + 86400000)
+end
+return say('approved', { id = v.id, at = now, first = true })
