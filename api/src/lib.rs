@@ -1,1 +1,36 @@
-//! skeleton
+//! The API: who asks, what is refused, what is queued. A request's way through it, in reading order: `router`,
+//! `caller`, `json`, `verifications`, `guard`, `outgoing`; then `postrider_common::accept`.
+
+pub mod account_cache;
+pub mod app;
+pub mod back_pressure;
+pub mod caller;
+pub mod cli;
+pub mod client_ip;
+pub mod clock;
+pub mod commands;
+pub mod connect;
+pub mod data_lock;
+pub mod guard;
+pub mod health;
+pub mod idempotency;
+pub mod json;
+pub mod message_list;
+pub mod messages;
+pub mod metrics;
+pub mod notices;
+pub mod outgoing;
+pub mod problem;
+pub mod queues;
+pub mod rate_limit_headers;
+pub mod request_id;
+pub mod restore;
+pub mod router;
+pub mod sandbox;
+pub mod serve;
+pub mod token;
+pub mod trace;
+pub mod verification_checks;
+pub mod verifications;
+pub mod verified;
+pub mod welcome;

@@ -1,1 +1,21 @@
-fn main() {}
+//! `postrider-api`: reads the command line and the configuration, and runs what was asked for.
+
+use std::process::ExitCode;
+
+use clap::Parser as _;
+use postrider_api::cli::{self, Cli};
+use postrider_common::{config, shutdown};
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    // Names and values that aren't UTF-8 are none of ours.
+    let variables = std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
+    match config::load(&variables.collect()) {
+        Ok(config) => shutdown::run(cli::run(cli, config)),
+        Err(error) => shutdown::misconfigured(&error),
+    }
+}

@@ -12,6 +12,7 @@ pub mod job;
 pub mod limits;
 pub mod phone;
 pub mod queue;
+pub mod sandbox;
 pub mod secret;
 pub mod shutdown;
 pub mod sqlite;

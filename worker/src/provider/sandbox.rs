@@ -2,7 +2,8 @@
 
 use futures::future::BoxFuture;
 use postrider_common::job::Outcome;
-use postrider_common::secret::{KeyRing, SealedFor};
+use postrider_common::sandbox::SandboxText;
+use postrider_common::secret::KeyRing;
 use postrider_common::store::{SandboxPut, Store};
 
 use super::{Answer, Provider, Sms};
@@ -19,12 +20,12 @@ impl Sandbox {
     }
 
     async fn keep(&self, sms: &Sms) -> Answer {
-        let kept = serde_json::json!({ "phone": sms.phone.masked(), "text": sms.text }).to_string();
+        let kept = SandboxText { phone: sms.phone.masked(), text: sms.text.clone() };
         let put = SandboxPut {
             now: None,
             account_id: sms.account_id,
             message_id: sms.message_id,
-            sealed: self.keys.seal(SealedFor::Log, kept.as_bytes(), sms.message_id.as_bytes()),
+            sealed: kept.seal(&self.keys, sms.message_id),
         };
         match self.store.sandbox_put(&put).await {
             Ok(()) => {

@@ -16,9 +16,11 @@ CREATE TEMP VIEW entry_use AS
 SELECT asked.idx,
        (SELECT count(*) FROM store_limit_entry AS e
         WHERE e."key" = asked."key" AND e."at" > asked.now - asked.window_ms) AS used,
-       coalesce((SELECT e."at" + asked.window_ms - asked.now FROM store_limit_entry AS e
-        WHERE e."key" = asked."key" AND e."at" > asked.now - asked.window_ms
-        ORDER BY e."at" DESC LIMIT 1 OFFSET asked.quota - 1), 0) AS wait_ms
+       -- The quota-th newest: one more passes when it has left the window. (OFFSET takes no column.)
+       coalesce((SELECT nth."at" + asked.window_ms - asked.now
+        FROM (SELECT e."at", row_number() OVER (ORDER BY e."at" DESC) AS place FROM store_limit_entry AS e
+              WHERE e."key" = asked."key" AND e."at" > asked.now - asked.window_ms) AS nth
+        WHERE nth.place = asked.quota), 0) AS wait_ms
 FROM asked WHERE exact;
 
 CREATE TEMP VIEW bucket_use AS

@@ -1,0 +1,61 @@
+//! What every handler works with: one value a process, shared by all requests.
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+use metrics_exporter_prometheus::PrometheusHandle;
+use postrider_common::accept::Acceptor;
+use postrider_common::config::Settings;
+use postrider_common::database::Database;
+use postrider_common::phone::{DefaultRegion, PhoneNumber};
+use postrider_common::queue::Queue;
+use postrider_common::secret::KeyRing;
+use postrider_common::store::{Store, StoreError};
+
+use crate::account_cache::AccountCache;
+use crate::back_pressure::BackPressure;
+use crate::problem::{Code, Problem};
+use crate::verified::Verified;
+
+#[derive(Debug)]
+pub struct App {
+    pub settings: Settings,
+    pub region: DefaultRegion,
+    pub keys: KeyRing,
+    pub acceptor: Acceptor,
+    pub store: Store,
+    pub queue: Queue,
+    pub database: Database,
+    pub accounts: AccountCache,
+    pub pressure: BackPressure,
+    pub verified: Verified,
+    pub metrics: PrometheusHandle,
+    /// Whether a store that lost its data is being given its bans back.
+    pub restoring: AtomicBool,
+}
+
+pub type Shared = Arc<App>;
+
+impl App {
+    /// Reads a number as the caller wrote it.
+    pub fn phone(&self, text: &str) -> Result<PhoneNumber, Problem> {
+        use postrider_common::phone::PhoneError;
+        PhoneNumber::parse(text, self.region).map_err(|error| {
+            let why = match error {
+                PhoneError::Unreadable => "unreadable",
+                PhoneError::Invalid => "invalid",
+                PhoneError::NotMobile => "not_mobile",
+            };
+            Problem::field(Code::PhoneInvalid, "phone", why, error.to_string())
+        })
+    }
+
+    /// What an answer of the store's that isn't one means for the caller. A store that lost its data is given
+    /// its bans back meanwhile.
+    pub fn store_failed(self: &Arc<Self>, error: &StoreError) -> Problem {
+        if matches!(error, StoreError::Lost) {
+            crate::restore::in_background(self);
+        }
+        Problem::new(Code::StoreUnavailable).because(error)
+    }
+}

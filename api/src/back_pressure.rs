@@ -1,0 +1,84 @@
+//! Back-pressure: samples how much waits in each lane, and has new messages refused where it is too much. A queue
+//! that can't be asked changes nothing: whether it takes messages is the publish's to find out.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use postrider_common::job::Lane;
+use tokio::time::MissedTickBehavior;
+use tokio_util::sync::CancellationToken;
+
+use crate::app::Shared;
+use crate::problem::{Code, Problem};
+
+const EVERY: Duration = Duration::from_secs(1);
+/// The longest that one look may take: another one is due.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+#[derive(Debug, Default)]
+pub struct BackPressure {
+    code: AtomicBool,
+    notice: AtomicBool,
+}
+
+impl BackPressure {
+    /// Refuses while `lane` holds too much.
+    pub fn check(&self, lane: Lane) -> Result<(), Problem> {
+        if self.of(lane).load(Ordering::Relaxed) {
+            return Err(Problem::new(Code::Overloaded));
+        }
+        Ok(())
+    }
+
+    fn of(&self, lane: Lane) -> &AtomicBool {
+        match lane {
+            Lane::Code => &self.code,
+            Lane::Notice => &self.notice,
+        }
+    }
+}
+
+/// Looks every second until `stop`, and sets the queues' gauges.
+pub async fn watch(app: Shared, stop: CancellationToken) {
+    let mut seconds = tokio::time::interval(EVERY);
+    seconds.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => return,
+            _ = seconds.tick() => {}
+        }
+        if tokio::time::timeout(PATIENCE, look(&app)).await.is_err() {
+            tracing::debug!("the queue didn't say in time how much waits in it");
+        }
+        app.metrics.run_upkeep();
+    }
+}
+
+async fn look(app: &Shared) {
+    for lane in Lane::ALL {
+        let Ok(ready) = app.queue.ready(lane).await else { continue };
+        let too_much = ready >= app.settings.queue.max_ready;
+        if app.pressure.of(lane).swap(too_much, Ordering::Relaxed) != too_much {
+            tracing::warn!(
+                lane = lane.as_str(),
+                ready,
+                overloaded = too_much,
+                "back-pressure changed"
+            );
+        }
+        if let Ok(age) = app.store.oldest_age(lane, ready).await {
+            metrics::gauge!("sms_queue_oldest_age_seconds", "lane" => lane.as_str())
+                .set(age.as_secs_f64());
+        }
+    }
+    let Ok(depths) = app.queue.depths().await else { return };
+    for depth in depths {
+        metrics::gauge!("sms_queue_ready", "queue" => depth.queue.clone()).set(gauge(depth.ready));
+        metrics::gauge!("sms_queue_consumers", "queue" => depth.queue).set(gauge(depth.consumers));
+    }
+}
+
+#[expect(clippy::cast_precision_loss, reason = "a gauge is a float; depths stay far below 2^52")]
+fn gauge(count: u64) -> f64 {
+    count as f64
+}

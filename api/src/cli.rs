@@ -1,0 +1,117 @@
+//! The command line: `postrider-api` alone serves.
+
+use std::time::Duration;
+
+use clap::{Parser, Subcommand, ValueEnum};
+use postrider_common::config::{Backends, Config, LogFormat};
+use postrider_common::database::blacklist::BanKind;
+use postrider_common::telemetry;
+
+use crate::commands::{ban, dead, migrate, token};
+use crate::serve;
+use crate::token::Grant;
+
+/// Sends verification codes and notices by SMS.
+#[derive(Debug, Parser)]
+#[command(version, about)]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Serve the API (and embedded, the worker too). The default.
+    Serve,
+    /// Apply the migrations that aren't applied yet.
+    Migrate,
+    /// Make a token; it is the last line of what is printed.
+    Token(token::Asked),
+    /// Ban a phone number, an address or a network.
+    Ban(ban::Asked),
+    /// Lift a ban.
+    Unban(ban::Lifted),
+    /// Messages that couldn't be sent, and jobs that nobody could read.
+    #[command(subcommand)]
+    Dead(Dead),
+}
+
+#[derive(Debug, Subcommand)]
+enum Dead {
+    /// List dead letters, newest first.
+    List(dead::Asked),
+}
+
+/// What can be banned from the command line.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub enum Kind {
+    Phone,
+    Ip,
+    Cidr,
+}
+
+impl From<Kind> for BanKind {
+    fn from(kind: Kind) -> Self {
+        match kind {
+            Kind::Phone => Self::Phone,
+            Kind::Ip => Self::Ip,
+            Kind::Cidr => Self::Cidr,
+        }
+    }
+}
+
+/// A scope that a token may have beside the usual ones.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub enum ExtraScope {
+    #[value(name = "on_behalf")]
+    OnBehalf,
+}
+
+impl From<ExtraScope> for Grant {
+    fn from(scope: ExtraScope) -> Self {
+        match scope {
+            ExtraScope::OnBehalf => Self::OnBehalf,
+        }
+    }
+}
+
+/// `30m`, `24h`, `7d`.
+pub fn duration(text: &str) -> Result<Duration, String> {
+    let duration = humantime::parse_duration(text).map_err(|error| error.to_string())?;
+    if duration.is_zero() { Err("more than nothing".to_owned()) } else { Ok(duration) }
+}
+
+/// Runs what was asked for.
+pub async fn run(cli: Cli, config: Config) -> anyhow::Result<()> {
+    let log = &config.settings.log;
+    let usual = match config.backends {
+        Backends::Embedded { .. } => LogFormat::Text,
+        Backends::Distributed { .. } => LogFormat::Json,
+    };
+    telemetry::init_logs(log.format.unwrap_or(usual), &log.filter)?;
+    match cli.command.unwrap_or(Command::Serve) {
+        Command::Serve => serve::serve(config).await,
+        Command::Migrate => migrate::run(&config).await,
+        Command::Token(asked) => token::run(&config, asked).await,
+        Command::Ban(asked) => ban::ban(&config, asked).await,
+        Command::Unban(lifted) => ban::unban(&config, &lifted).await,
+        Command::Dead(Dead::List(asked)) => dead::list(&config, &asked).await,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory as _;
+
+    #[test]
+    fn the_command_line_is_sound() {
+        Cli::command().debug_assert();
+        let parsed = |line: &str| Cli::try_parse_from(line.split(' ')).is_ok();
+        assert!(parsed("postrider-api token --account shop --admin --scope on_behalf --ttl 24h"));
+        assert!(parsed("postrider-api ban cidr 203.0.113.0/24 --for 30m --reason abuse"));
+        assert!(parsed("postrider-api dead list --limit 5"));
+        assert!(!parsed("postrider-api ban phone"));
+        assert!(!parsed("postrider-api token"));
+    }
+}

@@ -1,0 +1,90 @@
+//! `postrider-api ban` and `unban`: the table first, since it is the truth; then the store, which enforces it.
+
+use std::time::Duration;
+
+use anyhow::{Context as _, anyhow, bail};
+use clap::Args;
+use postrider_common::config::Config;
+use postrider_common::database::blacklist::{BanKind, BlacklistEntry};
+use postrider_common::epoch;
+use postrider_common::store::StoreError;
+
+use super::print;
+use crate::cli::{Kind, duration};
+use crate::clock::{as_ms, rfc3339, unix_ms};
+use crate::connect;
+
+#[derive(Debug, Args)]
+pub struct Asked {
+    #[command(flatten)]
+    whom: Whom,
+    /// How long; for good where it isn't said.
+    #[arg(long = "for", value_parser = duration)]
+    duration: Option<Duration>,
+    /// Why, for whoever reads the list.
+    #[arg(long, default_value = "")]
+    reason: String,
+}
+
+#[derive(Debug, Args)]
+pub struct Lifted {
+    #[command(flatten)]
+    whom: Whom,
+}
+
+#[derive(Debug, Args)]
+struct Whom {
+    #[arg(value_enum)]
+    kind: Kind,
+    /// `+8613800138000`, `203.0.113.7`, `203.0.113.0/24`.
+    value: String,
+}
+
+impl Whom {
+    /// In the one form in which the table holds it.
+    fn normalised(&self, config: &Config) -> anyhow::Result<(BanKind, String)> {
+        let region = &config.settings.server.default_region;
+        let region = region.parse().map_err(|problem: String| anyhow!(problem))?;
+        let kind = BanKind::from(self.kind);
+        Ok((kind, kind.normalise(&self.value, region)?))
+    }
+}
+
+pub async fn ban(config: &Config, asked: Asked) -> anyhow::Result<()> {
+    let (kind, value) = asked.whom.normalised(config)?;
+    let now = unix_ms();
+    let until = asked.duration.map(|duration| now.saturating_add(as_ms(duration)));
+    let entry = BlacklistEntry {
+        kind,
+        value,
+        reason: asked.reason,
+        created_by: "postrider-api ban".to_owned(),
+        until,
+        create_time: now,
+    };
+    let ban = entry.ban().ok_or_else(|| anyhow!("the store can't look that up"))?;
+    let (database, store) = connect::tables_and_store(config).await?;
+    database.ban(&entry).await.context("the table of bans")?;
+    if let Err(StoreError::Lost) = store.ban(std::slice::from_ref(&ban)).await {
+        epoch::restore(&store, &database).await.context("a store that lost its data")?;
+    }
+    store.ban(&[ban]).await.context("it is in the table, but the store isn't told: ban again")?;
+    let end =
+        until.map_or_else(|| "for good".to_owned(), |until| format!("until {}", rfc3339(until)));
+    print(&format!("banned {kind} {end}"))?;
+    Ok(())
+}
+
+pub async fn unban(config: &Config, lifted: &Lifted) -> anyhow::Result<()> {
+    let (kind, value) = lifted.whom.normalised(config)?;
+    let subject = kind.subject(&value).ok_or_else(|| anyhow!("the store can't look that up"))?;
+    let (database, store) = connect::tables_and_store(config).await?;
+    let was_there = database.unban(kind, &value).await.context("the table of bans")?;
+    match store.unban(&[subject]).await {
+        // A store that lost its data gets its bans from the table, where this one is no more.
+        Ok(()) | Err(StoreError::Lost) => {}
+        Err(error) => bail!("it is off the table, but the store isn't told: unban again: {error}"),
+    }
+    print(if was_there { "the ban is lifted" } else { "there was no such ban" })?;
+    Ok(())
+}

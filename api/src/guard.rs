@@ -1,0 +1,253 @@
+//! Asks the guard: builds what it looks at, asks once more where the caller's account was out of date, and says
+//! every refusal in the caller's words.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use axum::http::HeaderMap;
+use postrider_common::accept::{AcceptError, MakeJob};
+use postrider_common::address;
+use postrider_common::config::ScopeLimits;
+use postrider_common::limits::{Limit, Scope};
+use postrider_common::phone::PhoneNumber;
+use postrider_common::store::{
+    Accepted, Admit, AdmitAnswer, BanCheck, Banned, LimitCheck, LimitState, rank,
+};
+
+use crate::app::Shared;
+use crate::caller::{Caller, Sends};
+use crate::clock::as_ms;
+use crate::problem::{Code, Problem};
+use crate::rate_limit_headers::rate_limit_headers;
+
+/// What a request is counted by.
+#[derive(Debug, Clone, Copy)]
+pub struct Counted<'a> {
+    /// `code`, `notice` or `check`: each kind is counted on its own.
+    pub kind: &'static str,
+    pub account_id: i64,
+    pub phone: Option<&'a PhoneNumber>,
+    pub purpose: &'a str,
+    pub ip: Option<IpAddr>,
+}
+
+/// The limits of one request, in the order in which they are looked at.
+#[derive(Debug, Clone)]
+pub struct Limits {
+    policies: Vec<(Scope, Limit)>,
+    pub checks: Vec<LimitCheck>,
+}
+
+impl Counted<'_> {
+    /// Every limit of `scopes` that has something to count by here.
+    pub fn limits(&self, scopes: &ScopeLimits) -> Limits {
+        let (policies, checks) = scopes
+            .in_order()
+            .into_iter()
+            .filter_map(|(scope, limit)| Some(((scope, limit), self.check(scope, limit)?)))
+            .unzip();
+        Limits { policies, checks }
+    }
+
+    pub fn bans(&self) -> BanCheck {
+        BanCheck {
+            phone: self.phone.map(|phone| phone.as_e164().to_owned()),
+            ip_bits: self.ip.map(address::bits),
+        }
+    }
+
+    fn check(&self, scope: Scope, limit: Limit) -> Option<LimitCheck> {
+        let account = self.account_id;
+        let phone = self.phone.map(PhoneNumber::as_e164);
+        let subject = match scope {
+            Scope::Phone => format!("{account}:{}", phone?),
+            Scope::PhonePurpose => format!("{account}:{}:{}", phone?, self.purpose),
+            Scope::PhoneAll => phone?.to_owned(),
+            Scope::Ip => address::limit_subject(self.ip?),
+            Scope::Account => account.to_string(),
+            Scope::Prefix => self.phone?.prefix().to_owned(),
+            Scope::Global => "all".to_owned(),
+        };
+        // The limit itself is part of the key: two windows of one scope, or two purposes that differ in their
+        // quotas, never share entries.
+        let key = format!("limit:{}:{}:{subject}:{limit}", self.kind, scope.policy());
+        Some(LimitCheck {
+            key,
+            scope,
+            quota: limit.quota,
+            window_ms: as_ms(limit.window),
+            rank: rank_of(scope),
+            refund: scope.is_phone(),
+        })
+    }
+}
+
+fn rank_of(scope: Scope) -> u8 {
+    match scope {
+        Scope::Phone | Scope::PhonePurpose | Scope::PhoneAll => rank::PHONE,
+        Scope::Ip => rank::IP,
+        Scope::Account => rank::ACCOUNT,
+        Scope::Prefix => rank::PREFIX,
+        Scope::Global => rank::GLOBAL,
+    }
+}
+
+impl Limits {
+    pub fn headers(&self, states: &[LimitState]) -> HeaderMap {
+        rate_limit_headers(&self.policies, states)
+    }
+
+    /// The refusal of the limit at `index`.
+    pub fn used_up(&self, index: usize, wait_ms: i64, states: &[LimitState]) -> Problem {
+        let Some((scope, limit)) = self.policies.get(index) else {
+            return Problem::new(Code::Internal)
+                .because(&"the store named a limit that isn't there");
+        };
+        Problem::new(Code::limited(*scope))
+            .detail(format!("at most {} in {} s", limit.quota, limit.window.as_secs()))
+            .headers(self.headers(states))
+            .retry_after(wait_ms)
+    }
+
+    pub fn banned(&self, what: Banned, states: &[LimitState]) -> Problem {
+        let code = match what {
+            Banned::Phone => Code::PhoneBlocked,
+            Banned::Ip => Code::IpBlocked,
+        };
+        Problem::new(code).headers(self.headers(states))
+    }
+}
+
+/// Asks for one message, and has it queued where it is admitted. Gives the headers for the answer too.
+pub async fn admit(
+    app: &Shared,
+    caller: &mut Caller<Sends>,
+    mut request: Admit,
+    limits: &Limits,
+    trace: String,
+    make_job: MakeJob,
+) -> Result<(Accepted, HeaderMap), Problem> {
+    for _ in 0..2 {
+        request.account = caller.version();
+        let asked =
+            app.acceptor.accept(request.clone(), Some(trace.clone()), Arc::clone(&make_job));
+        match asked.await.map_err(|error| not_accepted(app, &error))? {
+            AdmitAnswer::StaleAccount => caller.reload(app).await?,
+            answer => {
+                let lane = request.lane.as_str();
+                metrics::counter!("sms_guard_total", "lane" => lane, "answer" => word(&answer))
+                    .increment(1);
+                return decided(answer, limits);
+            }
+        }
+    }
+    Err(changing())
+}
+
+/// The account changed while it was being loaded: rare enough to leave it to the caller.
+pub fn changing() -> Problem {
+    Problem::new(Code::StoreUnavailable).because(&"the account keeps changing")
+}
+
+fn decided(answer: AdmitAnswer, limits: &Limits) -> Result<(Accepted, HeaderMap), Problem> {
+    match answer {
+        AdmitAnswer::Admitted { message, limits: states, .. } => {
+            Ok((message, limits.headers(&states)))
+        }
+        AdmitAnswer::Replayed(message) => Ok((message, HeaderMap::new())),
+        AdmitAnswer::StaleAccount => Err(changing()),
+        AdmitAnswer::KeyReused => Err(Problem::new(Code::IdempotencyKeyReused)),
+        AdmitAnswer::InFlight { wait_ms } => {
+            Err(Problem::new(Code::RequestInFlight).retry_after(wait_ms))
+        }
+        AdmitAnswer::Limited { index, wait_ms, limits: states } => {
+            Err(limits.used_up(index, wait_ms, &states))
+        }
+        AdmitAnswer::MaxSends { wait_ms, limits: states } => {
+            let problem = Problem::new(Code::MaxSendsReached).retry_after(wait_ms);
+            Err(problem.headers(limits.headers(&states)))
+        }
+        AdmitAnswer::Banned { what, limits: states, .. } => Err(limits.banned(what, &states)),
+    }
+}
+
+fn not_accepted(app: &Shared, error: &AcceptError) -> Problem {
+    match error {
+        AcceptError::Store(error) => app.store_failed(error),
+        AcceptError::NotQueued(why) => Problem::new(Code::QueueUnavailable).because(why),
+        AcceptError::OutcomeUnknown(why) => Problem::new(Code::OutcomeUnknown).because(why),
+    }
+}
+
+fn word(answer: &AdmitAnswer) -> &'static str {
+    match answer {
+        AdmitAnswer::Admitted { again: true, .. } => "admitted_again",
+        AdmitAnswer::Admitted { .. } => "admitted",
+        AdmitAnswer::Replayed(_) => "replayed",
+        AdmitAnswer::StaleAccount => "stale_account",
+        AdmitAnswer::KeyReused => "key_reused",
+        AdmitAnswer::InFlight { .. } => "in_flight",
+        AdmitAnswer::Limited { .. } => "limited",
+        AdmitAnswer::MaxSends { .. } => "max_sends",
+        AdmitAnswer::Banned { .. } => "banned",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn scopes() -> ScopeLimits {
+        let limits = |texts: &[&str]| texts.iter().map(|text| text.parse().unwrap()).collect();
+        ScopeLimits {
+            phone: limits(&["5/1h", "1/60s"]),
+            ip: limits(&["20/60s"]),
+            global: limits(&["1000/60s"]),
+            ..ScopeLimits::default()
+        }
+    }
+
+    fn keys(counted: Counted<'_>) -> Vec<String> {
+        counted.limits(&scopes()).checks.into_iter().map(|check| check.key).collect()
+    }
+
+    #[test]
+    fn each_window_has_a_key_of_its_own_and_ranks_never_fall() {
+        let phone = PhoneNumber::from_e164("+8613800138000").unwrap();
+        let ip = Some("2001:db8:1:2:3::4".parse().unwrap());
+        let counted =
+            Counted { kind: "code", account_id: 7, phone: Some(&phone), purpose: "login", ip };
+        assert_eq!(
+            keys(counted),
+            [
+                "limit:code:phone:7:+8613800138000:1/60s",
+                "limit:code:phone:7:+8613800138000:5/3600s",
+                "limit:code:ip:2001:db8:1:2::/64:20/60s",
+                "limit:code:global:all:1000/60s",
+            ]
+        );
+        assert!(counted.limits(&scopes()).checks.is_sorted_by_key(|check| check.rank));
+    }
+
+    #[test]
+    fn what_there_is_nothing_to_count_by_is_not_limited() {
+        let counted = Counted { kind: "check", account_id: 7, phone: None, purpose: "", ip: None };
+        assert_eq!(keys(counted), ["limit:check:global:all:1000/60s"]);
+    }
+
+    #[test]
+    fn a_refusal_says_which_limit_and_when_to_come_back() {
+        let phone = PhoneNumber::from_e164("+8613800138000").unwrap();
+        let counted = Counted {
+            kind: "code",
+            account_id: 7,
+            phone: Some(&phone),
+            purpose: "login",
+            ip: None,
+        };
+        let problem = counted.limits(&scopes()).used_up(0, 36_001, &[]);
+        assert_eq!(problem.code, Code::PhoneLimited);
+        let response = axum::response::IntoResponse::into_response(problem);
+        assert_eq!(response.headers()["retry-after"], "37");
+    }
+}

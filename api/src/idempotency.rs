@@ -1,0 +1,119 @@
+//! `Idempotency-Key`: read from the header, kept under a hash of account, path and key.
+
+use axum::extract::FromRequestParts;
+use axum::http::HeaderMap;
+use axum::http::request::Parts;
+use postrider_common::secret::KeyRing;
+use postrider_common::store::Idempotency;
+use sha2::{Digest as _, Sha256};
+
+use crate::problem::{Code, Problem};
+
+const HEADER: &str = "idempotency-key";
+const LONGEST: usize = 128;
+
+/// What the caller calls this request, if it does.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct IdempotencyKey(Option<(String, String)>);
+
+impl<S: Send + Sync> FromRequestParts<S> for IdempotencyKey {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
+        let key = read(&parts.headers)?;
+        Ok(Self(key.map(|key| (parts.uri.path().to_owned(), key))))
+    }
+}
+
+impl IdempotencyKey {
+    /// As the store is asked: the body's fingerprints are keyed, so that they tell nothing about a code in it.
+    pub fn of(self, account_id: i64, body: &[u8], keys: &KeyRing) -> Option<Idempotency> {
+        let (path, key) = self.0?;
+        let hash = Sha256::digest(format!("{account_id}|{path}|{key}"));
+        Some(Idempotency {
+            key: format!("idem:{}", hex::encode(hash)),
+            fingerprints: keys.fingerprints(body),
+        })
+    }
+}
+
+/// The key, bare or as a structured-field string in quotes: `abc` and `"abc"` are the same.
+fn read(headers: &HeaderMap) -> Result<Option<String>, Problem> {
+    let mut given = headers.get_all(HEADER).iter();
+    let Some(value) = given.next() else { return Ok(None) };
+    let refused = || {
+        let detail = "1 to 128 visible ASCII characters, once, bare or in quotes";
+        Problem::new(Code::IdempotencyKeyInvalid).detail(detail)
+    };
+    if given.next().is_some() {
+        return Err(refused());
+    }
+    let text = value.to_str().map_err(|_| refused())?.trim();
+    let key = match text.strip_prefix('"') {
+        Some(rest) => unquoted(rest).ok_or_else(refused)?,
+        None => text.to_owned(),
+    };
+    let fine = (1..=LONGEST).contains(&key.len()) && key.bytes().all(|b| b.is_ascii_graphic());
+    if fine { Ok(Some(key)) } else { Err(refused()) }
+}
+
+/// The rest of a quoted string after its first quote; `\"` and `\\` are the only escapes (RFC 9651, 3.3.3).
+fn unquoted(rest: &str) -> Option<String> {
+    let mut text = String::with_capacity(rest.len());
+    let mut letters = rest.chars();
+    loop {
+        match letters.next()? {
+            '"' => return letters.next().is_none().then_some(text),
+            '\\' => text.push(letters.next().filter(|escaped| matches!(escaped, '"' | '\\'))?),
+            letter => text.push(letter),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use axum::http::HeaderValue;
+
+    fn header(text: &str) -> Result<Option<String>, Code> {
+        let mut headers = HeaderMap::new();
+        headers.insert(HEADER, HeaderValue::from_str(text).unwrap());
+        read(&headers).map_err(|problem| problem.code)
+    }
+
+    #[test]
+    fn quoted_and_bare_keys_are_one() {
+        assert_eq!(header("8e03978e-40d5"), Ok(Some("8e03978e-40d5".to_owned())));
+        assert_eq!(header("\"8e03978e-40d5\""), Ok(Some("8e03978e-40d5".to_owned())));
+        assert_eq!(header(r#""a\"b\\c""#), Ok(Some(r#"a"b\c"#.to_owned())));
+        assert_eq!(header(&"a".repeat(128)), Ok(Some("a".repeat(128))));
+        assert_eq!(read(&HeaderMap::new()).ok(), Some(None));
+    }
+
+    #[test]
+    fn what_is_no_key_is_refused() {
+        let long = "a".repeat(129);
+        for text in ["", "\"\"", "a b", "\"a", "\"a\"b", r#""a\x""#, long.as_str()] {
+            assert_eq!(header(text), Err(Code::IdempotencyKeyInvalid), "{text}");
+        }
+        let mut twice = HeaderMap::new();
+        twice.append(HEADER, HeaderValue::from_static("a"));
+        twice.append(HEADER, HeaderValue::from_static("b"));
+        assert!(read(&twice).is_err());
+    }
+
+    #[test]
+    fn accounts_paths_and_keys_are_told_apart() {
+        let keys: KeyRing = "a".repeat(40).parse().unwrap();
+        let of = |account, path: &str, key: &str| {
+            let key = IdempotencyKey(Some((path.to_owned(), key.to_owned())));
+            key.of(account, b"body", &keys).unwrap().key
+        };
+        let first = of(7, "/v1/notices", "k");
+        assert_eq!(first, of(7, "/v1/notices", "k"));
+        assert_ne!(first, of(8, "/v1/notices", "k"));
+        assert_ne!(first, of(7, "/v1/verifications", "k"));
+        assert_ne!(first, of(7, "/v1/notices", "l"));
+        assert_eq!(IdempotencyKey(None).of(7, b"", &keys).map(|i| i.key), None);
+    }
+}

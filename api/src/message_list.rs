@@ -1,0 +1,154 @@
+//! `GET /v1/messages`: an account's finished messages, newest first, in pages.
+
+use std::collections::BTreeMap;
+
+use axum::Json;
+use axum::extract::rejection::QueryRejection;
+use axum::extract::{Query, State};
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use postrider_common::database::sms_log::{Cursor, Filter, Row};
+use serde::Serialize;
+use serde::de::{DeserializeOwned, IntoDeserializer, value};
+
+use crate::app::{App, Shared};
+use crate::caller::{Caller, Reads};
+use crate::clock::{parse_rfc3339, unix_ms};
+use crate::json::Fields;
+use crate::messages::Message;
+use crate::problem::{Code, Problem};
+
+/// Without a phone a list spans at most this many milliseconds: 31 days.
+const LONGEST_SPAN: i64 = 31 * 86_400_000;
+const USUAL: u64 = 50;
+const MOST: u64 = 100;
+
+#[derive(Debug, Serialize)]
+pub struct Page {
+    messages: Vec<Message>,
+    next_cursor: Option<String>,
+}
+
+/// `GET /v1/messages`
+pub async fn list(
+    State(app): State<Shared>,
+    caller: Caller<Reads>,
+    query: Result<Query<BTreeMap<String, String>>, QueryRejection>,
+) -> Result<Json<Page>, Problem> {
+    let Query(query) = query.map_err(|_| Problem::new(Code::RequestMalformed))?;
+    let asked = Asked::read(&app, query)?;
+    // One more than is shown tells whether there is a next page.
+    let rows = app
+        .database
+        .messages(caller.account_id(), &asked.filter, asked.after, asked.limit + 1)
+        .await?;
+    let shown = usize::try_from(asked.limit).unwrap_or(usize::MAX);
+    let next_cursor = if rows.len() > shown { rows.get(shown - 1).map(cursor_of) } else { None };
+    let messages = rows.iter().take(shown).map(Message::listed).collect();
+    Ok(Json(Page { messages, next_cursor }))
+}
+
+#[derive(Debug)]
+struct Asked {
+    filter: Filter,
+    after: Option<Cursor>,
+    limit: u64,
+}
+
+impl Asked {
+    fn read(app: &App, query: BTreeMap<String, String>) -> Result<Self, Problem> {
+        let members = query.into_iter().map(|(name, text)| (name, text.into())).collect();
+        let mut fields = Fields::new(members);
+        let phone = fields.optional_text("phone", 64);
+        let time = "a time as RFC 3339 says it";
+        let filter = Filter {
+            phone: None,
+            status: fields.parsed("status", "a message's status", word),
+            lane: fields.parsed("kind", "`code` or `notice`", word),
+            purpose: fields.optional_text("purpose", 255),
+            from: fields.parsed("from", time, parse_rfc3339),
+            to: fields.parsed("to", time, parse_rfc3339),
+        };
+        let limit = fields.parsed("limit", "a number from 1 to 100", |text| {
+            text.parse().ok().filter(|limit| (1..=MOST).contains(limit))
+        });
+        let after = fields.parsed("cursor", "the `next_cursor` of a page", read_cursor);
+        let filter = match phone {
+            Some(_) => filter,
+            None => within_span(filter, &mut fields, unix_ms()),
+        };
+        fields.done()?;
+        let phone = phone.map(|text| app.phone(&text)).transpose()?;
+        let phone = phone.map(|phone| phone.as_e164().to_owned());
+        Ok(Self { filter: Filter { phone, ..filter }, after, limit: limit.unwrap_or(USUAL) })
+    }
+}
+
+/// The last 31 days, or the 31 days before `to`, where `from` isn't said.
+fn within_span(filter: Filter, fields: &mut Fields, now: i64) -> Filter {
+    let to = filter.to.unwrap_or(now);
+    let from = filter.from.unwrap_or(to.saturating_sub(LONGEST_SPAN));
+    if to.saturating_sub(from) > LONGEST_SPAN {
+        fields.note("from", "span", "at most 31 days before `to`, unless `phone` is given");
+    }
+    Filter { from: Some(from), ..filter }
+}
+
+/// A word as the body of an answer has it.
+fn word<T: DeserializeOwned>(text: &str) -> Option<T> {
+    let text: value::StrDeserializer<'_, value::Error> = text.into_deserializer();
+    T::deserialize(text).ok()
+}
+
+/// Opaque to the caller, so that it may change.
+fn cursor_of(row: &Row) -> String {
+    write_cursor(Cursor { create_time: row.create_time, id: row.id })
+}
+
+fn write_cursor(cursor: Cursor) -> String {
+    URL_SAFE_NO_PAD.encode(format!("{}.{}", cursor.create_time, cursor.id))
+}
+
+fn read_cursor(text: &str) -> Option<Cursor> {
+    let plain = String::from_utf8(URL_SAFE_NO_PAD.decode(text).ok()?).ok()?;
+    let (time, id) = plain.split_once('.')?;
+    Some(Cursor { create_time: time.parse().ok()?, id: id.parse().ok()? })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use postrider_common::ids::MessageId;
+    use postrider_common::job::Lane;
+    use postrider_common::store::MessageStatus;
+
+    #[test]
+    fn a_cursor_is_read_back_and_nonsense_is_not() {
+        let cursor = Cursor { create_time: 1_790_000_000_123, id: MessageId::generate() };
+        assert_eq!(read_cursor(&write_cursor(cursor)), Some(cursor));
+        for text in ["", "!!", "MTIz", "MS4y"] {
+            assert_eq!(read_cursor(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn words_are_those_of_the_answers() {
+        assert_eq!(word::<MessageStatus>("superseded"), Some(MessageStatus::Superseded));
+        assert_eq!(word::<MessageStatus>("lost"), None);
+        assert_eq!(word::<Lane>("notice"), Some(Lane::Notice));
+    }
+
+    #[test]
+    fn a_list_spans_31_days() {
+        let spanned = |from, to| {
+            let mut fields = Fields::new(serde_json::Map::new());
+            let filter = Filter { from, to, ..Filter::default() };
+            let filter = within_span(filter, &mut fields, 40 * 86_400_000);
+            fields.done().map(|()| filter.from).ok()
+        };
+        assert_eq!(spanned(None, None), Some(Some(9 * 86_400_000)));
+        assert_eq!(spanned(None, Some(LONGEST_SPAN + 5)), Some(Some(5)));
+        assert_eq!(spanned(Some(5), Some(LONGEST_SPAN + 5)), Some(Some(5)));
+        assert_eq!(spanned(Some(4), Some(LONGEST_SPAN + 5)), None);
+    }
+}

@@ -1,0 +1,190 @@
+//! `GET /v1/messages/{id}`: one message and its timeline, from its row; until that exists, from the code store.
+
+use axum::Json;
+use axum::extract::{Path, State};
+use postrider_common::database::DatabaseError;
+use postrider_common::database::sms_log::Row;
+use postrider_common::ids::{MessageId, VerificationId};
+use postrider_common::job::{Attempt, Lane, Outcome};
+use postrider_common::store::{MessageState, MessageStatus};
+use serde::Serialize;
+
+use crate::app::Shared;
+use crate::caller::{Caller, Reads};
+use crate::clock::rfc3339;
+use crate::problem::{Code, Problem};
+
+/// A message as its account may see it.
+#[derive(Debug, Serialize)]
+pub struct Message {
+    id: MessageId,
+    kind: Lane,
+    status: MessageStatus,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    purpose: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    template: Option<String>,
+    phone: String,
+    verification_id: Option<VerificationId>,
+    provider: Option<String>,
+    error_code: Option<String>,
+    attempts: u32,
+    created_at: String,
+    updated_at: String,
+    verified_at: Option<String>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    timeline: Vec<Event>,
+}
+
+/// One step on its way: a status it came to, or an attempt and its outcome.
+#[derive(Debug, Default, Serialize)]
+struct Event {
+    at: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    status: Option<MessageStatus>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    outcome: Option<Outcome>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    provider: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error_code: Option<String>,
+}
+
+/// `GET /v1/messages/{id}`
+pub async fn show(
+    State(app): State<Shared>,
+    caller: Caller<Reads>,
+    Path(id): Path<String>,
+) -> Result<Json<Message>, Problem> {
+    let not_found = || Problem::new(Code::MessageNotFound);
+    let id: MessageId = id.parse().map_err(|_| not_found())?;
+    let row = find_row(&app, id).await;
+    if let Ok(Some((row, attempts))) = row {
+        let shown = caller.may_see(row.account_id).then(|| Message::of_row(&row, &attempts));
+        return shown.map(Json).ok_or_else(not_found);
+    }
+    let state = app.store.message(id).await.map_err(|error| app.store_failed(&error))?;
+    if let Some(state) = state {
+        let shown = caller.may_see(state.account_id).then(|| Message::of_state(id, state));
+        return shown.map(Json).ok_or_else(not_found);
+    }
+    // The row may have been written between the two looks; if it couldn't be read the first time, say that.
+    row?;
+    match find_row(&app, id).await? {
+        Some((row, attempts)) if caller.may_see(row.account_id) => {
+            Ok(Json(Message::of_row(&row, &attempts)))
+        }
+        _ => Err(not_found()),
+    }
+}
+
+async fn find_row(
+    app: &Shared,
+    id: MessageId,
+) -> Result<Option<(Row, Vec<Attempt>)>, DatabaseError> {
+    let Some(row) = app.database.message(id).await? else { return Ok(None) };
+    let attempts = app.database.attempts(id).await?;
+    Ok(Some((row, attempts)))
+}
+
+impl Message {
+    /// As a list shows it: without its timeline.
+    pub fn listed(row: &Row) -> Self {
+        let code = row.lane == Lane::Code;
+        Self {
+            id: row.id,
+            kind: row.lane,
+            status: row.message_status(),
+            purpose: row.purpose.clone().filter(|_| code),
+            template: (!code).then(|| row.template_code.clone()),
+            phone: row.masked_phone(),
+            verification_id: row.verification_id,
+            provider: row.provider.clone(),
+            error_code: row.error_code.clone(),
+            attempts: row.attempts,
+            created_at: rfc3339(row.create_time),
+            updated_at: rfc3339(row.update_time),
+            verified_at: row.verify_time.map(rfc3339),
+            timeline: Vec::new(),
+        }
+    }
+
+    fn of_row(row: &Row, attempts: &[Attempt]) -> Self {
+        let listed = Self::listed(row);
+        let end = (listed.status, row.update_time);
+        Self { timeline: timeline(row.create_time, attempts, end), ..listed }
+    }
+
+    fn of_state(id: MessageId, state: MessageState) -> Self {
+        let code = state.lane == Lane::Code;
+        let last = state.attempts.last();
+        Self {
+            id,
+            kind: state.lane,
+            status: state.status,
+            purpose: code.then_some(state.about.purpose),
+            template: (!code).then_some(state.about.template),
+            phone: state.about.phone,
+            verification_id: state.verification_id,
+            provider: last.map(|attempt| attempt.provider.clone()),
+            error_code: last.and_then(|attempt| attempt.error_code.clone()),
+            attempts: u32::try_from(state.attempts.len()).unwrap_or(u32::MAX),
+            created_at: rfc3339(state.accepted_at),
+            updated_at: rfc3339(state.updated_at),
+            verified_at: None,
+            timeline: timeline(
+                state.accepted_at,
+                &state.attempts,
+                (state.status, state.updated_at),
+            ),
+        }
+    }
+}
+
+/// Accepted, each attempt, and where it stands now.
+fn timeline(accepted_at: i64, attempts: &[Attempt], now: (MessageStatus, i64)) -> Vec<Event> {
+    let status = |status, at| Event { at: rfc3339(at), status: Some(status), ..Event::default() };
+    let mut events = vec![status(MessageStatus::Accepted, accepted_at)];
+    events.extend(attempts.iter().map(|attempt| Event {
+        at: rfc3339(attempt.at),
+        outcome: Some(attempt.outcome),
+        provider: Some(attempt.provider.clone()),
+        error_code: attempt.error_code.clone(),
+        ..Event::default()
+    }));
+    if now.0 != MessageStatus::Accepted {
+        events.push(status(now.0, now.1));
+    }
+    events
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn a_timeline_begins_with_accepted_and_ends_with_what_is_now() {
+        let attempt = Attempt {
+            number: 1,
+            provider: "main".to_owned(),
+            outcome: Outcome::Later,
+            at: 1000,
+            duration_ms: 5,
+            provider_message_id: None,
+            error_code: Some("busy".to_owned()),
+            error_message: None,
+        };
+        let events = timeline(0, &[attempt], (MessageStatus::Retrying, 2000));
+        assert_eq!(
+            json!(events),
+            json!([
+                {"at": "1970-01-01T00:00:00.000Z", "status": "accepted"},
+                {"at": "1970-01-01T00:00:01.000Z", "outcome": "later", "provider": "main",
+                 "error_code": "busy"},
+                {"at": "1970-01-01T00:00:02.000Z", "status": "retrying"},
+            ])
+        );
+        assert_eq!(timeline(0, &[], (MessageStatus::Accepted, 0)).len(), 1);
+    }
+}

@@ -1,0 +1,135 @@
+//! `POST /v1/notices`: sends a templated SMS to one phone.
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::{HeaderMap, StatusCode};
+use postrider_common::config::Template;
+use postrider_common::ids::MessageId;
+use postrider_common::job::{Contents, Lane};
+use postrider_common::store::{About, Admit};
+use postrider_common::template::{self, Params};
+use serde::Serialize;
+
+use crate::app::{App, Shared};
+use crate::caller::{Caller, Sends};
+use crate::client_ip::ClientIp;
+use crate::clock::as_ms;
+use crate::guard::{self, Counted};
+use crate::idempotency::IdempotencyKey;
+use crate::json::Body;
+use crate::outgoing::Draft;
+use crate::problem::{Code, FieldError, Problem};
+use crate::trace::Trace;
+
+/// A notice that is on its way.
+#[derive(Debug, Serialize)]
+pub struct Sent {
+    id: MessageId,
+}
+
+/// `POST /v1/notices`
+pub async fn send(
+    State(app): State<Shared>,
+    mut caller: Caller<Sends>,
+    peer: ClientIp,
+    key: IdempotencyKey,
+    Trace(trace): Trace,
+    Body { raw, mut fields }: Body,
+) -> Result<(StatusCode, HeaderMap, Json<Sent>), Problem> {
+    let (template, phone) = (fields.text("template", 64), fields.text("phone", 64));
+    let params = fields.texts("params");
+    let given_ip = fields.address("client_ip");
+    fields.done()?;
+    let phone = app.phone(&phone)?;
+    check_params(known(&app, &template)?, &params)?;
+    app.pressure.check(Lane::Notice)?;
+
+    let (account_id, ip) = (caller.account_id(), peer.of_user(&caller, given_ip));
+    let counted = Counted { kind: "notice", account_id, phone: Some(&phone), purpose: "", ip };
+    let limits = counted.limits(&app.settings.limits.notice);
+    let request = Admit {
+        now: None,
+        account: caller.version(),
+        message_id: MessageId::generate(),
+        lane: Lane::Notice,
+        idempotency: key.of(account_id, &raw, &app.keys),
+        subject: subject(&app, account_id, &template, &params, phone.as_e164()),
+        limits: limits.checks.clone(),
+        ban_check: counted.bans(),
+        ttl_ms: as_ms(app.settings.notices.ttl),
+        verification: None,
+        confirmed: false,
+        about: About { phone: phone.masked(), purpose: String::new(), template: template.clone() },
+    };
+    let contents = Contents { phone, params, client_ip: ip };
+    let draft =
+        Draft { lane: Lane::Notice, account_id, purpose: String::new(), template, contents };
+    let make_job = draft.into_make_job(&app);
+    let (accepted, headers) =
+        guard::admit(&app, &mut caller, request, &limits, trace, make_job).await?;
+    Ok((StatusCode::ACCEPTED, headers, Json(Sent { id: accepted.message_id })))
+}
+
+fn known<'a>(app: &'a App, template: &str) -> Result<&'a Template, Problem> {
+    app.settings.templates.get(template).ok_or_else(|| {
+        let detail = "no [templates] of this name is configured";
+        Problem::field(Code::TemplateUnknown, "template", "unknown", detail)
+    })
+}
+
+/// What makes two requests without a key the same notice.
+fn subject(app: &App, account_id: i64, template: &str, params: &Params, phone: &str) -> String {
+    let text = format!("{template}\n{params:?}");
+    let fingerprint = app.keys.fingerprints(text.as_bytes()).swap_remove(0);
+    format!("notice:{account_id}:{phone}:{fingerprint}")
+}
+
+/// Every place of the template must be filled and nothing else be given; the sign is the template's own. A
+/// template that only the provider knows the text of takes what it is given.
+fn check_params(template: &Template, params: &Params) -> Result<(), Problem> {
+    if template.text.is_empty() {
+        return Ok(());
+    }
+    let places = template::places(&template.text)
+        .map_err(|error| Problem::new(Code::Internal).because(&error))?;
+    let error = |name: &str, code, detail: &str| FieldError {
+        field: format!("params.{name}"),
+        code,
+        detail: detail.to_owned(),
+    };
+    let missing = places.iter().filter(|place| **place != "sign" && !params.contains_key(**place));
+    let unknown = params.keys().filter(|name| *name == "sign" || !places.contains(&name.as_str()));
+    let errors: Vec<FieldError> = missing
+        .map(|place| error(place, "missing", "the template needs it"))
+        .chain(unknown.map(|name| error(name, "unknown", "the template has no place for it")))
+        .collect();
+    if errors.is_empty() {
+        return Ok(());
+    }
+    Err(Problem::new(Code::ParamsInvalid).errors(&errors))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn misfit(text: &str, names: &[&str]) -> Option<String> {
+        let template = Template { text: text.to_owned(), ..Template::default() };
+        let params = names.iter().map(|name| ((*name).to_owned(), "x".to_owned())).collect();
+        let problem = check_params(&template, &params).err()?;
+        assert_eq!(problem.code, Code::ParamsInvalid);
+        let wrong = problem.body("id")["errors"].take();
+        let listed = wrong.as_array()?.iter().map(|e| format!("{} {}", e["field"], e["code"]));
+        Some(listed.collect::<Vec<_>>().join(", ").replace('"', ""))
+    }
+
+    #[test]
+    fn parameters_fit_the_places_exactly() {
+        assert_eq!(misfit("【{sign}】{name}: {order}", &["name", "order"]), None);
+        assert_eq!(misfit("", &["whatever"]), None);
+        assert_eq!(
+            misfit("【{sign}】{name}: {order}", &["nam", "order", "sign"]).as_deref(),
+            Some("params.name missing, params.nam unknown, params.sign unknown")
+        );
+    }
+}

@@ -1,0 +1,52 @@
+//! Builds the job of a message that the guard admitted.
+
+use std::sync::Arc;
+
+use postrider_common::accept::MakeJob;
+use postrider_common::job::{Contents, Job, Lane, WIRE_NAME};
+use postrider_common::store::Accepted;
+
+use crate::app::Shared;
+
+/// What is known of a message before it is accepted.
+#[derive(Debug, Clone)]
+pub struct Draft {
+    pub lane: Lane,
+    pub account_id: i64,
+    pub purpose: String,
+    pub template: String,
+    pub contents: Contents,
+}
+
+impl Draft {
+    /// The job gets its id, times and verification from what the guard says: for a repeated request these are
+    /// the first one's.
+    pub fn into_make_job(self, app: &Shared) -> MakeJob {
+        let app = Arc::clone(app);
+        Arc::new(move |accepted| self.job(&app, accepted))
+    }
+
+    fn job(&self, app: &Shared, accepted: &Accepted) -> Job {
+        let verification = accepted.verification.as_ref();
+        Job {
+            v: WIRE_NAME.to_owned(),
+            message_id: accepted.message_id,
+            account_id: self.account_id,
+            lane: self.lane,
+            purpose: self.purpose.clone(),
+            template: self.template.clone(),
+            key_id: verification
+                .map_or_else(|| app.keys.current().id.clone(), |v| v.key_id.clone()),
+            verification: verification.map(|v| v.job.clone()),
+            accepted_at: accepted.accepted_at,
+            deadline: accepted.deadline,
+            epoch: accepted.epoch.clone(),
+            generation: 0,
+            attempt: 1,
+            snoozed: 0,
+            wait_ms: 0,
+            attempts: Vec::new(),
+            sealed: self.contents.seal(&app.keys, accepted.message_id),
+        }
+    }
+}

@@ -1,0 +1,189 @@
+//! Wires one process together and runs it until it is told to stop. Embedded, the worker is started beside the
+//! API: the same two parts in one process.
+
+use std::future::IntoFuture as _;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::time::Duration;
+
+use anyhow::{Context as _, anyhow};
+use axum::Router;
+use axum::extract::connect_info::IntoMakeServiceWithConnectInfo;
+use postrider_common::accept::Acceptor;
+use postrider_common::config::{Backends, Config};
+use postrider_common::database::Database;
+use postrider_common::queue::Queue;
+use postrider_common::queue::rabbitmq::RabbitQueue;
+use postrider_common::queue::sqlite::SqliteQueue;
+use postrider_common::store::Store;
+use postrider_common::store::sqlite::SqliteStore;
+use postrider_common::{shutdown, telemetry};
+use postrider_worker::{WorkerParts, provider};
+use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+use crate::account_cache::AccountCache;
+use crate::app::{App, Shared};
+use crate::back_pressure::{self, BackPressure};
+use crate::data_lock::DataLock;
+use crate::verified::Verified;
+use crate::{connect, router, welcome};
+
+/// What a process is made of, besides the API itself.
+struct Parts {
+    acceptor: Acceptor,
+    store: Store,
+    queue: Queue,
+    database: Database,
+    /// Embedded only: the worker, what cleans up, and the lock on the data.
+    worker: Option<JoinHandle<()>>,
+    _lock: Option<DataLock>,
+}
+
+/// Serves until `SIGTERM` or `SIGINT`.
+pub async fn serve(config: Config) -> anyhow::Result<()> {
+    let stop = shutdown::signalled()?;
+    let worker_stop = CancellationToken::new();
+    let parts = match &config.backends {
+        Backends::Embedded { .. } => embedded(&config, &worker_stop).await?,
+        Backends::Distributed { .. } => distributed(&config).await?,
+    };
+    let (verified, writing) = Verified::start(parts.database.clone());
+    let app = app(&config, &parts, verified)?;
+    let background = tokio::spawn(back_pressure::watch(Arc::clone(&app), stop.clone()));
+
+    let listener = TcpListener::bind(config.settings.server.listen).await;
+    let listener =
+        listener.with_context(|| format!("[server] listen {}", config.settings.server.listen))?;
+    welcome::say(&config, &parts.database, listener.local_addr()?).await?;
+    let grace = config.settings.server.request_timeout + Duration::from_secs(1);
+    let operations = operations(&config, &app, &stop, grace).await?;
+    http(listener, router::app(Arc::clone(&app)), stop.clone(), grace).await?;
+
+    tracing::info!("stopping");
+    stop.cancel();
+    operations.await?;
+    background.await?;
+    worker_stop.cancel();
+    match parts.worker {
+        // It closes the queue once it has given back what it took.
+        Some(worker) => worker.await.context("the worker")?,
+        None => parts.queue.close().await,
+    }
+    drop(app);
+    writing.await?;
+    Ok(())
+}
+
+async fn embedded(config: &Config, stop: &CancellationToken) -> anyhow::Result<Parts> {
+    let Backends::Embedded { data_dir } = &config.backends else {
+        return Err(anyhow!("not the embedded form"));
+    };
+    let lock = DataLock::take(data_dir)?;
+    let sqlite = connect::open_embedded(data_dir).await?;
+    let table = SqliteQueue::start(sqlite.clone()).await?;
+    let database = Database::sqlite(sqlite.clone());
+    let kept = SqliteStore::new(sqlite.clone());
+    let (store, queue) = (Store::Sqlite(kept.clone()), Queue::Sqlite(table.clone()));
+    let purge_stop = stop.clone();
+    tokio::spawn(async move { purge_stop.run_until_cancelled(kept.purge()).await });
+    let worker = start_worker(config, &store, &queue, &database, stop)?;
+    let acceptor = Acceptor::embedded(sqlite, table);
+    Ok(Parts { acceptor, store, queue, database, worker: Some(worker), _lock: Some(lock) })
+}
+
+async fn distributed(config: &Config) -> anyhow::Result<Parts> {
+    let Backends::Distributed { amqp, .. } = &config.backends else {
+        return Err(anyhow!("not the distributed form"));
+    };
+    let (database, store) = connect::tables_and_store(config).await?;
+    let queue = Queue::Rabbit(RabbitQueue::start(amqp, config.settings.queue.confirm_timeout));
+    let acceptor = Acceptor::distributed(store.clone(), queue.clone());
+    Ok(Parts { acceptor, store, queue, database, worker: None, _lock: None })
+}
+
+/// Starts the worker in this process: the same one that `postrider-worker` runs.
+fn start_worker(
+    config: &Config,
+    store: &Store,
+    queue: &Queue,
+    database: &Database,
+    stop: &CancellationToken,
+) -> anyhow::Result<JoinHandle<()>> {
+    let (settings, keys) = (config.settings.clone(), config.keys.clone());
+    let parts = WorkerParts {
+        providers: provider::from_settings(&settings, store, &keys)?,
+        store: store.clone(),
+        queue: queue.clone(),
+        database: database.clone(),
+        key_missing: Arc::default(),
+        keys,
+        settings,
+    };
+    Ok(tokio::spawn(postrider_worker::run(parts, stop.clone())))
+}
+
+fn app(config: &Config, parts: &Parts, verified: Verified) -> anyhow::Result<Shared> {
+    let settings = config.settings.clone();
+    let region =
+        settings.server.default_region.parse().map_err(|problem: String| anyhow!(problem))?;
+    Ok(Arc::new(App {
+        region,
+        settings,
+        keys: config.keys.clone(),
+        acceptor: parts.acceptor.clone(),
+        store: parts.store.clone(),
+        queue: parts.queue.clone(),
+        database: parts.database.clone(),
+        accounts: AccountCache::default(),
+        pressure: BackPressure::default(),
+        verified,
+        metrics: telemetry::init_metrics()?,
+        restoring: AtomicBool::new(false),
+    }))
+}
+
+/// The listener for operators, where there is one.
+async fn operations(
+    config: &Config,
+    app: &Shared,
+    stop: &CancellationToken,
+    grace: Duration,
+) -> anyhow::Result<JoinHandle<()>> {
+    let Some(address) = config.settings.metrics.listen else {
+        return Ok(tokio::spawn(async {}));
+    };
+    let listener = TcpListener::bind(address).await;
+    let listener = listener.with_context(|| format!("[metrics] listen {address}"))?;
+    tracing::info!(address = %listener.local_addr()?, "metrics are served");
+    let (router, stop) = (router::operations(Arc::clone(app)), stop.clone());
+    Ok(tokio::spawn(async move {
+        if let Err(error) = http(listener, router, stop, grace).await {
+            tracing::error!(%error, "the metrics listener ended");
+        }
+    }))
+}
+
+/// Serves until `stop`; then requests may finish, for as long as a request may take at all.
+async fn http(
+    listener: TcpListener,
+    router: Router,
+    stop: CancellationToken,
+    grace: Duration,
+) -> std::io::Result<()> {
+    let service: IntoMakeServiceWithConnectInfo<Router, SocketAddr> =
+        router.into_make_service_with_connect_info();
+    let stopped = stop.clone().cancelled_owned();
+    let serving = axum::serve(listener, service).with_graceful_shutdown(stopped).into_future();
+    tokio::select! {
+        ended = serving => ended,
+        () = after(stop, grace) => Ok(()),
+    }
+}
+
+async fn after(stop: CancellationToken, grace: Duration) {
+    stop.cancelled().await;
+    tokio::time::sleep(grace).await;
+}

@@ -1,0 +1,263 @@
+//! Our bearer tokens: JWTs (HS256) signed with a key of our own ring; made by `postrider-api token`.
+
+use jsonwebtoken::errors::ErrorKind;
+use jsonwebtoken::{
+    Algorithm, DecodingKey, EncodingKey, Header, Validation, decode, decode_header,
+};
+use postrider_common::secret::{KeyId, KeyRing};
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+/// Issuer and audience alike: nobody else makes tokens for us, and ours are for nobody else.
+const POSTRIDER: &str = "postrider";
+/// RFC 9068: tells an access token from every other JWT that the key may sign one day.
+const TYPE: &str = "at+jwt";
+/// How far two clocks may differ, in seconds.
+const LEEWAY: u64 = 30;
+/// No token of ours comes near it.
+const LONGEST: usize = 4096;
+
+/// What a token allows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Grant {
+    /// To send codes and notices.
+    Send,
+    /// To check codes.
+    Verify,
+    /// To read messages and verifications.
+    Read,
+    /// To say whose address a request comes from.
+    OnBehalf,
+    /// To operate the service; the account must be an admin's too.
+    Admin,
+}
+
+impl Grant {
+    /// What every token is made with.
+    pub const USUAL: [Self; 3] = [Self::Send, Self::Verify, Self::Read];
+
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Send => "send",
+            Self::Verify => "verify",
+            Self::Read => "read",
+            Self::OnBehalf => "on_behalf",
+            Self::Admin => "admin",
+        }
+    }
+}
+
+/// What a token says. `iat` has milliseconds (RFC 7519 allows fractions), so that a token issued just after
+/// its account's older tokens were revoked is told from those.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Claims {
+    iss: String,
+    aud: String,
+    sub: String,
+    iat: f64,
+    nbf: u64,
+    exp: u64,
+    jti: String,
+    scope: String,
+}
+
+/// Why a token is refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum TokenError {
+    #[error("the token is not valid")]
+    Invalid,
+    #[error("the token has expired")]
+    Expired,
+}
+
+impl Claims {
+    pub fn grants(&self, grant: Grant) -> bool {
+        self.scope.split(' ').any(|word| word == grant.word())
+    }
+
+    pub fn account_id(&self) -> Option<i64> {
+        self.sub.parse().ok()
+    }
+
+    /// Unix milliseconds.
+    #[expect(clippy::cast_possible_truncation, reason = "a time far out of range is clamped")]
+    pub fn issued_at(&self) -> i64 {
+        (self.iat * 1000.0).round() as i64
+    }
+}
+
+/// Makes a token for an account that lives `ttl_ms` from `now` (unix milliseconds).
+pub fn issue(
+    keys: &KeyRing,
+    account_id: i64,
+    grants: &[Grant],
+    now: i64,
+    ttl_ms: i64,
+) -> Result<String, jsonwebtoken::errors::Error> {
+    let seconds = |ms: i64| u64::try_from(ms / 1000).unwrap_or(0);
+    #[expect(clippy::cast_precision_loss, reason = "a time has far fewer than 52 bits")]
+    let issued_at = now as f64 / 1000.0;
+    let words: Vec<_> = grants.iter().map(|grant| grant.word()).collect();
+    let claims = Claims {
+        iss: POSTRIDER.to_owned(),
+        aud: POSTRIDER.to_owned(),
+        sub: account_id.to_string(),
+        iat: issued_at,
+        nbf: seconds(now),
+        exp: seconds(now.saturating_add(ttl_ms)),
+        jti: Uuid::now_v7().to_string(),
+        scope: words.join(" "),
+    };
+    let current = keys.current();
+    let mut header = Header::new(Algorithm::HS256);
+    header.typ = Some(TYPE.to_owned());
+    header.kid = Some(current.id.to_string());
+    jsonwebtoken::encode(&header, &claims, &EncodingKey::from_secret(current.signing.as_bytes()))
+}
+
+/// Checks a token as RFC 8725 says: the algorithm is ours and never the token's, its key one of our ring, and
+/// type, issuer, audience, subject and times are all there and right.
+pub fn verify(keys: &KeyRing, token: &str) -> Result<Claims, TokenError> {
+    if token.len() > LONGEST {
+        return Err(TokenError::Invalid);
+    }
+    let header = decode_header(token).map_err(|_| TokenError::Invalid)?;
+    let is_ours = header.typ.as_deref().is_some_and(|typ| typ.eq_ignore_ascii_case(TYPE));
+    let kid = header.kid.filter(|_| is_ours).ok_or(TokenError::Invalid)?;
+    let key = keys.get(&KeyId::from(kid.as_str())).ok_or(TokenError::Invalid)?;
+    let mut validation = Validation::new(Algorithm::HS256);
+    validation.leeway = LEEWAY;
+    validation.validate_nbf = true;
+    validation.set_issuer(&[POSTRIDER]);
+    validation.set_audience(&[POSTRIDER]);
+    validation.set_required_spec_claims(&["exp", "nbf", "iss", "aud", "sub"]);
+    let key = DecodingKey::from_secret(key.signing.as_bytes());
+    decode::<Claims>(token, &key, &validation).map(|data| data.claims).map_err(|error| match error
+        .kind()
+    {
+        ErrorKind::ExpiredSignature => TokenError::Expired,
+        _ => TokenError::Invalid,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::unix_ms;
+    use base64::Engine as _;
+    use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+    use serde_json::{Value, json};
+
+    const HOUR: i64 = 3_600_000;
+
+    fn ring(letter: &str) -> KeyRing {
+        letter.repeat(40).parse().unwrap()
+    }
+
+    fn claims() -> Value {
+        let now = unix_ms() / 1000;
+        json!({
+            "iss": "postrider", "aud": "postrider", "sub": "7", "iat": now, "nbf": now, "exp": now + 60,
+            "jti": "x", "scope": "send",
+        })
+    }
+
+    fn header(keys: &KeyRing) -> Header {
+        let mut header = Header::new(Algorithm::HS256);
+        header.typ = Some(TYPE.to_owned());
+        header.kid = Some(keys.current().id.to_string());
+        header
+    }
+
+    fn sign(keys: &KeyRing, header: &Header, claims: &Value) -> String {
+        let key = EncodingKey::from_secret(keys.current().signing.as_bytes());
+        jsonwebtoken::encode(header, claims, &key).unwrap()
+    }
+
+    #[test]
+    fn a_token_of_ours_is_taken_also_after_a_rotation() {
+        let old = ring("a");
+        let token = issue(&old, 7, &[Grant::Send, Grant::OnBehalf], unix_ms(), HOUR).unwrap();
+        let rotated: KeyRing = format!("{},{}", "b".repeat(40), "a".repeat(40)).parse().unwrap();
+        let claims = verify(&rotated, &token).unwrap();
+        assert_eq!(claims.account_id(), Some(7));
+        assert!(claims.grants(Grant::Send) && claims.grants(Grant::OnBehalf));
+        assert!(!claims.grants(Grant::Admin) && !claims.grants(Grant::Read));
+        assert_eq!(verify(&ring("b"), &token), Err(TokenError::Invalid), "its key is gone");
+    }
+
+    #[test]
+    fn issue_times_have_milliseconds() {
+        let token = issue(&ring("a"), 7, &[], unix_ms() / 1000 * 1000 + 123, HOUR).unwrap();
+        assert_eq!(verify(&ring("a"), &token).unwrap().issued_at() % 1000, 123);
+    }
+
+    #[test]
+    fn an_expired_token_is_told_from_a_wrong_one() {
+        let keys = ring("a");
+        let late = unix_ms() - HOUR;
+        let token = issue(&keys, 7, &[], late, HOUR - 31_000).unwrap();
+        assert_eq!(verify(&keys, &token), Err(TokenError::Expired));
+        let within_leeway = issue(&keys, 7, &[], late, HOUR - 10_000).unwrap();
+        assert!(verify(&keys, &within_leeway).is_ok());
+    }
+
+    #[test]
+    fn claims_that_are_wrong_or_missing_are_refused() {
+        let keys = ring("a");
+        assert!(verify(&keys, &sign(&keys, &header(&keys), &claims())).is_ok());
+        for (name, value) in [
+            ("aud", json!("someone")),
+            ("iss", json!("someone")),
+            ("nbf", json!(unix_ms() / 1000 + 90)),
+            ("exp", Value::Null),
+            ("exp", json!("never")),
+        ] {
+            let mut wrong = claims();
+            wrong[name] = value;
+            let token = sign(&keys, &header(&keys), &wrong);
+            assert_eq!(verify(&keys, &token), Err(TokenError::Invalid), "{name}");
+        }
+        for name in ["iss", "aud", "sub", "exp", "nbf", "iat", "scope"] {
+            let mut lacking = claims();
+            lacking.as_object_mut().unwrap().remove(name);
+            let token = sign(&keys, &header(&keys), &lacking);
+            assert_eq!(verify(&keys, &token), Err(TokenError::Invalid), "{name}");
+        }
+    }
+
+    #[test]
+    fn the_header_chooses_neither_algorithm_nor_key() {
+        let keys = ring("a");
+        let mut unknown_key = header(&keys);
+        unknown_key.kid = Some("00000000".to_owned());
+        let mut no_key = header(&keys);
+        no_key.kid = None;
+        let mut other_type = header(&keys);
+        other_type.typ = Some("JWT".to_owned());
+        let mut other_algorithm = header(&keys);
+        other_algorithm.alg = Algorithm::HS512;
+        for header in [unknown_key, no_key, other_type, other_algorithm] {
+            let token = sign(&keys, &header, &claims());
+            assert_eq!(verify(&keys, &token), Err(TokenError::Invalid), "{header:?}");
+        }
+        let kid = keys.current().id.to_string();
+        let none = json!({"alg": "none", "typ": TYPE, "kid": kid}).to_string();
+        let text = |json: &str| URL_SAFE_NO_PAD.encode(json);
+        let unsigned = format!("{}.{}.", text(&none), text(&claims().to_string()));
+        for token in [unsigned.as_str(), "", "..", "a.b.c", &"a".repeat(5000)] {
+            assert_eq!(verify(&keys, token), Err(TokenError::Invalid));
+        }
+    }
+
+    #[test]
+    fn a_changed_token_is_refused() {
+        let keys = ring("a");
+        let token = sign(&keys, &header(&keys), &claims());
+        let mut parts: Vec<_> = token.split('.').map(str::to_owned).collect();
+        let mut more = claims();
+        more["scope"] = json!("admin");
+        parts[1] = URL_SAFE_NO_PAD.encode(more.to_string());
+        assert_eq!(verify(&keys, &parts.join(".")), Err(TokenError::Invalid));
+    }
+}

@@ -1,0 +1,177 @@
+//! `/v1/verifications`: sends a code, and says what became of it.
+
+use axum::Json;
+use axum::extract::{Path, State};
+use axum::http::{HeaderMap, StatusCode};
+use postrider_common::config::CodeRules;
+use postrider_common::ids::{MessageId, VerificationId};
+use postrider_common::job::{Contents, Lane};
+use postrider_common::phone::PhoneNumber;
+use postrider_common::store::{About, Accepted, Admit, NewVerification, VerificationStatus};
+use postrider_common::template::Params;
+use serde::Serialize;
+
+use crate::app::{App, Shared};
+use crate::caller::{Caller, Reads, Sends};
+use crate::client_ip::ClientIp;
+use crate::clock::{as_ms, rfc3339};
+use crate::guard::{self, Counted};
+use crate::idempotency::IdempotencyKey;
+use crate::json::Body;
+use crate::outgoing::Draft;
+use crate::problem::{Code, Problem};
+use crate::trace::Trace;
+
+/// The longest purpose that is looked at, in bytes.
+pub const LONGEST_PURPOSE: usize = 64;
+
+/// A code that is on its way.
+#[derive(Debug, Serialize)]
+pub struct Sent {
+    id: VerificationId,
+    message_id: MessageId,
+    status: &'static str,
+    expires_at: String,
+    resend_at: String,
+}
+
+/// `POST /v1/verifications`
+pub async fn send(
+    State(app): State<Shared>,
+    mut caller: Caller<Sends>,
+    peer: ClientIp,
+    key: IdempotencyKey,
+    Trace(trace): Trace,
+    Body { raw, mut fields }: Body,
+) -> Result<(StatusCode, HeaderMap, Json<Sent>), Problem> {
+    let (phone, purpose) = (fields.text("phone", 64), fields.text("purpose", LONGEST_PURPOSE));
+    // Taken for the dialects' sake; every template has one language so far.
+    let _locale = fields.optional_text("locale", 35);
+    let given_ip = fields.address("client_ip");
+    fields.done()?;
+    let phone = app.phone(&phone)?;
+    let rules = rules_of(&app, &purpose)?;
+    app.pressure.check(Lane::Code)?;
+
+    let (account_id, ip) = (caller.account_id(), peer.of_user(&caller, given_ip));
+    let counted = Counted { kind: "code", account_id, phone: Some(&phone), purpose: &purpose, ip };
+    let limits = counted.limits(&app.settings.code_limits(&purpose));
+    let verification = new_verification(&app, account_id, &purpose, &phone, &rules);
+    let request = Admit {
+        now: None,
+        account: caller.version(),
+        message_id: MessageId::generate(),
+        lane: Lane::Code,
+        idempotency: key.of(account_id, &raw, &app.keys),
+        subject: verification.subject.clone(),
+        limits: limits.checks.clone(),
+        ban_check: counted.bans(),
+        ttl_ms: verification.ttl_ms,
+        verification: Some(verification),
+        confirmed: false,
+        about: About {
+            phone: phone.masked(),
+            purpose: purpose.clone(),
+            template: rules.template.clone(),
+        },
+    };
+    let contents = Contents { phone, params: Params::new(), client_ip: ip };
+    let draft = Draft { lane: Lane::Code, account_id, purpose, template: rules.template, contents };
+    let make_job = draft.into_make_job(&app);
+    let (accepted, headers) =
+        guard::admit(&app, &mut caller, request, &limits, trace, make_job).await?;
+    Ok((StatusCode::ACCEPTED, headers, Json(Sent::of(&accepted)?)))
+}
+
+impl Sent {
+    fn of(accepted: &Accepted) -> Result<Self, Problem> {
+        let verification = accepted.verification.as_ref().ok_or_else(|| {
+            Problem::new(Code::Internal).because(&"a code was accepted without a verification")
+        })?;
+        Ok(Self {
+            id: verification.job.id,
+            message_id: accepted.message_id,
+            status: "accepted",
+            expires_at: rfc3339(verification.job.expires_at),
+            resend_at: rfc3339(accepted.resend_at),
+        })
+    }
+}
+
+/// The rules of a purpose that this service knows.
+pub fn rules_of(app: &App, purpose: &str) -> Result<CodeRules, Problem> {
+    let shaped = (1..=LONGEST_PURPOSE).contains(&purpose.len())
+        && purpose
+            .bytes()
+            .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b"_.-".contains(&b));
+    let refused = |why, detail| Problem::field(Code::PurposeInvalid, "purpose", why, detail);
+    if !shaped {
+        return Err(refused("format", "a purpose is ^[a-z0-9_.-]{1,64}$"));
+    }
+    let rules = app.settings.code_rules(purpose);
+    rules.ok_or_else(|| refused("unknown", "no [purposes] of this name is configured"))
+}
+
+/// What finds the latest verification of a phone for a purpose.
+pub fn subject(account_id: i64, purpose: &str, phone: &PhoneNumber) -> String {
+    format!("code:{account_id}:{purpose}:{}", phone.as_e164())
+}
+
+fn new_verification(
+    app: &App,
+    account_id: i64,
+    purpose: &str,
+    phone: &PhoneNumber,
+    rules: &CodeRules,
+) -> NewVerification {
+    NewVerification {
+        id: VerificationId::generate(),
+        subject: subject(account_id, purpose, phone),
+        account_id,
+        purpose: purpose.to_owned(),
+        key_id: app.keys.current().id.clone(),
+        digits: rules.length,
+        ttl_ms: as_ms(rules.ttl),
+        max_attempts: rules.max_attempts,
+        max_sends: rules.max_sends,
+        remember_ms: as_ms(rules.remembered()),
+    }
+}
+
+/// What became of a verification.
+#[derive(Debug, Serialize)]
+pub struct Verification {
+    id: VerificationId,
+    purpose: String,
+    status: VerificationStatus,
+    sends: u32,
+    attempts_left: u32,
+    created_at: String,
+    expires_at: String,
+    approved_at: Option<String>,
+}
+
+/// `GET /v1/verifications/{id}`
+pub async fn show(
+    State(app): State<Shared>,
+    caller: Caller<Reads>,
+    Path(id): Path<String>,
+) -> Result<Json<Verification>, Problem> {
+    let not_found = || Problem::new(Code::VerificationNotFound);
+    let id: VerificationId = id.parse().map_err(|_| not_found())?;
+    let found = app.store.verification(id, None).await;
+    let state = found
+        .map_err(|error| app.store_failed(&error))?
+        .filter(|state| caller.may_see(state.account_id))
+        .ok_or_else(not_found)?;
+    Ok(Json(Verification {
+        id: state.id,
+        purpose: state.purpose,
+        status: state.status,
+        sends: state.sends,
+        attempts_left: state.attempts_left,
+        created_at: rfc3339(state.first_at),
+        expires_at: rfc3339(state.expires_at),
+        approved_at: state.approved_at.map(rfc3339),
+    }))
+}
