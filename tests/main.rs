@@ -1,1 +1,12 @@
 //! Black-box tests of the whole path: one binary, so that its services are started once.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test that can't go on ends by panicking, in its helpers too"
+)]
+
+mod harness;
+mod log_contract;
+mod queue_contract;
+mod schema;

@@ -5,12 +5,14 @@ pub mod account;
 pub mod blacklist;
 pub mod dead_letter;
 mod engine;
+mod error;
 pub mod sms_log;
-mod sms_log_queries;
+mod sms_log_read;
+mod sms_log_write;
+mod statement;
+#[cfg(test)]
+mod tests;
+mod text;
 
-pub use engine::{Database, DatabaseError};
-
-/// The beginning of a text, at most `most` bytes of it: one overlong answer must not fail a batch.
-fn cut(text: &str, most: usize) -> String {
-    text[..text.floor_char_boundary(most)].to_owned()
-}
+pub use engine::Database;
+pub use error::DatabaseError;

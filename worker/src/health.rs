@@ -15,7 +15,7 @@ use postrider_common::store::Store;
 use serde_json::{Value, json};
 
 /// What is looked at.
-#[derive(Clone)]
+#[derive(Debug, Clone)]
 pub struct Watched {
     pub store: Store,
     pub queue: Queue,

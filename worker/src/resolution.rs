@@ -25,13 +25,13 @@ pub(crate) struct Resolution {
 impl Resolution {
     /// The job's attempts with this one.
     #[must_use]
-    pub fn attempts(&self, job: &Job) -> Vec<Attempt> {
+    pub(crate) fn attempts(&self, job: &Job) -> Vec<Attempt> {
         job.attempts.iter().chain(&self.attempt).cloned().collect()
     }
 
     /// The message's state from now on.
     #[must_use]
-    pub fn message_status(&self) -> MessageStatus {
+    pub(crate) fn message_status(&self) -> MessageStatus {
         match &self.decision {
             Decision::Done => MessageStatus::Sent,
             Decision::Retry { .. } | Decision::Snooze { .. } => MessageStatus::Retrying,
@@ -47,14 +47,14 @@ impl Resolution {
 
     /// Whether the phone's windows are given back: it ended unsent, and no answer was lost.
     #[must_use]
-    pub fn refunds(&self, job: &Job) -> bool {
+    pub(crate) fn refunds(&self, job: &Job) -> bool {
         let lost = self.attempts(job).iter().any(|attempt| attempt.outcome == Outcome::Unknown);
         matches!(self.decision, Decision::Fail { status: RowStatus::Failed, .. }) && !lost
     }
 
     /// The job of the next attempt and its delay in milliseconds; `None` where the message ended.
     #[must_use]
-    pub fn next_job(&self, job: &Job) -> Option<(Job, u64)> {
+    pub(crate) fn next_job(&self, job: &Job) -> Option<(Job, u64)> {
         let (delay_ms, free) = match self.decision {
             Decision::Retry { delay_ms } => (delay_ms, 0),
             Decision::Snooze { delay_ms } => (delay_ms, 1),
@@ -71,7 +71,7 @@ impl Resolution {
 
     /// What is written down of a message that ended. `code` where it is to be kept.
     #[must_use]
-    pub fn record(
+    pub(crate) fn record(
         &self,
         job: &Job,
         contents: Option<&Contents>,

@@ -2,8 +2,8 @@
 
 use sea_query::{Expr, ExprTrait as _, OnConflict, Query, SelectStatement};
 
-use super::engine::Write;
-use super::sms_log_queries::refused;
+use super::error::refused;
+use super::statement::Write;
 use super::{Database, DatabaseError};
 
 /// One account. Every change of it raises `version`, which each request is checked against.
@@ -36,6 +36,9 @@ const COLUMNS: [&str; 8] = [
     "update_time",
 ];
 
+/// The column's width, in characters.
+const USERNAME: usize = 128;
+
 /// Ids stay below 10^14: so many digits a number keeps in every JSON that it passes through, Lua's among them.
 const IDS: i64 = 100_000_000_000_000;
 
@@ -66,6 +69,14 @@ impl Database {
         role: Role,
         now: i64,
     ) -> Result<Account, DatabaseError> {
+        // MySQL compares without spaces at the end, the others with them: none has any.
+        if username.is_empty()
+            || username.chars().count() > USERNAME
+            || username.trim() != username
+            || username.contains(char::is_control)
+        {
+            return Err(refused("an account's name has 1 to 128 characters, no space at its ends"));
+        }
         let mut insert = Query::insert();
         insert.into_table("account").columns(COLUMNS);
         let values: [Expr; 8] = [

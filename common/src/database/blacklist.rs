@@ -6,8 +6,9 @@ use std::net::IpAddr;
 use ipnet::IpNet;
 use sea_query::{Expr, ExprTrait as _, OnConflict, Query};
 
-use super::engine::Write;
-use super::sms_log_queries::refused;
+use super::error::refused;
+use super::statement::Write;
+use super::text::{WORDS, cut, cut_characters};
 use super::{Database, DatabaseError};
 use crate::address;
 use crate::phone::{DefaultRegion, PhoneNumber};
@@ -47,6 +48,8 @@ pub struct BanError {
 const COLUMNS: [&str; 6] = ["kind", "value", "reason", "created_by", "until", "create_time"];
 
 impl BanKind {
+    pub const ALL: [Self; 4] = [Self::Phone, Self::PhonePrefix, Self::Ip, Self::Cidr];
+
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -68,6 +71,7 @@ impl BanKind {
                 let digits = value.strip_prefix('+').unwrap_or_default();
                 let fine =
                     (1..=14).contains(&digits.len()) && digits.bytes().all(|b| b.is_ascii_digit());
+                let fine = fine && !digits.starts_with('0');
                 fine.then(|| value.to_owned())
                     .ok_or_else(|| error("it begins like +86170".to_owned()))
             }
@@ -127,8 +131,8 @@ impl Database {
         let values: [Expr; 6] = [
             entry.kind.as_str().into(),
             entry.value.clone().into(),
-            super::cut(&entry.reason, 1024).into(),
-            super::cut(&entry.created_by, 128).into(),
+            cut(&entry.reason, WORDS).into(),
+            cut_characters(&entry.created_by, 128).into(),
             entry.until.into(),
             entry.create_time.into(),
         ];
@@ -158,9 +162,8 @@ impl Database {
             .columns(COLUMNS)
             .from("sms_blacklist")
             .and_where(Expr::col("until").is_null().or(Expr::col("until").gt(now)));
-        let known = [BanKind::Phone, BanKind::PhonePrefix, BanKind::Ip, BanKind::Cidr];
         let entries = self.fetch::<BanRead>(&select).await?.into_iter().filter_map(|read| {
-            let kind = known.into_iter().find(|kind| kind.as_str() == read.kind)?;
+            let kind = BanKind::ALL.into_iter().find(|kind| kind.as_str() == read.kind)?;
             let BanRead { value, reason, created_by, until, create_time, .. } = read;
             Some(BlacklistEntry { kind, value, reason, created_by, until, create_time })
         });

@@ -1,10 +1,12 @@
 //! `dead_letter`: what couldn't be sent and why, with the job, sealed, so that it can be replayed.
 
-use sea_query::{Expr, ExprTrait as _, InsertStatement, OnConflict, Order, Query};
+use sea_query::{Expr, InsertStatement, OnConflict, Order, Query};
 use serde::{Deserialize, Serialize};
 
-use super::sms_log_queries::refused;
-use super::{Database, DatabaseError, cut};
+use super::error::refused;
+use super::statement::before;
+use super::text::{WORDS, cut};
+use super::{Database, DatabaseError};
 use crate::ids::MessageId;
 use crate::job::{Attempt, Lane};
 
@@ -68,10 +70,7 @@ impl Database {
         select
             .columns(COLUMNS)
             .from("dead_letter")
-            .and_where_option(after.map(|(time, id)| {
-                let same = Expr::col("create_time").eq(time);
-                Expr::col("create_time").lt(time).or(same.and(Expr::col("id").lt(id)))
-            }))
+            .and_where_option(after.map(|(time, id)| before(time, &id)))
             .order_by("create_time", Order::Desc)
             .order_by("id", Order::Desc)
             .limit(limit);
@@ -87,7 +86,7 @@ pub(super) fn insert(dead: &NewDeadLetter) -> Result<InsertStatement, DatabaseEr
         dead.message_id.map(|id| id.to_string()).into(),
         dead.lane.map(Lane::as_str).into(),
         word(&dead.reason)?.into(),
-        cut(&dead.detail, 1024).into(),
+        cut(&dead.detail, WORDS).into(),
         serde_json::to_string(&dead.attempts).map_err(refused)?.into(),
         dead.job.clone().into(),
         dead.create_time.into(),

@@ -1,21 +1,15 @@
-//! One database, whichever engine it is: pools, migrations, and how a statement is run on each.
+//! One database, whichever engine it is: its pool, and its migrations.
 
 use std::str::FromStr as _;
 use std::time::Duration;
 
-use futures::future::BoxFuture;
-use sea_query::{
-    InsertStatement, MysqlQueryBuilder, PostgresQueryBuilder, SelectStatement, SqliteQueryBuilder,
-    UpdateStatement,
-};
-use sea_query_sqlx::{SqlxBinder as _, SqlxValues};
 use secrecy::{ExposeSecret as _, SecretString};
 use sqlx::migrate::Migrator;
-use sqlx::mysql::{MySqlConnectOptions, MySqlPoolOptions, MySqlRow};
-use sqlx::postgres::{PgConnectOptions, PgPoolOptions, PgRow};
-use sqlx::sqlite::SqliteRow;
-use sqlx::{AssertSqlSafe, FromRow};
+use sqlx::mysql::{MySqlConnectOptions, MySqlPoolOptions};
+use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 
+use super::DatabaseError;
+use super::statement::in_time;
 use crate::sqlite::Sqlite;
 
 /// How long a caller waits for a connection: an outage is to be noticed, not waited out.
@@ -30,44 +24,6 @@ pub enum Database {
     Sqlite(Sqlite),
     Postgres(sqlx::PgPool),
     Mysql(sqlx::MySqlPool),
-}
-
-/// Why nothing was read or written.
-#[derive(Debug, thiserror::Error)]
-pub enum DatabaseError {
-    /// It may work later: keep what was to be written, and try again.
-    #[error("the database can't be reached: {0}")]
-    Unavailable(String),
-    /// It will not work later either.
-    #[error("the database refused: {0}")]
-    Refused(String),
-}
-
-/// A row that reads alike from all three.
-pub(super) trait AnyRow:
-    for<'r> FromRow<'r, SqliteRow>
-    + for<'r> FromRow<'r, PgRow>
-    + for<'r> FromRow<'r, MySqlRow>
-    + Send
-    + Unpin
-{
-}
-
-impl<T> AnyRow for T where
-    T: for<'r> FromRow<'r, SqliteRow>
-        + for<'r> FromRow<'r, PgRow>
-        + for<'r> FromRow<'r, MySqlRow>
-        + Send
-        + Unpin
-{
-}
-
-/// A statement that writes.
-#[derive(Debug, Clone)]
-pub(super) enum Write {
-    Insert(InsertStatement),
-    Update(UpdateStatement),
-    Delete(sea_query::DeleteStatement),
 }
 
 impl Database {
@@ -101,137 +57,38 @@ impl Database {
             Self::Postgres(pool) => POSTGRES.run(pool).await,
             Self::Mysql(pool) => MYSQL.run(pool).await,
         };
-        applied.map_err(|error| match error {
-            sqlx::migrate::MigrateError::Execute(error) => error.into(),
-            other => DatabaseError::Refused(other.to_string()),
-        })
+        Ok(applied?)
     }
 
-    /// Answers if every migration of this binary is applied.
+    /// Answers if every migration of this binary is applied. (One that is newer may be, too: a newer binary is
+    /// being rolled out.)
     pub async fn ping(&self) -> Result<(), DatabaseError> {
-        const COUNT: &str = "SELECT count(*) FROM _sqlx_migrations";
-        let (applied, known): (i64, &Migrator) = match self {
-            Self::Sqlite(sqlite) => {
-                (sqlx::query_scalar(COUNT).fetch_one(sqlite.readers()).await?, &SQLITE)
+        const APPLIED: &str = "SELECT version FROM _sqlx_migrations WHERE success";
+        let applied = async {
+            match self {
+                Self::Sqlite(sqlite) => {
+                    sqlx::query_scalar(APPLIED).fetch_all(sqlite.readers()).await
+                }
+                Self::Postgres(pool) => sqlx::query_scalar(APPLIED).fetch_all(pool).await,
+                Self::Mysql(pool) => sqlx::query_scalar(APPLIED).fetch_all(pool).await,
             }
-            Self::Postgres(pool) => (sqlx::query_scalar(COUNT).fetch_one(pool).await?, &POSTGRES),
-            Self::Mysql(pool) => (sqlx::query_scalar(COUNT).fetch_one(pool).await?, &MYSQL),
         };
-        if usize::try_from(applied).unwrap_or(0) < known.iter().count() {
-            return Err(DatabaseError::Refused(
-                "migrations are missing: run `postrider-api migrate`".to_owned(),
-            ));
+        let applied: Vec<i64> = in_time(applied).await??;
+        let known = match self {
+            Self::Sqlite(_) => &SQLITE,
+            Self::Postgres(_) => &POSTGRES,
+            Self::Mysql(_) => &MYSQL,
+        };
+        if known.iter().all(|migration| applied.contains(&migration.version)) {
+            return Ok(());
         }
-        Ok(())
+        Err(DatabaseError::Refused(
+            "migrations are missing: run `postrider-api migrate`".to_owned(),
+        ))
     }
 
     /// Whether conflicts are said the way of MySQL.
     pub(super) fn is_mysql(&self) -> bool {
         matches!(self, Self::Mysql(_))
-    }
-
-    pub(super) async fn fetch<R: AnyRow + 'static>(
-        &self,
-        select: &SelectStatement,
-    ) -> Result<Vec<R>, DatabaseError> {
-        let rows = match self {
-            Self::Sqlite(sqlite) => {
-                let (sql, values) = select.build_sqlx(SqliteQueryBuilder);
-                sqlx::query_as_with(AssertSqlSafe(sql), values).fetch_all(sqlite.readers()).await?
-            }
-            Self::Postgres(pool) => {
-                let (sql, values) = select.build_sqlx(PostgresQueryBuilder);
-                sqlx::query_as_with(AssertSqlSafe(sql), values).fetch_all(pool).await?
-            }
-            Self::Mysql(pool) => {
-                let (sql, values) = select.build_sqlx(MysqlQueryBuilder);
-                sqlx::query_as_with(AssertSqlSafe(sql), values).fetch_all(pool).await?
-            }
-        };
-        Ok(rows)
-    }
-
-    /// Runs statements in one transaction; gives the rows that each touched.
-    pub(super) async fn write(&self, writes: &[Write]) -> Result<Vec<u64>, DatabaseError> {
-        match self {
-            Self::Sqlite(sqlite) => {
-                let built: Vec<_> = writes.iter().map(|w| w.build(SqliteQueryBuilder)).collect();
-                let written = sqlite.write(move |connection| {
-                    let built = built.clone();
-                    Box::pin(async move {
-                        let mut touched = Vec::with_capacity(built.len());
-                        for (sql, values) in built {
-                            let query = sqlx::query_with(AssertSqlSafe(sql), values);
-                            touched.push(query.execute(&mut *connection).await?.rows_affected());
-                        }
-                        Ok(touched)
-                    }) as BoxFuture<'_, _>
-                });
-                written.await.map_err(|error| DatabaseError::Unavailable(error.to_string()))
-            }
-            Self::Postgres(pool) => {
-                let mut transaction = pool.begin().await?;
-                let mut touched = Vec::with_capacity(writes.len());
-                for (sql, values) in writes.iter().map(|w| w.build(PostgresQueryBuilder)) {
-                    let query = sqlx::query_with(AssertSqlSafe(sql), values);
-                    touched.push(query.execute(&mut *transaction).await?.rows_affected());
-                }
-                transaction.commit().await?;
-                Ok(touched)
-            }
-            Self::Mysql(pool) => {
-                let mut transaction = pool.begin().await?;
-                let mut touched = Vec::with_capacity(writes.len());
-                for (sql, values) in writes.iter().map(|w| w.build(MysqlQueryBuilder)) {
-                    let query = sqlx::query_with(AssertSqlSafe(sql), values);
-                    touched.push(query.execute(&mut *transaction).await?.rows_affected());
-                }
-                transaction.commit().await?;
-                Ok(touched)
-            }
-        }
-    }
-}
-
-impl Write {
-    fn build<B: sea_query::QueryBuilder>(&self, builder: B) -> (String, SqlxValues) {
-        match self {
-            Self::Insert(statement) => statement.build_sqlx(builder),
-            Self::Update(statement) => statement.build_sqlx(builder),
-            Self::Delete(statement) => statement.build_sqlx(builder),
-        }
-    }
-}
-
-impl From<sqlx::Error> for DatabaseError {
-    fn from(error: sqlx::Error) -> Self {
-        use sqlx::Error;
-        let passing = match &error {
-            Error::Io(_)
-            | Error::Tls(_)
-            | Error::Protocol(_)
-            | Error::PoolTimedOut
-            | Error::PoolClosed
-            | Error::WorkerCrashed => true,
-            // Connection exceptions, deadlocks and serialisation, out of resources, shut down, not up yet, and
-            // a table that a migration is yet to make; then MariaDB's lock wait, deadlock, read-only.
-            Error::Database(database) => database.code().is_some_and(|code| {
-                ["08", "40", "53", "57", "58", "70100", "HY000", "42P01", "42S02"]
-                    .iter()
-                    .any(|class| code.starts_with(class))
-            }),
-            _ => false,
-        };
-        if passing {
-            Self::Unavailable(error.to_string())
-        } else {
-            Self::Refused(error.to_string())
-        }
-    }
-}
-
-impl From<crate::sqlite::SqliteError> for DatabaseError {
-    fn from(error: crate::sqlite::SqliteError) -> Self {
-        Self::Unavailable(error.to_string())
     }
 }

@@ -1,0 +1,225 @@
+//! The real binaries, built once, with the environment that a test gives them, and a client that talks to the API.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::OnceLock;
+
+use serde_json::{Value, json};
+
+use super::guardian::Guarded;
+use super::{eventually, services};
+
+/// Environment of a process.
+pub type Settings = BTreeMap<String, String>;
+
+/// A process of ours, its log in a file.
+#[derive(Debug)]
+pub struct Process {
+    name: &'static str,
+    settings: Settings,
+    folder: PathBuf,
+    runs: u32,
+    guarded: Option<Guarded>,
+}
+
+/// Builds the binaries, once: another package's tests don't.
+fn binaries() -> &'static Path {
+    static FOLDER: OnceLock<PathBuf> = OnceLock::new();
+    FOLDER.get_or_init(|| {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
+        let cargo = std::env::var("CARGO").unwrap_or_else(|_| "cargo".to_owned());
+        let mut build = Command::new(cargo);
+        build.args(["build", "--quiet", "--bins"]).current_dir(root).stdin(Stdio::null());
+        // This test binary is in PROFILE/deps.
+        let profile =
+            std::env::current_exe().unwrap().parent().unwrap().parent().unwrap().to_owned();
+        if profile.ends_with("release") {
+            build.arg("--release");
+        }
+        assert!(build.status().unwrap().success(), "the binaries can't be built");
+        profile
+    })
+}
+
+/// `settings` as a map.
+pub fn settings(pairs: &[(&str, &str)]) -> Settings {
+    pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
+}
+
+/// A command of the real `postrider-api` with nothing in its environment but this.
+pub fn api_command(settings: &Settings) -> Command {
+    command("postrider-api", settings)
+}
+
+fn command(name: &str, settings: &Settings) -> Command {
+    let mut command = Command::new(binaries().join(name));
+    command.env_clear().env("RUST_BACKTRACE", "1").envs(settings).stdin(Stdio::null());
+    command
+}
+
+impl Process {
+    /// Starts `postrider-api` on a port of its own choosing.
+    pub fn api(settings: Settings) -> Self {
+        Self::new("postrider-api", settings)
+    }
+
+    pub fn worker(settings: Settings) -> Self {
+        Self::new("postrider-worker", settings)
+    }
+
+    fn new(name: &'static str, mut settings: Settings) -> Self {
+        settings.entry("POSTRIDER_LISTEN".to_owned()).or_insert_with(|| "127.0.0.1:0".to_owned());
+        let mut process =
+            Self { name, settings, folder: services::new_folder(name), runs: 0, guarded: None };
+        process.start();
+        process
+    }
+
+    /// Starts it, also again after it was killed.
+    pub fn start(&mut self) {
+        self.runs += 1;
+        let file = |kind| std::fs::File::create(self.path(kind)).unwrap();
+        let mut command = command(self.name, &self.settings);
+        // The folder has no postrider.toml that could get in the way.
+        command.current_dir(&self.folder).stdout(file("out")).stderr(file("log"));
+        self.guarded = Some(Guarded::spawn(&mut command).unwrap());
+    }
+
+    fn path(&self, kind: &str) -> PathBuf {
+        self.folder.join(format!("{}.{kind}", self.runs))
+    }
+
+    /// What this run printed and logged.
+    pub fn output(&self) -> String {
+        let read = |kind| std::fs::read_to_string(self.path(kind)).unwrap_or_default();
+        format!("{}{}", read("out"), read("log"))
+    }
+
+    /// Where the API listens.
+    pub async fn url(&mut self) -> String {
+        let address = eventually("the API to listen", || {
+            let output = self.output();
+            let ended = self.guarded.as_mut().and_then(Guarded::ended);
+            assert!(ended.is_none(), "{} ended with {ended:?}:\n{output}", self.name);
+            let found = output.split_once("listening on http://").map(|(_, rest)| {
+                rest.chars()
+                    .take_while(|c| !c.is_whitespace() && *c != '"' && *c != '\u{1b}')
+                    .collect::<String>()
+            });
+            std::future::ready(found)
+        });
+        format!("http://{}", address.await)
+    }
+
+    /// SIGKILL.
+    pub fn kill(&mut self) {
+        self.guarded = None;
+    }
+
+    pub fn signal(&self, signal: &str) {
+        self.guarded.as_ref().unwrap().signal(signal);
+    }
+
+    /// The exit code, once it has ended by itself.
+    pub async fn ended(&mut self) -> Option<i32> {
+        let guarded = self.guarded.as_mut().unwrap();
+        eventually("a process to end", || std::future::ready(guarded.ended())).await
+    }
+
+    /// A token of `postrider-api token`, with this process's settings.
+    pub fn token(&self, arguments: &[&str]) -> String {
+        token(&self.settings, arguments)
+    }
+}
+
+/// What `postrider-api token` prints last.
+pub fn token(settings: &Settings, arguments: &[&str]) -> String {
+    let output = api_command(settings).arg("token").args(arguments).output().unwrap();
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(output.status.success(), "{text}{}", String::from_utf8_lossy(&output.stderr));
+    text.lines().last().unwrap().to_owned()
+}
+
+/// Talks to the API as a caller would.
+#[derive(Debug, Clone)]
+pub struct Client {
+    http: reqwest::Client,
+    pub url: String,
+    pub token: String,
+}
+
+/// A status and a body.
+pub type Answer = (u16, Value);
+
+impl Client {
+    pub fn new(url: String, token: String) -> Self {
+        let timeout = std::time::Duration::from_secs(20);
+        let http = reqwest::Client::builder().no_proxy().timeout(timeout).build().unwrap();
+        Self { http, url, token }
+    }
+
+    pub async fn get(&self, path: &str) -> Answer {
+        self.answer(self.http.get(format!("{}{path}", self.url))).await
+    }
+
+    pub async fn post(&self, path: &str, body: &Value) -> Answer {
+        self.answer(self.http.post(format!("{}{path}", self.url)).json(body)).await
+    }
+
+    /// A POST with a key; `Err` where no answer came.
+    pub async fn try_post(
+        &self,
+        path: &str,
+        key: &str,
+        body: &Value,
+    ) -> Result<Answer, reqwest::Error> {
+        let request = self.http.post(format!("{}{path}", self.url)).json(body);
+        let request = if key.is_empty() { request } else { request.header("idempotency-key", key) };
+        let response = request.bearer_auth(&self.token).send().await?;
+        let status = response.status().as_u16();
+        Ok((status, serde_json::from_slice(&response.bytes().await?).unwrap_or(Value::Null)))
+    }
+
+    pub async fn send_code(&self, phone: &str) -> Answer {
+        self.post("/v1/verifications", &json!({ "phone": phone, "purpose": "login" })).await
+    }
+
+    pub async fn check(&self, phone: &str, code: &str) -> Answer {
+        let body = json!({ "phone": phone, "purpose": "login", "code": code });
+        self.post("/v1/verifications/check", &body).await
+    }
+
+    /// The code that the sandbox was handed for a message.
+    pub async fn sandbox_code(&self, message_id: &str) -> String {
+        eventually("the sandbox to have the text", || async {
+            let (_, body) = self.get("/sandbox/messages").await;
+            let messages = body["messages"].as_array()?.clone();
+            let message = messages.iter().find(|message| message["id"] == message_id)?;
+            let text = message["text"].as_str()?;
+            let digits: String = text
+                .chars()
+                .skip_while(|c| !c.is_ascii_digit())
+                .take_while(char::is_ascii_digit)
+                .collect();
+            Some(digits)
+        })
+        .await
+    }
+
+    /// A message once it has this status.
+    pub async fn message_once(&self, id: &str, status: &str) -> Value {
+        eventually(&format!("message {id} to be {status}"), || async {
+            let (_, body) = self.get(&format!("/v1/messages/{id}")).await;
+            (body["status"] == status).then_some(body)
+        })
+        .await
+    }
+
+    async fn answer(&self, request: reqwest::RequestBuilder) -> Answer {
+        let response = request.bearer_auth(&self.token).send().await.unwrap();
+        let status = response.status().as_u16();
+        let body = response.bytes().await.unwrap();
+        (status, serde_json::from_slice(&body).unwrap_or(Value::Null))
+    }
+}

@@ -1,0 +1,136 @@
+//! A provider for the tests: it speaks Alibaba Cloud's format, remembers what it was handed, and answers as the test
+//! says at that moment.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::{Query, State};
+use axum::http::StatusCode;
+use axum::response::{IntoResponse as _, Response};
+use axum::routing::post;
+use serde_json::json;
+use tokio::time::Instant;
+
+/// How a call is answered.
+#[derive(Debug, Clone)]
+pub enum Behaviour {
+    Accept,
+    AcceptAfter(Duration),
+    /// An answer with this status and `Code`.
+    Say(u16, &'static str),
+    /// Takes the SMS and never answers.
+    Hang,
+}
+
+/// One SMS that it was handed.
+#[derive(Debug, Clone)]
+pub struct Handed {
+    pub phone: String,
+    /// Our message's id.
+    pub out_id: String,
+    /// `TemplateParam`, as it came.
+    pub params: String,
+    pub at: Instant,
+    /// Whether it was taken; what is answered with an error isn't.
+    pub carried: bool,
+    /// Whether its answer was given before the caller went away.
+    pub answered: bool,
+}
+
+#[derive(Debug)]
+struct Shared {
+    always: Mutex<Behaviour>,
+    next: Mutex<Vec<Behaviour>>,
+    handed: Mutex<Vec<Handed>>,
+}
+
+#[derive(Debug, Clone)]
+pub struct Provider {
+    shared: Arc<Shared>,
+    pub url: String,
+}
+
+impl Provider {
+    pub async fn start() -> Self {
+        let shared = Arc::new(Shared {
+            always: Mutex::new(Behaviour::Accept),
+            next: Mutex::default(),
+            handed: Mutex::default(),
+        });
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}/", listener.local_addr().unwrap());
+        let app = Router::new().route("/", post(answer)).with_state(shared.clone());
+        tokio::spawn(axum::serve(listener, app).into_future());
+        Self { shared, url }
+    }
+
+    /// From now on.
+    pub fn always(&self, behaviour: Behaviour) {
+        *self.shared.always.lock().unwrap() = behaviour;
+    }
+
+    /// For the next calls, in this order.
+    pub fn next(&self, behaviours: &[Behaviour]) {
+        *self.shared.next.lock().unwrap() = behaviours.iter().rev().cloned().collect();
+    }
+
+    /// Every call so far.
+    pub fn handed(&self) -> Vec<Handed> {
+        self.shared.handed.lock().unwrap().clone()
+    }
+
+    /// The calls for a message.
+    pub fn handed_for(&self, out_id: &str) -> Vec<Handed> {
+        self.handed().into_iter().filter(|handed| handed.out_id == out_id).collect()
+    }
+}
+
+/// Marks a call as answered when its answer is dropped into the connection, and not when the caller went away before.
+struct Pending {
+    shared: Arc<Shared>,
+    place: usize,
+}
+
+impl Pending {
+    fn answered(&self) {
+        self.shared.handed.lock().unwrap()[self.place].answered = true;
+    }
+}
+
+async fn answer(
+    State(shared): State<Arc<Shared>>,
+    Query(query): Query<BTreeMap<String, String>>,
+) -> Response {
+    let behaviour = shared.next.lock().unwrap().pop();
+    let behaviour = behaviour.unwrap_or_else(|| shared.always.lock().unwrap().clone());
+    let field = |name: &str| query.get(name).cloned().unwrap_or_default();
+    let pending = {
+        let mut handed = shared.handed.lock().unwrap();
+        handed.push(Handed {
+            phone: field("PhoneNumbers"),
+            out_id: field("OutId"),
+            params: field("TemplateParam"),
+            at: Instant::now(),
+            carried: !matches!(behaviour, Behaviour::Say(..)),
+            answered: false,
+        });
+        Pending { shared: shared.clone(), place: handed.len() - 1 }
+    };
+    let said = |status: u16, code: &str| {
+        let body = json!({ "Code": code, "Message": code, "RequestId": "r", "BizId": "9006^0" });
+        (StatusCode::from_u16(status).unwrap(), axum::Json(body)).into_response()
+    };
+    let response = match behaviour {
+        Behaviour::Accept => said(200, "OK"),
+        Behaviour::AcceptAfter(latency) => {
+            tokio::time::sleep(latency).await;
+            said(200, "OK")
+        }
+        Behaviour::Say(status, code) => said(status, code),
+        Behaviour::Hang => std::future::pending().await,
+    };
+    pending.answered();
+    response
+}
