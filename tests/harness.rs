@@ -2,8 +2,10 @@
 //! ends, however it ends.
 
 pub mod guardian;
+pub mod ports;
 pub mod processes;
 pub mod provider;
+pub mod proxy;
 pub mod services;
 
 use std::time::{Duration, Instant};
@@ -36,14 +38,4 @@ pub fn eventually_blocking<T>(what: &str, mut look: impl FnMut() -> Option<T>) -
         assert!(begun.elapsed() < PATIENCE, "waited {PATIENCE:?} in vain for {what}");
         std::thread::sleep(Duration::from_millis(20));
     }
-}
-
-/// A port that was free a moment ago.
-pub fn free_port() -> u16 {
-    std::net::TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap().port()
-}
-
-/// Whether something listens there.
-pub fn listens(port: u16) -> bool {
-    std::net::TcpStream::connect(("127.0.0.1", port)).is_ok()
 }

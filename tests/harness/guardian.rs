@@ -6,13 +6,14 @@ use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
+use std::time::{Duration, Instant};
 
-/// Reads until end of file, then kills each process group that a file names, and removes the folder.
-const WATCH: &str = r#"cat >/dev/null
-for file in "$1"/pids/*; do
-    [ -e "$file" ] && kill -s KILL -- "-$(cat "$file")" 2>/dev/null
-done
-rm -rf "$1""#;
+/// Reads until end of file, then ends each process group that a file names, by the signal that it names and by KILL if
+/// that isn't enough, and removes the folder.
+const WATCH: &str = include_str!("guardian.sh");
+
+/// How long a process may take to end by another signal than KILL.
+const GRACE: Duration = Duration::from_secs(5);
 
 struct Guardian {
     folder: PathBuf,
@@ -52,23 +53,31 @@ fn start() -> Guardian {
 pub struct Guarded {
     child: Child,
     file: PathBuf,
+    last_signal: &'static str,
 }
 
 impl Guarded {
     /// Starts a command under the guardian's eyes.
     pub fn spawn(command: &mut Command) -> io::Result<Self> {
+        Self::spawn_ending_by("KILL", command)
+    }
+
+    /// The same for a process that has something to clear away: it is ended by `last_signal`, and only then by KILL.
+    pub fn spawn_ending_by(last_signal: &'static str, command: &mut Command) -> io::Result<Self> {
         let pids = folder().join("pids");
         let child = command.process_group(0).spawn()?;
         let file = pids.join(child.id().to_string());
-        std::fs::write(&file, child.id().to_string())?;
-        Ok(Self { child, file })
+        std::fs::write(&file, format!("{} {last_signal}\n", child.id()))?;
+        Ok(Self { child, file, last_signal })
     }
 
     /// Sends a signal to the whole group: `KILL`, `TERM`, `STOP`, `CONT`.
     pub fn signal(&self, signal: &str) {
-        let group = format!("-{}", self.child.id());
-        let _status =
-            Command::new("kill").args(["-s", signal, "--", &group]).stderr(Stdio::null()).status();
+        // The shell's own kill: small systems have no other.
+        let _status = Command::new("sh")
+            .args(["-c", r#"kill -s "$1" -- "-$2""#, "sh", signal, &self.child.id().to_string()])
+            .stderr(Stdio::null())
+            .status();
     }
 
     /// Kills the group and waits for its first process.
@@ -85,6 +94,15 @@ impl Guarded {
 
 impl Drop for Guarded {
     fn drop(&mut self) {
+        if self.last_signal != "KILL" && self.ended().is_none() {
+            self.signal(self.last_signal);
+            // A stopped process takes no other signal until it goes on.
+            self.signal("CONT");
+            let asked = Instant::now();
+            while self.ended().is_none() && asked.elapsed() < GRACE {
+                std::thread::sleep(Duration::from_millis(10));
+            }
+        }
         self.kill();
         let _gone_already = std::fs::remove_file(&self.file);
     }

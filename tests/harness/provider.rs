@@ -22,6 +22,8 @@ pub enum Behaviour {
     Say(u16, &'static str),
     /// Takes the SMS and never answers.
     Hang,
+    /// Takes the SMS and closes the connection in place of an answer.
+    Cut,
 }
 
 /// One SMS that it was handed.
@@ -39,11 +41,28 @@ pub struct Handed {
     pub answered: bool,
 }
 
+impl Handed {
+    /// The code in the parameters; none in a notice's.
+    pub fn code(&self) -> Option<String> {
+        let params: serde_json::Value = serde_json::from_str(&self.params).ok()?;
+        Some(params["code"].as_str()?.to_owned())
+    }
+}
+
 #[derive(Debug)]
 struct Shared {
     always: Mutex<Behaviour>,
     next: Mutex<Vec<Behaviour>>,
+    phones: Mutex<BTreeMap<String, Behaviour>>,
     handed: Mutex<Vec<Handed>>,
+}
+
+impl Shared {
+    fn behaviour(&self, phone: &str) -> Behaviour {
+        let next = self.next.lock().unwrap().pop();
+        let next = next.or_else(|| self.phones.lock().unwrap().get(phone).cloned());
+        next.unwrap_or_else(|| self.always.lock().unwrap().clone())
+    }
 }
 
 #[derive(Debug, Clone)]
@@ -57,6 +76,7 @@ impl Provider {
         let shared = Arc::new(Shared {
             always: Mutex::new(Behaviour::Accept),
             next: Mutex::default(),
+            phones: Mutex::default(),
             handed: Mutex::default(),
         });
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -71,7 +91,12 @@ impl Provider {
         *self.shared.always.lock().unwrap() = behaviour;
     }
 
-    /// For the next calls, in this order.
+    /// From now on for this phone, as the calls name it, in place of what holds for all.
+    pub fn always_for(&self, phone: &str, behaviour: Behaviour) {
+        self.shared.phones.lock().unwrap().insert(phone.to_owned(), behaviour);
+    }
+
+    /// For the next calls, in this order, whichever their phones.
     pub fn next(&self, behaviours: &[Behaviour]) {
         *self.shared.next.lock().unwrap() = behaviours.iter().rev().cloned().collect();
     }
@@ -103,9 +128,8 @@ async fn answer(
     State(shared): State<Arc<Shared>>,
     Query(query): Query<BTreeMap<String, String>>,
 ) -> Response {
-    let behaviour = shared.next.lock().unwrap().pop();
-    let behaviour = behaviour.unwrap_or_else(|| shared.always.lock().unwrap().clone());
     let field = |name: &str| query.get(name).cloned().unwrap_or_default();
+    let behaviour = shared.behaviour(&field("PhoneNumbers"));
     let pending = {
         let mut handed = shared.handed.lock().unwrap();
         handed.push(Handed {
@@ -130,6 +154,8 @@ async fn answer(
         }
         Behaviour::Say(status, code) => said(status, code),
         Behaviour::Hang => std::future::pending().await,
+        // A panic in a handler ends its connection; this one goes without a message in the test's output.
+        Behaviour::Cut => std::panic::resume_unwind(Box::new(())),
     };
     pending.answered();
     response

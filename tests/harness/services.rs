@@ -5,6 +5,7 @@ mod mariadb;
 mod postgres;
 mod rabbitmq;
 mod redis;
+mod server;
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -67,4 +68,11 @@ fn give(folder: &Path, user: &str) {
         let owner = format!("{user}:{user}");
         assert!(Command::new("chown").args(["-R", &owner]).arg(folder).status().unwrap().success());
     }
+}
+
+/// Runs a command that prepares a server, to its end. Panics with its output where it fails.
+fn prepare(command: &mut Command) {
+    let output = command.stdin(std::process::Stdio::null()).output().unwrap();
+    let text = [output.stdout, output.stderr].concat();
+    assert!(output.status.success(), "{command:?} failed:\n{}", String::from_utf8_lossy(&text));
 }

@@ -1,22 +1,20 @@
 //! PostgreSQL: one server for the whole run, with a database for each test; or a server of a test's own, to be killed.
 
-use std::path::PathBuf;
-use std::process::Stdio;
+use std::process::Command;
 use std::sync::OnceLock;
 
 use sqlx::{AssertSqlSafe, Connection as _, PgConnection};
 
-use crate::harness::guardian::Guarded;
-use crate::harness::{eventually, eventually_blocking, free_port, listens};
+use super::server::Server;
+use crate::harness::eventually;
+use crate::harness::ports::free_port;
 
 const FOLDERS: [&str; 1] = ["/usr/lib/postgresql/*/bin"];
 const USER: &str = "postgres";
 
 #[derive(Debug)]
 pub struct PostgresServer {
-    port: u16,
-    folder: PathBuf,
-    process: Option<Guarded>,
+    server: Server,
 }
 
 /// A database of the shared server.
@@ -35,7 +33,7 @@ pub async fn postgres() -> PostgresDb {
         .execute(&mut connection)
         .await
         .unwrap();
-    PostgresDb(format!("postgres://{USER}@127.0.0.1:{}/{name}", server.port))
+    PostgresDb(format!("postgres://{USER}@127.0.0.1:{}/{name}", server.server.port()))
 }
 
 /// A server of the test's own.
@@ -56,54 +54,47 @@ impl PostgresServer {
         std::fs::create_dir(folder.join("sockets")).unwrap();
         super::give(&folder, USER);
         let initdb = super::program("initdb", "postgresql", &FOLDERS);
-        let made = super::command_as(USER, &initdb)
+        let mut initdb = super::command_as(USER, &initdb);
+        initdb
             .args(["-A", "trust", "-U", USER, "--no-locale", "-E", "UTF8", "-N", "-D"])
             .arg(folder.join("data"))
-            .current_dir(&folder)
-            .stdout(Stdio::null())
-            .status();
-        assert!(made.unwrap().success(), "initdb failed");
-        let mut server = Self { port: free_port(), folder, process: None };
+            .current_dir(&folder);
+        super::prepare(&mut initdb);
+        let port = free_port();
+        let program = super::program("postgres", "postgresql", &FOLDERS);
+        let mut command = super::command_as(USER, &program);
+        let sockets = format!("unix_socket_directories={}", folder.join("sockets").display());
+        command.arg("-D").arg(folder.join("data")).args(["-p", &port.to_string()]);
+        // A write that only the machine's own end could lose is safe enough here: no fsync.
+        for setting in ["listen_addresses=127.0.0.1", "max_connections=300", "fsync=off", &sockets]
+        {
+            command.args(["-c", setting]);
+        }
+        command.current_dir(&folder);
+        // QUIT ends it at once, and unlike KILL has it give back its shared memory.
+        let server = Server::new(command, port, &folder).ending_by("QUIT");
+        let mut server = Self { server };
         server.start();
         server
     }
 
     pub fn url(&self) -> String {
-        format!("postgres://{USER}@127.0.0.1:{}/postgres", self.port)
+        format!("postgres://{USER}@127.0.0.1:{}/postgres", self.server.port())
     }
 
     /// Starts it, also again after [`PostgresServer::kill`], on the same port and data.
     pub fn start(&mut self) {
-        let server = super::program("postgres", "postgresql", &FOLDERS);
-        let mut command = super::command_as(USER, &server);
-        command
-            .arg("-D")
-            .arg(self.folder.join("data"))
-            .args([
-                "-p",
-                &self.port.to_string(),
-                "-c",
-                "listen_addresses=127.0.0.1",
-                "-c",
-                "max_connections=200",
-            ])
-            .arg("-c")
-            .arg(format!("unix_socket_directories={}", self.folder.join("sockets").display()))
-            .current_dir(&self.folder)
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null());
-        self.process = Some(Guarded::spawn(&mut command).unwrap());
-        let port = self.port;
-        eventually_blocking("PostgreSQL to listen", || listens(port).then_some(()));
+        let port = self.server.port().to_string();
+        let asks = super::program("pg_isready", "postgresql", &FOLDERS);
+        // It listens already while it recovers, and refuses every connection.
+        self.server.start(|| {
+            let status = Command::new(&asks).args(["-q", "-h", "127.0.0.1", "-p", &port]).status();
+            status.unwrap().success()
+        });
     }
 
-    /// SIGKILL, also of what it started.
+    /// SIGKILL. Its children, in groups of their own, end by themselves when they miss it.
     pub fn kill(&mut self) {
-        self.process = None;
-        // Its children were in groups of their own; without their parent they end by themselves.
-        let port = self.port;
-        eventually_blocking("PostgreSQL to be gone", || (!listens(port)).then_some(()));
-        let _stale = std::fs::remove_file(self.folder.join("data/postmaster.pid"));
+        self.server.kill();
     }
 }

@@ -1,11 +1,13 @@
 //! RabbitMQ: one node for the whole run, with a virtual host for each test; or a node of a test's own, to be killed.
 
-use std::path::PathBuf;
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::OnceLock;
 
+use super::server::Server;
+use crate::harness::eventually_blocking;
 use crate::harness::guardian::Guarded;
-use crate::harness::{eventually_blocking, free_port, listens};
+use crate::harness::ports::{free_port, listens};
 
 /// The scripts themselves: the wrappers on the path change user and folder.
 const FOLDERS: [&str; 2] = ["/usr/lib/rabbitmq/lib/rabbitmq_server-*/sbin", "/opt/rabbitmq/sbin"];
@@ -13,14 +15,11 @@ const FOLDERS: [&str; 2] = ["/usr/lib/rabbitmq/lib/rabbitmq_server-*/sbin", "/op
 /// A node on ports and data of its own.
 #[derive(Debug)]
 pub struct RabbitNode {
-    port: u16,
+    // Before its port mapper, so that it is dropped first: a node that misses its mapper starts another.
+    server: Server,
     management: u16,
-    distribution: u16,
-    epmd_port: u16,
-    folder: PathBuf,
     /// Ours, in the foreground: the one that a node starts for itself outlives it.
     _epmd: Guarded,
-    process: Option<Guarded>,
 }
 
 /// A virtual host of the shared node.
@@ -37,7 +36,7 @@ static SHARED: OnceLock<RabbitNode> = OnceLock::new();
 pub async fn rabbitmq() -> Vhost {
     let node = SHARED.get_or_init(RabbitNode::new);
     let name = format!("test-{}", uuid::Uuid::now_v7().simple());
-    let vhost = Vhost { name, port: node.port, management: node.management };
+    let vhost = Vhost { name, port: node.server.port(), management: node.management };
     let (base, user, password, name) = vhost.management();
     let client = reqwest::Client::builder().no_proxy().build().unwrap();
     let all = serde_json::json!({ "configure": ".*", "write": ".*", "read": ".*" });
@@ -76,8 +75,7 @@ impl RabbitNode {
         for name in ["mnesia", "log", "home", "conf"] {
             std::fs::create_dir(folder.join(name)).unwrap();
         }
-        let (port, management, distribution, epmd_port) =
-            (free_port(), free_port(), free_port(), free_port());
+        let (port, management) = (free_port(), free_port());
         let conf = format!(
             "listeners.tcp.default = 127.0.0.1:{port}\nmanagement.tcp.ip = 127.0.0.1\n\
              management.tcp.port = {management}\ndisk_free_limit.absolute = 50MB\n"
@@ -85,68 +83,75 @@ impl RabbitNode {
         std::fs::write(folder.join("conf/rabbitmq.conf"), conf).unwrap();
         std::fs::write(folder.join("conf/rabbitmq-env.conf"), "").unwrap();
         std::fs::write(folder.join("conf/enabled_plugins"), "[rabbitmq_management].").unwrap();
-        let epmd = super::program(
-            "epmd",
-            "erlang-base, with rabbitmq-server",
-            &["/usr/lib/erlang/erts-*/bin"],
-        );
-        let mut epmd = Command::new(epmd);
-        epmd.args(["-port", &epmd_port.to_string(), "-address", "127.0.0.1"])
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null());
-        let epmd = Guarded::spawn(&mut epmd).unwrap();
-        eventually_blocking("epmd to listen", || listens(epmd_port).then_some(()));
+        let epmd_port = free_port();
+        let epmd = start_epmd(epmd_port);
+        let command = node_command(&folder, port, epmd_port);
         let mut node =
-            Self { port, management, distribution, epmd_port, folder, _epmd: epmd, process: None };
+            Self { server: Server::new(command, port, &folder), management, _epmd: epmd };
         node.start();
         node
     }
 
     pub fn url(&self) -> String {
-        format!("amqp://guest:guest@127.0.0.1:{}/%2f", self.port)
+        format!("amqp://guest:guest@127.0.0.1:{}/%2f", self.server.port())
     }
 
     /// Starts it, also again after [`RabbitNode::kill`], on the same ports and data.
     pub fn start(&mut self) {
-        let log = std::fs::File::create(self.folder.join("log/out")).unwrap();
-        let at = |name: &str| self.folder.join(name);
-        let mut command =
-            Command::new(super::program("rabbitmq-server", "rabbitmq-server", &FOLDERS));
-        command
-            .env("HOME", at("home"))
-            .env("RABBITMQ_NODENAME", format!("test{}@localhost", self.port))
-            .env("RABBITMQ_NODE_IP_ADDRESS", "127.0.0.1")
-            .env("RABBITMQ_NODE_PORT", self.port.to_string())
-            .env("RABBITMQ_DIST_PORT", self.distribution.to_string())
-            .env("ERL_EPMD_PORT", self.epmd_port.to_string())
-            .env("ERL_EPMD_ADDRESS", "127.0.0.1")
-            .env("RABBITMQ_MNESIA_BASE", at("mnesia"))
-            .env("RABBITMQ_LOG_BASE", at("log"))
-            .env("RABBITMQ_PID_FILE", at("pid"))
-            .env("RABBITMQ_CONF_ENV_FILE", at("conf/rabbitmq-env.conf"))
-            .env("RABBITMQ_CONFIG_FILE", at("conf/rabbitmq"))
-            .env("RABBITMQ_ADVANCED_CONFIG_FILE", at("conf/advanced.config"))
-            .env("RABBITMQ_ENABLED_PLUGINS_FILE", at("conf/enabled_plugins"))
-            .env("RABBITMQ_GENERATED_CONFIG_DIR", at("gen"))
-            .env(
-                "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS",
-                "-kernel inet_dist_use_interface {127,0,0,1}",
-            )
-            .stdin(Stdio::null())
-            .stdout(log.try_clone().unwrap())
-            .stderr(log);
-        self.process = Some(Guarded::spawn(&mut command).unwrap());
-        let (port, management) = (self.port, self.management);
-        eventually_blocking("RabbitMQ to listen", || {
-            (listens(port) && listens(management)).then_some(())
-        });
+        let (port, management) = (self.server.port(), self.management);
+        self.server.start(|| listens(port) && listens(management));
     }
 
     /// SIGKILL.
     pub fn kill(&mut self) {
-        self.process = None;
-        let port = self.port;
-        eventually_blocking("RabbitMQ to be gone", || (!listens(port)).then_some(()));
+        self.server.kill();
     }
+
+    /// SIGSTOP: connections stay open, and nothing is answered on them.
+    pub fn pause(&self) {
+        self.server.pause();
+    }
+
+    /// SIGCONT.
+    pub fn resume(&self) {
+        self.server.resume();
+    }
+}
+
+fn start_epmd(port: u16) -> Guarded {
+    let package = "erlang-base, with rabbitmq-server";
+    let program = super::program("epmd", package, &["/usr/lib/erlang/erts-*/bin"]);
+    let mut command = Command::new(program);
+    command
+        .args(["-port", &port.to_string(), "-address", "127.0.0.1"])
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null());
+    let epmd = Guarded::spawn(&mut command).unwrap();
+    eventually_blocking("epmd to listen", || listens(port).then_some(()));
+    epmd
+}
+
+/// With everything named that a node would otherwise look for in, or write to, the machine's own RabbitMQ.
+fn node_command(folder: &Path, port: u16, epmd_port: u16) -> Command {
+    let at = |name: &str| folder.join(name);
+    let mut command = Command::new(super::program("rabbitmq-server", "rabbitmq-server", &FOLDERS));
+    command
+        .env("HOME", at("home"))
+        .env("RABBITMQ_NODENAME", format!("test{}@localhost", port))
+        .env("RABBITMQ_NODE_IP_ADDRESS", "127.0.0.1")
+        .env("RABBITMQ_NODE_PORT", port.to_string())
+        .env("RABBITMQ_DIST_PORT", free_port().to_string())
+        .env("ERL_EPMD_PORT", epmd_port.to_string())
+        .env("ERL_EPMD_ADDRESS", "127.0.0.1")
+        .env("RABBITMQ_MNESIA_BASE", at("mnesia"))
+        .env("RABBITMQ_LOG_BASE", at("log"))
+        .env("RABBITMQ_PID_FILE", at("pid"))
+        .env("RABBITMQ_CONF_ENV_FILE", at("conf/rabbitmq-env.conf"))
+        .env("RABBITMQ_CONFIG_FILE", at("conf/rabbitmq"))
+        .env("RABBITMQ_ADVANCED_CONFIG_FILE", at("conf/advanced.config"))
+        .env("RABBITMQ_ENABLED_PLUGINS_FILE", at("conf/enabled_plugins"))
+        .env("RABBITMQ_GENERATED_CONFIG_DIR", at("gen"))
+        .env("RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS", "-kernel inet_dist_use_interface {127,0,0,1}");
+    command
 }

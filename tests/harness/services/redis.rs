@@ -1,57 +1,65 @@
 //! Redis: a server for each test, with its append-only file on; it starts in 40 ms.
 
-use std::path::PathBuf;
-use std::process::{Command, Stdio};
+use std::process::Command;
 
-use crate::harness::guardian::Guarded;
-use crate::harness::{eventually_blocking, free_port, listens};
+use super::server::Server;
+use crate::harness::ports::free_port;
 
 #[derive(Debug)]
 pub struct Redis {
-    port: u16,
-    folder: PathBuf,
-    process: Option<Guarded>,
+    server: Server,
 }
 
 /// A server of the test's own.
 #[expect(clippy::unused_async, reason = "all services are had alike")]
 pub async fn redis() -> Redis {
-    let mut redis = Redis { port: free_port(), folder: super::new_folder("redis"), process: None };
+    let (port, folder) = (free_port(), super::new_folder("redis"));
+    let mut command = Command::new(super::program("redis-server", "redis-server", &["/usr/sbin"]));
+    command
+        .args(["--bind", "127.0.0.1", "--port", &port.to_string(), "--save", ""])
+        .args(["--appendonly", "yes", "--appendfsync", "always", "--daemonize", "no"])
+        .arg("--dir")
+        .arg(&folder);
+    let mut redis = Redis { server: Server::new(command, port, &folder) };
     redis.start();
     redis
 }
 
 impl Redis {
     pub fn url(&self) -> String {
-        format!("redis://127.0.0.1:{}", self.port)
+        format!("redis://127.0.0.1:{}", self.server.port())
     }
 
     /// Starts it, also again after [`Redis::kill`], on the same port and data.
     pub fn start(&mut self) {
-        let server = super::program("redis-server", "redis", &[]);
-        let mut command = Command::new(server);
-        command
-            .args(["--bind", "127.0.0.1", "--port", &self.port.to_string(), "--save", ""])
-            .args(["--appendonly", "yes", "--appendfsync", "always", "--daemonize", "no"])
-            .arg("--dir")
-            .arg(&self.folder)
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null());
-        self.process = Some(Guarded::spawn(&mut command).unwrap());
-        let port = self.port;
-        eventually_blocking("Redis to listen", || listens(port).then_some(()));
+        let url = self.url();
+        // While it reads its file it listens already and answers everything with LOADING.
+        self.server.start(|| ask(&url, "PING").is_ok());
     }
 
     /// SIGKILL.
     pub fn kill(&mut self) {
-        self.process = None;
+        self.server.kill();
+    }
+
+    /// SIGSTOP: connections stay open, and nothing is answered on them.
+    pub fn pause(&self) {
+        self.server.pause();
+    }
+
+    /// SIGCONT.
+    pub fn resume(&self) {
+        self.server.resume();
     }
 
     /// Takes everything from it.
+    #[expect(clippy::unused_async, reason = "all services are used alike")]
     pub async fn empty(&self) {
-        let client = ::redis::Client::open(self.url()).unwrap();
-        let mut connection = client.get_multiplexed_async_connection().await.unwrap();
-        ::redis::cmd("FLUSHALL").query_async::<()>(&mut connection).await.unwrap();
+        ask(&self.url(), "FLUSHALL").unwrap();
     }
+}
+
+fn ask(url: &str, command: &str) -> ::redis::RedisResult<()> {
+    let mut connection = ::redis::Client::open(url)?.get_connection()?;
+    ::redis::cmd(command).exec(&mut connection)
 }
