@@ -6,6 +6,8 @@
     reason = "a test that can't go on ends by panicking, in its helpers too"
 )]
 
+#[cfg(test)]
+mod embedded;
 mod harness;
 mod log_contract;
 mod queue_contract;
