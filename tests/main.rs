@@ -10,6 +10,8 @@
     reason = "nothing is outside of a test binary: pub is for its other modules"
 )]
 
+#[cfg(test)]
+mod embedded;
 mod harness;
 mod harness_itself;
 mod log_contract;

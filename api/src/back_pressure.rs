@@ -55,6 +55,10 @@ pub async fn watch(app: Shared, stop: CancellationToken) {
 }
 
 async fn look(app: &Shared) {
+    if let Err(error) = app.store.ping().await {
+        // A store that is new or lost its data is given its bans, before anybody asks it for more.
+        drop(app.store_failed(&error));
+    }
     for lane in Lane::ALL {
         let Ok(ready) = app.queue.ready(lane).await else { continue };
         let too_much = ready >= app.settings.queue.max_ready;

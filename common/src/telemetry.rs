@@ -11,6 +11,17 @@ use crate::config::LogFormat;
 const SECONDS: [f64; 14] =
     [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0];
 
+/// Libraries that see phone numbers, tokens or whole requests and would log them at their lowest levels: whatever the
+/// filter says, they are kept at this.
+const CAPPED: [&str; 6] = [
+    "rlibphonenumber=off",
+    "h2=warn",
+    "hyper=warn",
+    "hyper_util=warn",
+    "reqwest=warn",
+    "lapin=warn",
+];
+
 /// Why logs or metrics can't begin.
 #[derive(Debug, thiserror::Error)]
 pub enum TelemetryError {
@@ -24,7 +35,10 @@ pub enum TelemetryError {
 
 /// Begins logging, once in a process. Standard output stays free for what commands print.
 pub fn init_logs(format: LogFormat, filter: &str) -> Result<(), TelemetryError> {
-    let filter = EnvFilter::try_new(filter)?;
+    let mut filter = EnvFilter::try_new(filter)?;
+    for cap in CAPPED {
+        filter = filter.add_directive(cap.parse()?);
+    }
     let base = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
     let registry = tracing_subscriber::registry().with(filter);
     match format {

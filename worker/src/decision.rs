@@ -216,11 +216,8 @@ mod tests {
     fn providers_take_turns_and_refusers_are_passed_over() {
         let providers = ["a", "b", "c"].map(str::to_owned);
         let after = |tries: &[(&str, Outcome)]| {
-            let tries: Vec<_> = tries
-                .iter()
-                .enumerate()
-                .map(|(i, (name, o))| attempt(i as u32 + 1, name, *o))
-                .collect();
+            let tries: Vec<_> =
+                (1..).zip(tries).map(|(number, (name, o))| attempt(number, name, *o)).collect();
             next_provider(&tries, &providers).map(str::to_owned)
         };
         assert_eq!(after(&[]).as_deref(), Some("a"));

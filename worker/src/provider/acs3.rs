@@ -62,11 +62,12 @@ impl Request<'_> {
     }
 
     fn canonical_hash(&self) -> String {
-        let headers: String = self
+        let headers: Vec<String> = self
             .sorted_headers()
             .iter()
             .map(|(name, value)| format!("{name}:{}\n", value.trim()))
             .collect();
+        let headers = headers.concat();
         let canonical = format!(
             "{}\n{}\n{}\n{headers}\n{}\n{}",
             self.method,

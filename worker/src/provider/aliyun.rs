@@ -1,4 +1,4 @@
-//! Alibaba Cloud SMS: Dysmsapi 2017-05-25, SendSms. All parameters travel in the query, the body is empty; a business
+//! Alibaba Cloud SMS: Dysmsapi 2017-05-25, `SendSms`. All parameters travel in the query, the body is empty; a business
 //! error comes with HTTP 200 and a `Code` other than `OK`.
 
 use futures::future::BoxFuture;
