@@ -11,7 +11,7 @@ pub mod services;
 use std::time::{Duration, Instant};
 
 /// The longest that anything in a test may take to come about.
-pub const PATIENCE: Duration = Duration::from_secs(60);
+pub const PATIENCE: Duration = Duration::from_mins(1);
 
 /// Looks again and again until there is what is waited for. Panics with its name after [`PATIENCE`].
 pub async fn eventually<T, F>(what: &str, mut look: impl FnMut() -> F) -> T

@@ -121,10 +121,10 @@ impl Process {
         self.guarded.as_ref().unwrap().signal(signal);
     }
 
-    /// The exit code, once it has ended by itself.
+    /// The exit code, once it has ended by itself; none where a signal ended it.
     pub async fn ended(&mut self) -> Option<i32> {
         let guarded = self.guarded.as_mut().unwrap();
-        eventually("a process to end", || std::future::ready(guarded.ended())).await
+        eventually("a process to end", || std::future::ready(guarded.ended())).await.code()
     }
 
     /// A token of `postrider-api token`, with this process's settings.

@@ -32,8 +32,8 @@ async fn an_embedded_process_keeps_what_it_sent_over_a_kill() {
 }
 
 #[tokio::test]
-async fn a_worker_without_a_broker_says_so_and_ends() {
-    let mut process = Process::worker(settings(&[]));
+async fn a_worker_with_half_of_its_settings_says_so_and_ends() {
+    let mut process = Process::worker(settings(&[("AMQP_URL", "amqp://127.0.0.1")]));
     assert_eq!(process.ended().await, Some(2), "{}", process.output());
     let help = api_command(&settings(&[])).arg("--help").output().unwrap();
     assert!(help.status.success());

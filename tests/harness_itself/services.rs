@@ -6,7 +6,7 @@ use lapin::{Connection, ConnectionProperties};
 use redis::AsyncTypedCommands as _;
 use sqlx::Connection as _;
 
-use crate::harness::services;
+use crate::harness::services::{self, MariaDb, PostgresDb, PostgresServer, RabbitNode, Redis};
 
 /// Far less than what a stopped service is stopped for, far more than an answer takes.
 const SOON: Duration = Duration::from_secs(2);
@@ -25,7 +25,7 @@ async fn each_test_has_a_virtual_host_of_its_own() {
 
 #[tokio::test]
 async fn a_rabbitmq_node_is_killed_started_stopped_and_continued() {
-    let mut node = services::rabbitmq_alone().await;
+    let mut node: RabbitNode = services::rabbitmq_alone().await;
     assert!(amqp_answers(&node.url()).await);
     node.kill();
     assert!(!amqp_answers(&node.url()).await);
@@ -43,7 +43,7 @@ async fn connect(url: String) -> redis::RedisResult<redis::aio::MultiplexedConne
 
 #[tokio::test]
 async fn redis_keeps_its_keys_over_a_kill_and_none_when_emptied() {
-    let mut redis = services::redis().await;
+    let mut redis: Redis = services::redis().await;
     connect(redis.url()).await.unwrap().set("key", "value").await.unwrap();
     redis.kill();
     assert!(connect(redis.url()).await.is_err());
@@ -63,7 +63,8 @@ const TABLE: &str = "CREATE TABLE itself (id int)";
 #[tokio::test]
 async fn each_test_has_a_database_of_its_own() {
     for _ in 0..2 {
-        let (postgres, mariadb) = (services::postgres().await, services::mariadb().await);
+        let postgres: PostgresDb = services::postgres().await;
+        let mariadb: MariaDb = services::mariadb().await;
         let mut connection = sqlx::PgConnection::connect(postgres.url()).await.unwrap();
         sqlx::query(TABLE).execute(&mut connection).await.unwrap();
         let mut connection = sqlx::MySqlConnection::connect(mariadb.url()).await.unwrap();
@@ -73,7 +74,7 @@ async fn each_test_has_a_database_of_its_own() {
 
 #[tokio::test]
 async fn postgresql_keeps_its_tables_over_a_kill() {
-    let mut server = services::postgres_alone().await;
+    let mut server: PostgresServer = services::postgres_alone().await;
     let mut connection = sqlx::PgConnection::connect(&server.url()).await.unwrap();
     sqlx::query(TABLE).execute(&mut connection).await.unwrap();
     server.kill();

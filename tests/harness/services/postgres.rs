@@ -37,7 +37,6 @@ pub async fn postgres() -> PostgresDb {
 }
 
 /// A server of the test's own.
-#[expect(clippy::unused_async, reason = "all services are had alike")]
 pub async fn postgres_alone() -> PostgresServer {
     PostgresServer::new()
 }

@@ -52,7 +52,6 @@ pub async fn rabbitmq() -> Vhost {
 }
 
 /// A node of the test's own.
-#[expect(clippy::unused_async, reason = "all services are had alike")]
 pub async fn rabbitmq_alone() -> RabbitNode {
     RabbitNode::new()
 }
@@ -138,7 +137,7 @@ fn node_command(folder: &Path, port: u16, epmd_port: u16) -> Command {
     let mut command = Command::new(super::program("rabbitmq-server", "rabbitmq-server", &FOLDERS));
     command
         .env("HOME", at("home"))
-        .env("RABBITMQ_NODENAME", format!("test{}@localhost", port))
+        .env("RABBITMQ_NODENAME", format!("test{port}@localhost"))
         .env("RABBITMQ_NODE_IP_ADDRESS", "127.0.0.1")
         .env("RABBITMQ_NODE_PORT", port.to_string())
         .env("RABBITMQ_DIST_PORT", free_port().to_string())

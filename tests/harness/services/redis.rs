@@ -11,7 +11,6 @@ pub struct Redis {
 }
 
 /// A server of the test's own.
-#[expect(clippy::unused_async, reason = "all services are had alike")]
 pub async fn redis() -> Redis {
     let (port, folder) = (free_port(), super::new_folder("redis"));
     let mut command = Command::new(super::program("redis-server", "redis-server", &["/usr/sbin"]));
@@ -34,7 +33,7 @@ impl Redis {
     pub fn start(&mut self) {
         let url = self.url();
         // While it reads its file it listens already and answers everything with LOADING.
-        self.server.start(|| ask(&url, "PING").is_ok());
+        self.server.start(|| ping(&url).is_ok());
     }
 
     /// SIGKILL.
@@ -53,13 +52,14 @@ impl Redis {
     }
 
     /// Takes everything from it.
-    #[expect(clippy::unused_async, reason = "all services are used alike")]
     pub async fn empty(&self) {
-        ask(&self.url(), "FLUSHALL").unwrap();
+        let client = ::redis::Client::open(self.url()).unwrap();
+        let mut connection = client.get_multiplexed_async_connection().await.unwrap();
+        ::redis::cmd("FLUSHALL").exec_async(&mut connection).await.unwrap();
     }
 }
 
-fn ask(url: &str, command: &str) -> ::redis::RedisResult<()> {
+fn ping(url: &str) -> ::redis::RedisResult<()> {
     let mut connection = ::redis::Client::open(url)?.get_connection()?;
-    ::redis::cmd(command).exec(&mut connection)
+    ::redis::cmd("PING").exec(&mut connection)
 }
