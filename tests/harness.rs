@@ -1,7 +1,13 @@
 //! What the tests run against: real services and real processes, private to this test run, ended by process id when it
 //! ends, however it ends.
 
+#![expect(
+    unreachable_pub,
+    reason = "nothing is outside of a test binary: pub is for its other modules"
+)]
+
 pub mod guardian;
+mod itself;
 pub mod ports;
 pub mod processes;
 pub mod provider;

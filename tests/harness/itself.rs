@@ -18,7 +18,7 @@ async fn nothing_outlives_a_killed_test_run() {
     let folder = tempfile::tempdir().unwrap();
     let report = folder.path().join("report");
     let mut prey = Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", "harness_itself::prey"])
+        .args(["--exact", "harness::itself::prey"])
         .env(PREY, &report)
         .stdout(Stdio::null())
         .stderr(Stdio::null())
