@@ -7,8 +7,11 @@
 )]
 
 #[cfg(test)]
+mod distributed;
+#[cfg(test)]
 mod embedded;
 mod harness;
 mod log_contract;
 mod queue_contract;
 mod schema;
+mod store_contract;

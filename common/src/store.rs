@@ -127,7 +127,7 @@ impl Store {
 
     /// The current epoch; [`StoreError::Lost`] where the store has none.
     pub async fn epoch(&self) -> Result<String, StoreError> {
-        self.call(Operation::Epoch, &()).await
+        self.call(Operation::Epoch, &serde_json::Map::new()).await
     }
 
     /// Gives a store that lost its data a new epoch together with these bans. Does nothing where an

@@ -87,7 +87,14 @@ CREATE TABLE store_message (
     keep_until      INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX store_message_keep ON store_message (keep_until);
-CREATE INDEX store_message_unconfirmed ON store_message (subject) WHERE confirmed <> 1;
+
+-- The latest message of a subject whose publish isn't confirmed yet.
+CREATE TABLE store_unconfirmed (
+    subject    TEXT    NOT NULL PRIMARY KEY,
+    message_id TEXT    NOT NULL,
+    keep_until INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE INDEX store_unconfirmed_keep ON store_unconfirmed (keep_until);
 
 CREATE TABLE store_idempotency (
     "key"       TEXT    NOT NULL PRIMARY KEY,

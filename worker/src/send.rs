@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use backon::{ExponentialBuilder, Retryable as _};
 use futures::FutureExt as _;
 use postrider_common::code::Code;
 use postrider_common::config::{Retry, Settings};
@@ -424,18 +425,27 @@ impl Sender {
     where
         F: Future<Output = Result<T, StoreError>>,
     {
-        loop {
-            let error = match ask().await {
-                Ok(answer) => return answer,
-                Err(error) => error,
-            };
-            tracing::debug!(%error, "a job is held until the store answers");
-            if matches!(error, StoreError::Lost)
+        let ask = || async {
+            let answer = ask().await;
+            if matches!(answer, Err(StoreError::Lost))
                 && let Err(error) = epoch::restore(&self.store, &self.database).await
             {
                 tracing::warn!(%error, "the store's bans could not be loaded");
             }
-            sleep(PAUSE).await;
+            answer
+        };
+        let patience = ExponentialBuilder::new()
+            .with_min_delay(Duration::from_millis(50))
+            .with_max_delay(Duration::from_secs(1))
+            .with_jitter()
+            .without_max_times();
+        loop {
+            let answer = ask.retry(patience).notify(
+                |error, _| tracing::debug!(%error, "a job is held until the store answers"),
+            );
+            if let Ok(answer) = answer.await {
+                return answer;
+            }
         }
     }
 

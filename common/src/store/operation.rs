@@ -161,25 +161,26 @@ pub enum AdmitAnswer {
     /// The idempotency key was used with another body.
     KeyReused,
     /// The first request with this key isn't answered yet; after `wait_ms` a repeat takes over.
-    InFlight {
-        wait_ms: i64,
-    },
+    InFlight { wait_ms: i64 },
     /// The first request with this key was accepted: the same answer again, nothing counted.
     Replayed(Accepted),
     /// `limits[index]` is used up; one passes after `wait_ms`.
     Limited {
         index: usize,
         wait_ms: i64,
+        #[serde(default)]
         limits: Vec<LimitState>,
     },
     /// The verification was sent as often as it may be; it expires after `wait_ms`.
     MaxSends {
         wait_ms: i64,
+        #[serde(default)]
         limits: Vec<LimitState>,
     },
     Banned {
         what: Banned,
         until: i64,
+        #[serde(default)]
         limits: Vec<LimitState>,
     },
     /// Counted and written down: publish it. `again`: an earlier request's message, whose publish was in
@@ -187,6 +188,7 @@ pub enum AdmitAnswer {
     Admitted {
         message: Accepted,
         again: bool,
+        #[serde(default)]
         limits: Vec<LimitState>,
     },
 }
@@ -295,32 +297,39 @@ pub enum SettleAnswer {
     Limited {
         index: usize,
         wait_ms: i64,
+        #[serde(default)]
         limits: Vec<LimitState>,
     },
     Banned {
         what: Banned,
         until: i64,
+        #[serde(default)]
         limits: Vec<LimitState>,
     },
     /// Nothing was ever sent, or it is forgotten, or it is another account's.
     NotSent {
+        #[serde(default)]
         limits: Vec<LimitState>,
     },
     Expired {
+        #[serde(default)]
         limits: Vec<LimitState>,
     },
     /// The attempts are spent; the verification expires after `wait_ms`.
     Spent {
         wait_ms: i64,
+        #[serde(default)]
         limits: Vec<LimitState>,
     },
     Mismatch {
         attempts_left: u32,
+        #[serde(default)]
         limits: Vec<LimitState>,
     },
     /// The right code, again.
     Used {
         id: VerificationId,
+        #[serde(default)]
         limits: Vec<LimitState>,
     },
     /// Approved now; `first` is false where an idempotent repeat is answered again.
@@ -328,6 +337,7 @@ pub enum SettleAnswer {
         id: VerificationId,
         at: i64,
         first: bool,
+        #[serde(default)]
         limits: Vec<LimitState>,
     },
 }

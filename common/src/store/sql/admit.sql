@@ -10,10 +10,9 @@ UPDATE decision SET (kind, message_id, wait_ms) = (
         WHERE i."key" = ?1 ->> '$.idempotency.key' AND i.keep_until > decision.now
     ),
     doubted AS (
-        SELECT id FROM store_message
-        WHERE subject = ?1 ->> '$.subject' AND confirmed <> 1 AND deadline > decision.now
-          AND (confirmed = 2 OR decision.now - asked_at >= 30000)
-        ORDER BY accepted_at DESC LIMIT 1
+        SELECT m.id FROM store_unconfirmed AS u JOIN store_message AS m ON m.id = u.message_id
+        WHERE u.subject = ?1 ->> '$.subject' AND m.confirmed <> 1 AND m.deadline > decision.now
+          AND (m.confirmed = 2 OR decision.now - m.asked_at >= 30000)
     )
     SELECT 'stale_account', NULL, NULL WHERE (SELECT version FROM asker) IS NOT ?1 ->> '$.account.version'
     UNION ALL SELECT 'key_reused', NULL, NULL FROM kept WHERE NOT same
@@ -98,6 +97,9 @@ SET keep_until = store_message.deadline + 3600000,
                                'max_attempts', v.max_attempts, 'remember_ms', v.remember_ms)
             FROM store_verification AS v WHERE v.id = store_message.verification_id))
 FROM decision WHERE kind = 'admitted' AND store_message.id = decision.message_id;
+INSERT OR REPLACE INTO store_unconfirmed
+SELECT subject, store_message.id, store_message.keep_until FROM store_message JOIN decision ON store_message.id = message_id
+WHERE kind = 'admitted' AND NOT confirmed;
 INSERT OR REPLACE INTO store_idempotency
 SELECT idempotency, ?1 ->> '$.idempotency.fingerprints[0]', store_message.id, confirmed, answer, now + 86400000
 FROM store_message JOIN decision ON store_message.id = message_id

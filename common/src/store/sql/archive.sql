@@ -1,4 +1,5 @@
 -- Rows of these messages are committed: what stays is what drops late copies.
+DELETE FROM store_unconfirmed WHERE message_id IN (SELECT value FROM json_each(?1, '$.messages'));
 UPDATE store_idempotency SET done = 1
 WHERE "key" IN (SELECT idempotency FROM store_message
                 WHERE id IN (SELECT value FROM json_each(?1, '$.messages')) AND idempotency IS NOT NULL);

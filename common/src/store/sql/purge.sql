@@ -4,6 +4,7 @@ DELETE FROM store_limit_bucket WHERE keep_until < ?1;
 DELETE FROM store_verification WHERE keep_until < ?1;
 DELETE FROM store_live WHERE keep_until < ?1;
 DELETE FROM store_message WHERE keep_until < ?1;
+DELETE FROM store_unconfirmed WHERE keep_until < ?1;
 DELETE FROM store_idempotency WHERE keep_until < ?1;
 DELETE FROM store_claim WHERE keep_until < ?1;
 DELETE FROM store_ban WHERE "until" <> 0 AND "until" < ?1;

@@ -17,8 +17,11 @@ SET generation = excluded.generation, attempt = excluded.attempt, state = 'resol
 UPDATE store_message
 SET status = ?1 ->> '$.status', attempts = ?1 -> '$.attempts', updated_at = decision.now
 FROM decision WHERE kind = 'written' AND id = ?1 ->> '$.message_id';
+DELETE FROM store_unconfirmed
+WHERE ?1 ->> '$.finished' AND message_id = ?1 ->> '$.message_id'
+  AND (SELECT kind FROM decision) = 'written';
 UPDATE store_idempotency SET done = 1
-WHERE ?1 ->> '$.finished' AND "key" = (SELECT idempotency FROM store_message WHERE id = ?1 ->> '$.message_id');
+WHERE ?1 ->> '$.finished' AND (SELECT kind FROM decision) = 'written' AND "key" = (SELECT idempotency FROM store_message WHERE id = ?1 ->> '$.message_id');
 INSERT INTO store_count
 SELECT 'done', ?1 ->> '$.lane', now / 10000, 1 FROM decision WHERE kind = 'written' AND ?1 ->> '$.finished'
 ON CONFLICT DO UPDATE SET "count" = "count" + 1;

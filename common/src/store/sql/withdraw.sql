@@ -15,5 +15,6 @@ SET sends = sends - 1,
 FROM refunded JOIN store_message AS m USING (id)
 WHERE store_verification.id = m.verification_id AND m.previous_expiry IS NOT NULL;
 DELETE FROM store_idempotency WHERE message_id IN (SELECT id FROM refunded);
+DELETE FROM store_unconfirmed WHERE message_id IN (SELECT id FROM refunded);
 DELETE FROM store_message WHERE id IN (SELECT id FROM refunded);
 SELECT '{"ok":null}';

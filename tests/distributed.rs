@@ -1,0 +1,313 @@
+//! The distributed form: the real binaries on real services, with a provider that does as it is told.
+
+use std::time::Duration;
+
+use futures::future::join_all;
+use serde_json::{Value, json};
+use sqlx::{Connection as _, PgConnection};
+
+use crate::harness::eventually;
+use crate::harness::processes::{Client, Process, Settings, api_command, settings, token};
+use crate::harness::provider::{Behaviour, Provider};
+use crate::harness::services::{self, PostgresServer, RabbitNode, Redis};
+
+struct Distributed {
+    api: Process,
+    worker: Process,
+    client: Client,
+    provider: Provider,
+    database: String,
+    settings: Settings,
+    redis: Redis,
+    rabbit: Option<RabbitNode>,
+    postgres: Option<PostgresServer>,
+}
+
+/// What a test has for itself, so that it can be killed.
+#[derive(Default)]
+struct Alone {
+    rabbit: bool,
+    postgres: bool,
+}
+
+async fn start(alone: Alone) -> Distributed {
+    let (redis, provider) = (services::redis().await, Provider::start().await);
+    let rabbit = if alone.rabbit { Some(services::rabbitmq_alone().await) } else { None };
+    let postgres = if alone.postgres { Some(services::postgres_alone().await) } else { None };
+    let amqp = match &rabbit {
+        Some(node) => node.url(),
+        None => services::rabbitmq().await.url(),
+    };
+    let database = match &postgres {
+        Some(server) => server.url(),
+        None => services::postgres().await.url().to_owned(),
+    };
+    let settings = settings(&[
+        ("AMQP_URL", &amqp),
+        ("REDIS_URL", &redis.url()),
+        ("DATABASE_URL", &database),
+        ("POSTRIDER_SECRET", "a-secret-of-the-tests-of-more-than-32-bytes"),
+        ("POSTRIDER_PROVIDERS__MAIN__KIND", "aliyun"),
+        ("POSTRIDER_PROVIDERS__MAIN__ACCESS_KEY_ID", "id"),
+        ("POSTRIDER_PROVIDERS__MAIN__ACCESS_KEY_SECRET", "secret"),
+        ("POSTRIDER_PROVIDERS__MAIN__ENDPOINT", &provider.url),
+        ("POSTRIDER_PROVIDERS__MAIN__CONNECT_TIMEOUT", "1s"),
+        ("POSTRIDER_PROVIDERS__MAIN__READ_TIMEOUT", "1s"),
+        ("POSTRIDER_TEMPLATES__VERIFY__TEXT", "{sign}: {code}, {minutes} min"),
+        ("POSTRIDER_TEMPLATES__VERIFY__SIGN", "Shop"),
+        ("POSTRIDER_TEMPLATES__VERIFY__ALIYUN", "SMS_1"),
+        ("POSTRIDER_TEMPLATES__PARCEL__TEXT", "{sign}: parcel {number}"),
+        ("POSTRIDER_TEMPLATES__PARCEL__SIGN", "Shop"),
+        ("POSTRIDER_TEMPLATES__PARCEL__ALIYUN", "SMS_2"),
+        ("POSTRIDER_LIMITS__CODE__IP", "100000/60s"),
+        ("POSTRIDER_LIMITS__CODE__GLOBAL", "100000/60s"),
+    ]);
+    let migrate = || async {
+        api_command(&settings).arg("migrate").output().unwrap().status.success().then_some(())
+    };
+    eventually("the migrations to be applied", migrate).await;
+    let mut api = Process::api(settings.clone());
+    let worker = Process::worker(settings.clone());
+    let client = Client::new(api.url().await, token(&settings, &["--account", "shop"]));
+    eventually("the API to be ready", || async {
+        (client.get("/readyz").await.0 == 200).then_some(())
+    })
+    .await;
+    Distributed { api, worker, client, provider, database, settings, redis, rabbit, postgres }
+}
+
+impl Distributed {
+    /// Statuses and codes of every row.
+    async fn rows(&self) -> Vec<(String, i32)> {
+        let mut connection = PgConnection::connect(&self.database).await.unwrap();
+        sqlx::query_as("SELECT id, status FROM sms_log").fetch_all(&mut connection).await.unwrap()
+    }
+
+    async fn rows_of(&self, accepted: &[String]) -> Vec<(String, i32)> {
+        eventually(&format!("{} rows", accepted.len()), || async {
+            let rows = self.rows().await;
+            accepted.iter().all(|id| rows.iter().any(|(row, _)| row == id)).then_some(rows)
+        })
+        .await
+    }
+}
+
+fn phone(n: usize) -> String {
+    format!("138{n:08}")
+}
+
+fn id_of(body: &Value) -> String {
+    body["message_id"].as_str().unwrap_or_else(|| panic!("no message id in {body}")).to_owned()
+}
+
+#[tokio::test]
+async fn a_code_goes_all_the_way_and_is_verified() {
+    let it = start(Alone::default()).await;
+    let (status, sent) = it.client.send_code("13800138000").await;
+    assert_eq!(status, 202, "{sent}");
+    let message = it.client.message_once(&id_of(&sent), "sent").await;
+    assert_eq!(
+        (&message["provider"], &message["attempts"]),
+        (&json!("main"), &json!(1)),
+        "{message}"
+    );
+    let handed = it.provider.handed_for(&id_of(&sent));
+    assert_eq!((handed.len(), handed[0].phone.as_str()), (1, "13800138000"));
+    let params: Value = serde_json::from_str(&handed[0].params).unwrap();
+    let code = params["code"].as_str().unwrap();
+    let (status, body) = it.client.check("13800138000", code).await;
+    assert_eq!((status, &body["status"]), (200, &json!("approved")), "{body}");
+    eventually("verify_time", || async {
+        let (_, row) = it.client.get(&format!("/v1/messages/{}", id_of(&sent))).await;
+        row["verified_at"].is_string().then_some(())
+    })
+    .await;
+    let admin =
+        Client::new(it.client.url.clone(), token(&it.settings, &["--account", "root", "--admin"]));
+    let (status, queues) = admin.get("/v1/queues").await;
+    let code_lane = queues["queues"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .find(|q| q["name"] == "sms.code")
+        .unwrap()
+        .clone();
+    assert_eq!(
+        (status, &code_lane["ready"], &code_lane["consumers"]),
+        (200, &json!(0), &json!(1)),
+        "{queues}"
+    );
+}
+
+#[tokio::test]
+async fn try_later_twice_and_then_accepted_is_one_sms_in_three_attempts() {
+    let it = start(Alone::default()).await;
+    let later = Behaviour::Say(200, "isp.SYSTEM_ERROR");
+    it.provider.next(&[later.clone(), later, Behaviour::Accept]);
+    let (_, sent) = it.client.send_code("13800138000").await;
+    let message = it.client.message_once(&id_of(&sent), "sent").await;
+    assert_eq!(message["attempts"], 3, "{message}");
+    let handed = it.provider.handed_for(&id_of(&sent));
+    assert_eq!(handed.iter().filter(|call| call.carried).count(), 1);
+    // The first delay is 1 s, the second 1 to 3 s.
+    let gaps: Vec<_> = handed.windows(2).map(|pair| pair[1].at - pair[0].at).collect();
+    assert!(
+        gaps.iter().all(|gap| (Duration::from_millis(900)..Duration::from_secs(6)).contains(gap)),
+        "{gaps:?}"
+    );
+    let codes: Vec<_> = handed.iter().map(|call| &call.params).collect();
+    assert!(codes.windows(2).all(|pair| pair[0] == pair[1]), "every attempt carries the same code");
+}
+
+#[tokio::test]
+async fn a_lost_answer_sends_a_code_once_more_and_a_notice_not() {
+    let it = start(Alone::default()).await;
+    it.provider.always(Behaviour::Hang);
+    let (_, sent) = it.client.send_code("13800138000").await;
+    let notice =
+        json!({ "template": "parcel", "params": { "number": "7" }, "phone": "13900139000" });
+    let (status, accepted) = it.client.post("/v1/notices", &notice).await;
+    assert_eq!(status, 202, "{accepted}");
+    let notice_id = accepted["id"].as_str().unwrap();
+    it.client.message_once(&id_of(&sent), "unknown").await;
+    it.client.message_once(notice_id, "unknown").await;
+    let codes = it.provider.handed_for(&id_of(&sent));
+    assert_eq!(codes.len(), 2);
+    assert_eq!(codes[0].params, codes[1].params, "it is the same code");
+    assert_eq!(it.provider.handed_for(notice_id).len(), 1);
+}
+
+#[tokio::test]
+async fn a_worker_killed_three_times_amid_a_thousand_jobs_loses_and_doubles_nothing() {
+    let mut it = start(Alone::default()).await;
+    it.provider.always(Behaviour::AcceptAfter(Duration::from_millis(150)));
+    let phones: Vec<String> = (0..1000).map(phone).collect();
+    let sends = join_all(phones.iter().map(|phone| it.client.send_code(phone))).await;
+    let accepted: Vec<String> = sends.iter().map(|(_, body)| id_of(body)).collect();
+    for share in [100, 350, 600] {
+        let provider = it.provider.clone();
+        eventually("some to be handed over", || async {
+            (provider.handed().len() >= share).then_some(())
+        })
+        .await;
+        it.worker.kill();
+        it.worker.start();
+    }
+    let rows = it.rows_of(&accepted).await;
+    assert_eq!(rows.len(), 1000, "a row for each and none besides");
+    for id in &accepted {
+        let handed = it.provider.handed_for(id);
+        assert!(!handed.is_empty());
+        // All but the last call were cut off: their answers hadn't arrived.
+        assert!(handed.len() <= 3, "{} times", handed.len());
+        assert!(
+            handed.windows(2).all(|pair| pair[0].params == pair[1].params),
+            "a re-send is the same code"
+        );
+    }
+    let doubled = accepted.iter().filter(|id| it.provider.handed_for(id).len() > 1).count();
+    assert!(
+        doubled <= 3 * 256,
+        "{doubled} were handed twice, more than were at the provider at the kills"
+    );
+}
+
+#[tokio::test]
+async fn every_202_ends_in_a_row_though_the_broker_is_killed() {
+    let mut it = start(Alone { rabbit: true, ..Alone::default() }).await;
+    let mut accepted = Vec::new();
+    for n in 0..200 {
+        accepted.push(id_of(&it.client.send_code(&phone(n)).await.1));
+    }
+    it.rabbit.as_mut().unwrap().kill();
+    let begun = std::time::Instant::now();
+    let (status, body) = it.client.send_code(&phone(900)).await;
+    assert!(
+        status == 503 && begun.elapsed() < Duration::from_secs(2),
+        "{status} {body} {:?}",
+        begun.elapsed()
+    );
+    it.rabbit.as_mut().unwrap().start();
+    let again = eventually("the API to accept again", || async {
+        let (status, body) = it.client.send_code(&phone(901)).await;
+        (status == 202).then(|| id_of(&body))
+    });
+    accepted.push(again.await);
+    it.rows_of(&accepted).await;
+}
+
+#[tokio::test]
+async fn a_redis_that_is_killed_or_emptied_lets_nothing_through_unguarded() {
+    let mut it = start(Alone::default()).await;
+    let banned = api_command(&it.settings).args(["ban", "phone", "13700137000"]).output().unwrap();
+    assert!(banned.status.success(), "{}", String::from_utf8_lossy(&banned.stderr));
+    let mut accepted = vec![id_of(&it.client.send_code(&phone(1)).await.1)];
+    it.redis.kill();
+    let begun = std::time::Instant::now();
+    let (status, body) = it.client.send_code(&phone(2)).await;
+    assert!(status == 503 && begun.elapsed() < Duration::from_secs(2), "{status} {body}");
+    it.redis.start();
+    let send = |n| {
+        let client = it.client.clone();
+        async move {
+            let (status, body) = client.send_code(&phone(n)).await;
+            (status == 202).then(|| id_of(&body))
+        }
+    };
+    accepted.push(eventually("the API to accept again", || send(3)).await);
+    it.rows_of(&accepted).await;
+    let before: usize = it.provider.handed().len();
+
+    it.redis.empty().await;
+    let refused = eventually("the ban to be back", || async {
+        let (status, body) = it.client.send_code("13700137000").await;
+        assert_ne!(status, 202, "a banned phone was let through: {body}");
+        (status == 403).then_some(body)
+    });
+    assert_eq!(refused.await["code"], "phone_blocked");
+    assert_eq!(it.provider.handed().len(), before, "nothing is texted again");
+    let id = eventually("the API to accept again", || send(4)).await;
+    it.rows_of(&[id]).await;
+}
+
+#[tokio::test]
+async fn sends_go_on_while_the_database_is_down_and_their_rows_follow() {
+    let mut it = start(Alone { postgres: true, ..Alone::default() }).await;
+    let mut accepted = vec![id_of(&it.client.send_code(&phone(1)).await.1)];
+    it.rows_of(&accepted).await;
+    it.postgres.as_mut().unwrap().kill();
+    for n in 2..100 {
+        let (status, body) = it.client.send_code(&phone(n)).await;
+        assert_eq!(status, 202, "{body}");
+        accepted.push(id_of(&body));
+    }
+    let provider = it.provider.clone();
+    eventually("all to be handed over", || async {
+        (provider.handed().len() == accepted.len()).then_some(())
+    })
+    .await;
+    it.postgres.as_mut().unwrap().start();
+    let connected = || async { PgConnection::connect(&it.database).await.ok().map(drop) };
+    eventually("PostgreSQL to answer", connected).await;
+    let rows = it.rows_of(&accepted).await;
+    assert_eq!(rows.len(), accepted.len());
+    assert!(rows.iter().all(|(_, status)| *status == 1));
+}
+
+#[tokio::test]
+async fn asked_to_stop_a_process_finishes_and_exits_0() {
+    let mut it = start(Alone::default()).await;
+    it.provider.always(Behaviour::AcceptAfter(Duration::from_millis(300)));
+    let (_, sent) = it.client.send_code("13800138000").await;
+    let provider = it.provider.clone();
+    eventually("the provider to be called", || async {
+        (!provider.handed().is_empty()).then_some(())
+    })
+    .await;
+    it.worker.signal("TERM");
+    assert_eq!(it.worker.ended().await, Some(0), "{}", it.worker.output());
+    let rows = it.rows_of(&[id_of(&sent)]).await;
+    assert_eq!(rows[0].1, 1, "what was in flight is finished");
+    it.api.signal("TERM");
+    assert_eq!(it.api.ended().await, Some(0), "{}", it.api.output());
+}
