@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use futures::future::join_all;
+use futures::StreamExt as _;
 use serde_json::{Value, json};
 use sqlx::{Connection as _, PgConnection};
 
@@ -182,7 +182,8 @@ async fn a_worker_killed_three_times_amid_a_thousand_jobs_loses_and_doubles_noth
     let mut it = start(Alone::default()).await;
     it.provider.always(Behaviour::AcceptAfter(Duration::from_millis(150)));
     let phones: Vec<String> = (0..1000).map(phone).collect();
-    let sends = join_all(phones.iter().map(|phone| it.client.send_code(phone))).await;
+    let sends = phones.iter().map(|phone| it.client.send_code(phone));
+    let sends: Vec<_> = futures::stream::iter(sends).buffered(64).collect().await;
     let accepted: Vec<String> = sends.iter().map(|(_, body)| id_of(body)).collect();
     for share in [100, 350, 600] {
         let provider = it.provider.clone();
