@@ -27,7 +27,7 @@ const BEGIN: i64 = 1_800_000_000_000;
 
 struct Held {
     store: Store,
-    _redis: Option<Redis>,
+    redis: Option<Redis>,
     _folder: Option<tempfile::TempDir>,
 }
 
@@ -37,7 +37,7 @@ async fn redis() -> Held {
     assert!(matches!(store.epoch().await, Err(StoreError::Lost)), "a new Redis has no epoch");
     store.restore(Vec::new()).await.unwrap();
     store.set_account_version(ACCOUNT.id, ACCOUNT.version).await.unwrap();
-    Held { store, _redis: Some(redis), _folder: None }
+    Held { store, redis: Some(redis), _folder: None }
 }
 
 async fn sqlite() -> Held {
@@ -46,7 +46,7 @@ async fn sqlite() -> Held {
     Database::sqlite(sqlite.clone()).migrate().await.unwrap();
     let store = Store::Sqlite(SqliteStore::new(sqlite));
     store.set_account_version(ACCOUNT.id, ACCOUNT.version).await.unwrap();
-    Held { store, _redis: None, _folder: Some(folder) }
+    Held { store, redis: None, _folder: Some(folder) }
 }
 
 fn limit(key: &str, scope: Scope, rank: u8, quota: u32, window_ms: i64) -> LimitCheck {
@@ -513,7 +513,7 @@ async fn both_stores_give_the_same_answers_to_any_sequence() {
 #[tokio::test]
 async fn a_store_that_lost_its_data_decides_nothing_until_its_bans_are_back() {
     let held = redis().await;
-    held._redis.as_ref().unwrap().empty().await;
+    held.redis.as_ref().unwrap().empty().await;
     let ask = admit("+8613800000001", BEGIN, Vec::new());
     assert!(matches!(held.store.admit(&ask).await, Err(StoreError::Lost)));
     let subject = BanSubject::Phone("+8613800000001".to_owned());
