@@ -12,6 +12,7 @@ mod distributed;
 mod embedded;
 mod harness;
 mod log_contract;
+mod poison;
 mod queue_contract;
 mod schema;
 mod store_contract;
