@@ -9,6 +9,7 @@ use sqlx::{Connection as _, PgConnection};
 use crate::harness::eventually;
 use crate::harness::processes::{Client, Process, Settings, api_command, settings, token};
 use crate::harness::provider::{Behaviour, Provider};
+use crate::harness::proxy::Proxy;
 use crate::harness::services::{self, PostgresServer, RabbitNode, Redis};
 
 struct Distributed {
@@ -21,6 +22,9 @@ struct Distributed {
     redis: Redis,
     rabbit: Option<RabbitNode>,
     postgres: Option<PostgresServer>,
+    /// The wires of the API and of the worker to the broker.
+    api_wire: Proxy,
+    worker_wire: Proxy,
 }
 
 /// What a test has for itself, so that it can be killed.
@@ -42,8 +46,10 @@ async fn start(alone: Alone) -> Distributed {
         Some(server) => server.url(),
         None => services::postgres().await.url().to_owned(),
     };
-    let settings = settings(&[
-        ("AMQP_URL", &amqp),
+    let (api_wire, api_amqp) = Proxy::before(&amqp).await;
+    let (worker_wire, worker_amqp) = Proxy::before(&amqp).await;
+    let mut settings = settings(&[
+        ("AMQP_URL", &api_amqp),
         ("REDIS_URL", &redis.url()),
         ("DATABASE_URL", &database),
         ("POSTRIDER_SECRET", "a-secret-of-the-tests-of-more-than-32-bytes"),
@@ -67,13 +73,26 @@ async fn start(alone: Alone) -> Distributed {
     };
     eventually("the migrations to be applied", migrate).await;
     let mut api = Process::api(settings.clone());
+    settings.insert("AMQP_URL".to_owned(), worker_amqp);
     let worker = Process::worker(settings.clone());
     let client = Client::new(api.url().await, token(&settings, &["--account", "shop"]));
     eventually("the API to be ready", || async {
         (client.get("/readyz").await.0 == 200).then_some(())
     })
     .await;
-    Distributed { api, worker, client, provider, database, settings, redis, rabbit, postgres }
+    Distributed {
+        api,
+        worker,
+        client,
+        provider,
+        database,
+        settings,
+        redis,
+        rabbit,
+        postgres,
+        api_wire,
+        worker_wire,
+    }
 }
 
 impl Distributed {
@@ -293,6 +312,57 @@ async fn sends_go_on_while_the_database_is_down_and_their_rows_follow() {
     let rows = it.rows_of(&accepted).await;
     assert_eq!(rows.len(), accepted.len());
     assert!(rows.iter().all(|(_, status)| *status == 1));
+}
+
+#[tokio::test]
+async fn a_confirm_that_never_comes_is_said_and_the_same_request_sends_the_same_message() {
+    let it = start(Alone::default()).await;
+    // Whatever is cached on the way is cached by this one.
+    let (status, body) = it.client.send_code(&phone(1)).await;
+    assert_eq!(status, 202, "{body}");
+    it.api_wire.swallow();
+    let ask = json!({ "phone": phone(2), "purpose": "login" });
+    let begun = std::time::Instant::now();
+    let (status, body) = it.client.post("/v1/verifications", &ask).await;
+    assert_eq!((status, &body["code"]), (503, &json!("outcome_unknown")), "{body}");
+    assert!(begun.elapsed() < Duration::from_secs(3), "{:?}", begun.elapsed());
+    // What was kept back arrives now: the first copy may be sent before the repeat is.
+    it.api_wire.pass();
+    let sent = eventually("the repeat to be accepted", || async {
+        let (status, body) = it.client.post("/v1/verifications", &ask).await;
+        (status == 202).then_some(body)
+    })
+    .await;
+    it.client.message_once(&id_of(&sent), "sent").await;
+    let (status, body) = it.client.post("/v1/verifications", &ask).await;
+    assert_eq!(
+        (status, &body["code"]),
+        (429, &json!("phone_limited")),
+        "it was counted once: {body}"
+    );
+    let handed: Vec<_> =
+        it.provider.handed().into_iter().filter(|call| call.phone == phone(2)).collect();
+    assert_eq!(handed.len(), 1, "both copies were the same message, and one was dropped");
+    assert_eq!(handed[0].out_id, id_of(&sent));
+}
+
+#[tokio::test]
+async fn a_worker_cut_off_from_the_broker_amid_its_calls_texts_nobody_twice() {
+    let it = start(Alone::default()).await;
+    it.provider.always(Behaviour::AcceptAfter(Duration::from_millis(400)));
+    let mut accepted = Vec::new();
+    for n in 0..50 {
+        accepted.push(id_of(&it.client.send_code(&phone(n)).await.1));
+    }
+    let provider = it.provider.clone();
+    eventually("calls to be under way", || async { (provider.handed().len() >= 20).then_some(()) })
+        .await;
+    it.worker_wire.cut();
+    let rows = it.rows_of(&accepted).await;
+    assert_eq!(rows.len(), accepted.len());
+    for id in &accepted {
+        assert_eq!(it.provider.handed_for(id).len(), 1, "{id} was handed over more than once");
+    }
 }
 
 #[tokio::test]
