@@ -197,4 +197,6 @@ async fn a_wrong_setting_is_named_and_exits_2() {
         let named = if name == "POSTRIDER_CODE__LENGTH" { "code.length" } else { name };
         assert!(said.contains(named), "{said}");
     }
+    let mut worker = Process::worker(Settings::new());
+    assert_eq!(worker.ended().await, Some(2), "a worker alone is distributed: {}", worker.output());
 }

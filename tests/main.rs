@@ -1,5 +1,5 @@
 //! Black-box tests of the whole path: one binary, so that its services are started once.
-#![allow(
+#![expect(
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::panic,

@@ -19,16 +19,17 @@ fn main() -> ExitCode {
         Ok(config) => config,
         Err(error) => return shutdown::misconfigured(&error),
     };
+    if matches!(config.backends, Backends::Embedded { .. }) {
+        return shutdown::misconfigured(
+            &"AMQP_URL, REDIS_URL and DATABASE_URL are not set; embedded, postrider-api runs a worker itself",
+        );
+    }
     shutdown::run(work(config))
 }
 
 async fn work(config: Config) -> anyhow::Result<()> {
     let Config { backends, keys, settings, .. } = config;
-    let Backends::Distributed { amqp, redis, database } = backends else {
-        anyhow::bail!(
-            "AMQP_URL, REDIS_URL and DATABASE_URL are not set; embedded, postrider-api runs a worker itself"
-        );
-    };
+    let Backends::Distributed { amqp, redis, database } = backends else { return Ok(()) };
     telemetry::init_logs(settings.log.format.unwrap_or(LogFormat::Json), &settings.log.filter)?;
     let metrics = telemetry::init_metrics()?;
     let store = Store::Redis(RedisStore::new(&redis)?);
