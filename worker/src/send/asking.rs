@@ -1,0 +1,101 @@
+//! What a job asks of the store, until it is answered: the delivery is held meanwhile.
+
+use super::*;
+
+impl Sender {
+    pub(super) async fn claim(&self, task: &Task) -> ClaimAnswer {
+        let job = &task.job;
+        let longest = self.providers.iter().map(|p| p.longest).max().unwrap_or_default();
+        let request = Claim {
+            now: None,
+            message_id: job.message_id,
+            generation: job.generation,
+            attempt: job.attempt,
+            owner: task.owner.clone(),
+            lease_ms: millis(longest + LEASE_MARGIN),
+            keep_until: job.deadline + millis(CLAIM_OUTLIVES),
+            epoch: job.epoch.clone(),
+            redelivered: task.redelivered,
+            max_claims: MAX_CLAIMS,
+            verification: job.verification.as_ref().map(|verification| ClaimVerification {
+                subject: postrider_common::store::verification_subject(
+                    job.account_id,
+                    &job.purpose,
+                    &task.contents.phone,
+                ),
+                account_id: job.account_id,
+                purpose: job.purpose.clone(),
+                key_id: job.key_id.clone(),
+                max_sends: verification.sends,
+                job: verification.clone(),
+            }),
+        };
+        self.until_answered(|| self.store.claim(&request)).await
+    }
+
+    pub(super) async fn claim_time(&self, task: &Task) -> i64 {
+        self.claim(task).await.now
+    }
+
+    pub(super) async fn calling(&self, task: &Task, provider: &NamedProvider) -> bool {
+        let request = Calling {
+            now: None,
+            message_id: task.job.message_id,
+            generation: task.job.generation,
+            attempt: task.job.attempt,
+            owner: task.owner.clone(),
+            lease_ms: millis(provider.longest + LEASE_MARGIN),
+            provider: provider.name.clone(),
+        };
+        self.until_answered(|| self.store.calling(&request)).await
+    }
+
+    pub(super) async fn resolve(&self, task: &Task, resolution: Resolution) -> Ending {
+        let job = &task.job;
+        let request = Resolve {
+            now: None,
+            message_id: job.message_id,
+            generation: job.generation,
+            attempt: job.attempt,
+            resolution: serde_json::to_string(&resolution).unwrap_or_default(),
+            status: resolution.message_status(),
+            attempts: resolution.attempts(job),
+            finished: resolution.next_job(job).is_none(),
+            refund: resolution.refunds(job),
+            lane: job.lane,
+        };
+        match self.until_answered(|| self.store.resolve(&request)).await {
+            ResolveAnswer::Written { approved_at } => Ending::Resolved(resolution, approved_at),
+            ResolveAnswer::Already { resolution } => resolved(&resolution),
+            ResolveAnswer::Stale => Ending::Drop,
+        }
+    }
+
+    async fn until_answered<T, F>(&self, ask: impl Fn() -> F) -> T
+    where
+        F: Future<Output = Result<T, StoreError>>,
+    {
+        let ask = || async {
+            let answer = ask().await;
+            if matches!(answer, Err(StoreError::Lost))
+                && let Err(error) = epoch::restore(&self.store, &self.database).await
+            {
+                tracing::warn!(%error, "the store's bans could not be loaded");
+            }
+            answer
+        };
+        let patience = ExponentialBuilder::new()
+            .with_min_delay(Duration::from_millis(50))
+            .with_max_delay(Duration::from_secs(1))
+            .with_jitter()
+            .without_max_times();
+        loop {
+            let answer = ask.retry(patience).notify(
+                |error, _| tracing::debug!(%error, "a job is held until the store answers"),
+            );
+            if let Ok(answer) = answer.await {
+                return answer;
+            }
+        }
+    }
+}

@@ -1,0 +1,105 @@
+//! How a delivery ends: its row is written, or its next attempt published, and only then is it acked.
+
+use super::*;
+
+impl Sender {
+    pub(super) async fn finish(&self, task: &Task, ending: Ending, receipt: Receipt) {
+        let (resolution, approved_at) = match ending {
+            Ending::Drop => return self.acks.finished(receipt).await,
+            Ending::Resolved(resolution, approved_at) => (resolution, approved_at),
+        };
+        if let Some((job, delay_ms)) = resolution.next_job(&task.job) {
+            let (rung, rest) = hop(Duration::from_millis(delay_ms));
+            return self.forward(job, rung, rest, task.trace.clone(), receipt).await;
+        }
+        let rules = self
+            .settings
+            .code_rules(&task.job.purpose)
+            .unwrap_or_else(|| self.settings.code.clone());
+        let code = self.code(&task.job).filter(|_| rules.store_encrypted);
+        let record = resolution.record(
+            &task.job,
+            Some(&task.contents),
+            code.as_ref(),
+            &self.keys,
+            approved_at,
+        );
+        self.log(task, &record);
+        self.recorder.finish(record, receipt).await;
+    }
+
+    #[expect(clippy::unused_self, reason = "reads as its siblings do")]
+    fn log(&self, task: &Task, record: &Record) {
+        let Some(row) = &record.row else { return };
+        let status = row.message_status();
+        let word = serde_json::to_value(status)
+            .ok()
+            .and_then(|w| w.as_str().map(str::to_owned))
+            .unwrap_or_default();
+        metrics::counter!("sms_messages_total", "lane" => row.lane.as_str(), "status" => word.clone()).increment(1);
+        tracing::info!(
+            message.id = %row.id,
+            message.lane = %row.lane,
+            message.status = word,
+            message.attempts = row.attempts,
+            provider.name = row.provider.as_deref().unwrap_or_default(),
+            error.code = row.error_code.as_deref().unwrap_or_default(),
+            phone = %task.contents.phone,
+            trace.parent = task.trace.as_deref().unwrap_or_default(),
+            "message ended"
+        );
+    }
+
+    /// Publishes a job again, confirmed, and only then has the old delivery acked.
+    pub(super) async fn forward(
+        &self,
+        mut job: Job,
+        rung: Option<Rung>,
+        rest: Duration,
+        trace: Option<String>,
+        receipt: Receipt,
+    ) {
+        job.wait_ms = u64::try_from(rest.as_millis()).unwrap_or(u64::MAX);
+        let to =
+            rung.map_or(Destination::Lane(job.lane), |rung| Destination::Retry(job.lane, rung));
+        let message = Outgoing { id: job.message_id.to_string(), body: job.encode(), trace };
+        loop {
+            match self.queue.publish(to, message.clone()).await {
+                Published::Confirmed => break,
+                Published::Failed(why) | Published::Unknown(why) => {
+                    // A copy too many is dropped by its claim.
+                    tracing::debug!(message.id = %job.message_id, %why, "a retry is published again");
+                    sleep(PAUSE).await;
+                }
+            }
+        }
+        self.acks.finished(receipt).await;
+    }
+
+    /// Bytes that are no job: a dead letter, and no row, since they have no id.
+    pub(super) async fn undecodable(&self, body: &[u8], lane: Lane, why: &str, receipt: Receipt) {
+        let id = format!("sha256.{}", hex::encode(Sha256::digest(body)));
+        tracing::error!(dead_letter.id = id, %why, "bytes that no decoder takes are a dead letter");
+        let dead = NewDeadLetter {
+            message_id: None,
+            lane: Some(lane),
+            reason: DeadReason::Undecodable,
+            detail: why.to_owned(),
+            attempts: Vec::new(),
+            job: self.keys.seal(SealedFor::Log, body, id.as_bytes()),
+            id,
+            create_time: wall_clock(),
+        };
+        self.recorder
+            .finish(Record { row: None, attempts: Vec::new(), dead_letter: Some(dead) }, receipt)
+            .await;
+    }
+
+    /// A job whose sealed part is broken: it has an id, so a row is owed, though nobody knows the phone.
+    pub(super) async fn broken(&self, job: &Job, receipt: Receipt) {
+        tracing::error!(message.id = %job.message_id, "the sealed part of a job is broken: it is poison");
+        let decision = end(job, "poison", Some(DeadReason::Undecodable));
+        let resolution = Resolution { attempt: None, response: None, decision, at: wall_clock() };
+        self.recorder.finish(resolution.record(job, None, None, &self.keys, None), receipt).await;
+    }
+}
