@@ -1,10 +1,12 @@
 //! The distributed form: the real binaries on real services, with a provider that does as it is told.
 
-use std::time::Duration;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
 
 use futures::StreamExt as _;
 use serde_json::{Value, json};
 use sqlx::{Connection as _, PgConnection};
+use tokio_util::sync::CancellationToken;
 
 use crate::harness::eventually;
 use crate::harness::processes::{Client, Process, Settings, api_command, settings, token};
@@ -232,27 +234,57 @@ async fn a_worker_killed_three_times_amid_a_thousand_jobs_loses_and_doubles_noth
     );
 }
 
-#[tokio::test]
+// Several threads: the wires and the callers go on while the broker's start is waited for.
+#[tokio::test(flavor = "multi_thread", worker_threads = 3)]
 async fn every_202_ends_in_a_row_though_the_broker_is_killed() {
     let mut it = start(Alone { rabbit: true, ..Alone::default() }).await;
-    let mut accepted = Vec::new();
-    for n in 0..200 {
-        accepted.push(id_of(&it.client.send_code(&phone(n)).await.1));
-    }
+    let accepted: Arc<Mutex<Vec<String>>> = Arc::default();
+    let stop = CancellationToken::new();
+    // Eight callers, each one request after another, over all of it.
+    let callers: Vec<_> = (0..8)
+        .map(|caller| {
+            let (client, accepted, stop) = (it.client.clone(), accepted.clone(), stop.clone());
+            tokio::spawn(async move {
+                for n in 0..100_000 {
+                    if stop.is_cancelled() {
+                        return;
+                    }
+                    let begun = Instant::now();
+                    let (status, body) = client.send_code(&phone(caller * 100_000 + n)).await;
+                    assert!(status == 202 || status == 503, "{status} {body}");
+                    assert!(
+                        begun.elapsed() < Duration::from_secs(3),
+                        "{status} after {:?}",
+                        begun.elapsed()
+                    );
+                    if status == 202 {
+                        accepted.lock().unwrap().push(id_of(&body));
+                    }
+                }
+            })
+        })
+        .collect();
+    let reached = async |count: usize| {
+        let enough = || async { (accepted.lock().unwrap().len() >= count).then_some(()) };
+        eventually("the API to accept", enough).await;
+    };
+    reached(200).await;
     it.rabbit.as_mut().unwrap().kill();
-    let begun = std::time::Instant::now();
-    let (status, body) = it.client.send_code(&phone(900)).await;
+    let begun = Instant::now();
+    let (status, body) = it.client.send_code(&phone(9_000_000)).await;
     assert!(
         status == 503 && begun.elapsed() < Duration::from_secs(2),
         "{status} {body} {:?}",
         begun.elapsed()
     );
     it.rabbit.as_mut().unwrap().start();
-    let again = eventually("the API to accept again", || async {
-        let (status, body) = it.client.send_code(&phone(901)).await;
-        (status == 202).then(|| id_of(&body))
-    });
-    accepted.push(again.await);
+    let before = accepted.lock().unwrap().len();
+    reached(before + 100).await;
+    stop.cancel();
+    for caller in callers {
+        caller.await.unwrap();
+    }
+    let accepted = accepted.lock().unwrap().clone();
     it.rows_of(&accepted).await;
 }
 
@@ -263,7 +295,7 @@ async fn a_redis_that_is_killed_or_emptied_lets_nothing_through_unguarded() {
     assert!(banned.status.success(), "{}", String::from_utf8_lossy(&banned.stderr));
     let mut accepted = vec![id_of(&it.client.send_code(&phone(1)).await.1)];
     it.redis.kill();
-    let begun = std::time::Instant::now();
+    let begun = Instant::now();
     let (status, body) = it.client.send_code(&phone(2)).await;
     assert!(status == 503 && begun.elapsed() < Duration::from_secs(2), "{status} {body}");
     it.redis.start();
@@ -322,7 +354,7 @@ async fn a_confirm_that_never_comes_is_said_and_the_same_request_sends_the_same_
     assert_eq!(status, 202, "{body}");
     it.api_wire.swallow();
     let ask = json!({ "phone": phone(2), "purpose": "login" });
-    let begun = std::time::Instant::now();
+    let begun = Instant::now();
     let (status, body) = it.client.post("/v1/verifications", &ask).await;
     assert_eq!((status, &body["code"]), (503, &json!("outcome_unknown")), "{body}");
     assert!(begun.elapsed() < Duration::from_secs(3), "{:?}", begun.elapsed());
