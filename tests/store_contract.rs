@@ -443,7 +443,7 @@ async fn same_answers(seed: u64, redis: &Store, sqlite: &Store) {
             limit(&tag, Scope::Global, rank::GLOBAL, 1500, 60_000),
         ];
         let message = messages[random.random_range(0..messages.len())];
-        let what = random.random_range(0..10);
+        let what = random.random_range(0..13);
         let (ours, theirs) = match what {
             0..=3 => {
                 let mut ask =
@@ -477,6 +477,31 @@ async fn same_answers(seed: u64, redis: &Store, sqlite: &Store) {
                     now,
                 );
                 (text(redis.claim(&ask).await), text(sqlite.claim(&ask).await))
+            }
+            9 => (text(redis.archive(&[message]).await), text(sqlite.archive(&[message]).await)),
+            10 => {
+                let ask = Calling {
+                    now: Some(now),
+                    message_id: message,
+                    generation: 0,
+                    attempt: random.random_range(1..3),
+                    owner: random.random_range(0..2).to_string(),
+                    lease_ms: 20_000,
+                    provider: "main".to_owned(),
+                };
+                (text(redis.calling(&ask).await), text(sqlite.calling(&ask).await))
+            }
+            11 => {
+                let subject = BanSubject::Phone(phone.clone());
+                if random.random_bool(0.4) {
+                    let bans = [Ban { subject, until: now + 30_000 }];
+                    (text(redis.ban(&bans).await), text(sqlite.ban(&bans).await))
+                } else {
+                    (
+                        text(redis.unban(&[subject.clone()]).await),
+                        text(sqlite.unban(&[subject]).await),
+                    )
+                }
             }
             _ => {
                 let mut ask = resolve(message, random.random_range(1..3), "r", now);
