@@ -498,7 +498,7 @@ async fn same_answers(seed: u64, redis: &Store, sqlite: &Store) {
                     (text(redis.ban(&bans).await), text(sqlite.ban(&bans).await))
                 } else {
                     (
-                        text(redis.unban(&[subject.clone()]).await),
+                        text(redis.unban(std::slice::from_ref(&subject)).await),
                         text(sqlite.unban(&[subject]).await),
                     )
                 }
