@@ -100,6 +100,7 @@ fn row(create_time: i64) -> Row {
         create_time,
         update_time: create_time + 5,
         verify_time: None,
+        test: false,
     }
 }
 

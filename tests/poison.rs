@@ -15,7 +15,7 @@ use postrider_common::queue::{Destination, Outgoing, Published, Queue};
 use postrider_common::secret::KeyRing;
 use postrider_common::store::redis::RedisStore;
 use postrider_common::store::{MessageStatus, Store};
-use postrider_worker::provider::{Answer, NamedProvider, Provider, Sms};
+use postrider_worker::provider::{Answer, NamedProvider, Provider, Providers, Sms};
 use postrider_worker::{WorkerParts, run};
 use tokio_util::sync::CancellationToken;
 
@@ -44,6 +44,7 @@ fn job(keys: &KeyRing, phone: &str) -> Job {
         v: WIRE_NAME.to_owned(),
         message_id,
         account_id: 7,
+        test: false,
         lane: Lane::Notice,
         purpose: String::new(),
         template: "parcel".to_owned(),
@@ -87,7 +88,7 @@ async fn two_poisoned_jobs_among_255_good_ones_are_two_dead_letters_and_one_row(
         database: database.clone(),
         keys: keys.clone(),
         settings,
-        providers: vec![touchy],
+        providers: Providers::new(vec![touchy.clone()], touchy),
         key_missing: Arc::default(),
     };
     let stop = CancellationToken::new();

@@ -61,7 +61,21 @@ async fn the_schema_is_alike_on_every_engine() {
     let mariadb = mariadb(mariadb_server.url()).await;
 
     let names: Vec<_> = sqlite.tables.keys().map(String::as_str).collect();
-    assert_eq!(names, ["account", "dead_letter", "sms_attempt", "sms_blacklist", "sms_log"]);
+    assert_eq!(
+        names,
+        [
+            "account",
+            "api_key",
+            "dead_letter",
+            "ledger_entry",
+            "revocation",
+            "sms_attempt",
+            "sms_blacklist",
+            "sms_blacklist_change",
+            "sms_log",
+            "sms_refusal",
+        ]
+    );
     let columns: Vec<_> = sqlite.tables["sms_log"].columns.iter().map(|c| &c.name).collect();
     assert_eq!(sqlite.view.iter().collect::<Vec<_>>(), columns, "the view shows every column");
 

@@ -37,6 +37,17 @@ pub struct App {
 pub type Shared = Arc<App>;
 
 impl App {
+    /// Reads a number that is to be sent to: its country must be one of those that are allowed.
+    pub fn phone_to_text(&self, text: &str) -> Result<PhoneNumber, Problem> {
+        let phone = self.phone(text)?;
+        let countries = &self.settings.server.countries;
+        if countries.is_empty() || countries.iter().any(|country| phone.is_of(*country)) {
+            return Ok(phone);
+        }
+        let detail = "the operator doesn't send to this country";
+        Err(Problem::field(Code::CountryNotAllowed, "phone", "country", detail))
+    }
+
     /// Reads a number as the caller wrote it.
     pub fn phone(&self, text: &str) -> Result<PhoneNumber, Problem> {
         use postrider_common::phone::PhoneError;

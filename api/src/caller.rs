@@ -9,6 +9,7 @@ use axum::http::HeaderMap;
 use axum::http::header::AUTHORIZATION;
 use axum::http::request::Parts;
 use postrider_common::database::account::{Account, Role};
+use postrider_common::owner::Owner;
 use postrider_common::store::AccountCheck;
 
 use crate::app::{App, Shared};
@@ -81,6 +82,11 @@ impl<P: Policy> Caller<P> {
         self.account.id
     }
 
+    /// Whose messages and verifications it works with.
+    pub fn owner(&self) -> Owner {
+        Owner::new(self.account.id, false)
+    }
+
     /// What the guard compares with the store.
     pub fn version(&self) -> AccountCheck {
         AccountCheck { id: self.account.id, version: self.account.version }
@@ -91,9 +97,9 @@ impl<P: Policy> Caller<P> {
         self.claims.grants(Grant::OnBehalf)
     }
 
-    /// Whether it may see what belongs to `account_id`.
-    pub fn may_see(&self, account_id: i64) -> bool {
-        self.account.id == account_id || self.is_admin()
+    /// Whether it may see what is `owner`'s.
+    pub fn may_see(&self, owner: Owner) -> bool {
+        self.owner() == owner || self.is_admin()
     }
 
     /// Loads the account again and tells the store its version: the guard said that ours is out of date.

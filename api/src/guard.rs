@@ -6,9 +6,10 @@ use std::net::IpAddr;
 use axum::http::HeaderMap;
 use postrider_common::accept::AcceptError;
 use postrider_common::address;
-use postrider_common::config::ScopeLimits;
+use postrider_common::config::{ScopeLimits, Settings};
 use postrider_common::ids::MessageId;
 use postrider_common::limits::{Limit, Scope};
+use postrider_common::owner::Owner;
 use postrider_common::phone::PhoneNumber;
 use postrider_common::store::{
     Accepted, Admit, AdmitAnswer, BanCheck, Banned, Idempotency, LimitCheck, LimitState,
@@ -22,12 +23,29 @@ use crate::outgoing::Draft;
 use crate::problem::{Code, Problem};
 use crate::rate_limit_headers::rate_limit_headers;
 
+/// Each kind of request is counted on its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    Code,
+    Notice,
+    Check,
+}
+
+impl Kind {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Code => "code",
+            Self::Notice => "notice",
+            Self::Check => "check",
+        }
+    }
+}
+
 /// What a request is counted by.
 #[derive(Debug, Clone, Copy)]
 pub struct Counted<'a> {
-    /// `code`, `notice` or `check`: each kind is counted on its own.
-    pub kind: &'static str,
-    pub account_id: i64,
+    pub kind: Kind,
+    pub owner: Owner,
     pub phone: Option<&'a PhoneNumber>,
     pub purpose: &'a str,
     pub ip: Option<IpAddr>,
@@ -41,8 +59,9 @@ pub struct Limits {
 }
 
 impl Counted<'_> {
-    /// Every limit of `scopes` that has something to count by here.
-    pub fn limits(&self, scopes: &ScopeLimits) -> Limits {
+    /// Every limit that has something to count by here: those of `live`, or of test keys, which have their own.
+    pub fn limits(&self, settings: &Settings, live: &ScopeLimits) -> Limits {
+        let scopes = if self.owner.is_test() { &settings.limits.test } else { live };
         let (policies, checks) = scopes
             .in_order()
             .into_iter()
@@ -59,7 +78,7 @@ impl Counted<'_> {
     }
 
     fn check(&self, scope: Scope, limit: Limit) -> Option<LimitCheck> {
-        let account = self.account_id;
+        let account = self.owner.account_id();
         let phone = self.phone.map(PhoneNumber::as_e164);
         let subject = match scope {
             Scope::Phone => format!("{account}:{}", phone?),
@@ -72,7 +91,9 @@ impl Counted<'_> {
         };
         // The limit itself is part of the key: two windows of one scope, or two purposes that differ in their
         // quotas, never share entries.
-        let key = format!("limit:{}:{}:{subject}:{limit}", self.kind, scope.policy());
+        let world = if self.owner.is_test() { "test-" } else { "" };
+        let kind = self.kind.as_str();
+        let key = format!("limit:{world}{kind}:{}:{subject}:{limit}", scope.policy());
         Some(LimitCheck {
             key,
             scope,
@@ -240,15 +261,25 @@ mod tests {
     }
 
     fn keys(counted: Counted<'_>) -> Vec<String> {
-        counted.limits(&scopes()).checks.into_iter().map(|check| check.key).collect()
+        counted
+            .limits(&Settings::default(), &scopes())
+            .checks
+            .into_iter()
+            .map(|check| check.key)
+            .collect()
     }
 
     #[test]
     fn each_window_has_a_key_of_its_own_and_ranks_never_fall() {
         let phone = PhoneNumber::from_e164("+8613800138000").unwrap();
         let ip = Some("2001:db8:1:2:3::4".parse().unwrap());
-        let counted =
-            Counted { kind: "code", account_id: 7, phone: Some(&phone), purpose: "login", ip };
+        let counted = Counted {
+            kind: Kind::Code,
+            owner: Owner::new(7, false),
+            phone: Some(&phone),
+            purpose: "login",
+            ip,
+        };
         assert_eq!(
             keys(counted),
             [
@@ -258,12 +289,23 @@ mod tests {
                 "limit:code:global:all:1000/60s",
             ]
         );
-        assert!(counted.limits(&scopes()).checks.is_sorted_by_key(|check| check.rank));
+        assert!(
+            counted
+                .limits(&Settings::default(), &scopes())
+                .checks
+                .is_sorted_by_key(|check| check.rank)
+        );
     }
 
     #[test]
     fn what_there_is_nothing_to_count_by_is_not_limited() {
-        let counted = Counted { kind: "check", account_id: 7, phone: None, purpose: "", ip: None };
+        let counted = Counted {
+            kind: Kind::Check,
+            owner: Owner::new(7, false),
+            phone: None,
+            purpose: "",
+            ip: None,
+        };
         assert_eq!(keys(counted), ["limit:check:global:all:1000/60s"]);
     }
 
@@ -271,13 +313,13 @@ mod tests {
     fn a_refusal_says_which_limit_and_when_to_come_back() {
         let phone = PhoneNumber::from_e164("+8613800138000").unwrap();
         let counted = Counted {
-            kind: "code",
-            account_id: 7,
+            kind: Kind::Code,
+            owner: Owner::new(7, false),
             phone: Some(&phone),
             purpose: "login",
             ip: None,
         };
-        let problem = counted.limits(&scopes()).used_up(0, 36_001, &[]);
+        let problem = counted.limits(&Settings::default(), &scopes()).used_up(0, 36_001, &[]);
         assert_eq!(problem.code, Code::PhoneLimited);
         let response = axum::response::IntoResponse::into_response(problem);
         assert_eq!(response.headers()["retry-after"], "37");

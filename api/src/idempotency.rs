@@ -3,6 +3,7 @@
 use axum::extract::FromRequestParts;
 use axum::http::HeaderMap;
 use axum::http::request::Parts;
+use postrider_common::owner::Owner;
 use postrider_common::secret::KeyRing;
 use postrider_common::store::Idempotency;
 use sha2::{Digest as _, Sha256};
@@ -27,9 +28,9 @@ impl<S: Send + Sync> FromRequestParts<S> for IdempotencyKey {
 
 impl IdempotencyKey {
     /// As the store is asked: the body's fingerprints are keyed, so that they tell nothing about a code in it.
-    pub fn of(self, account_id: i64, body: &[u8], keys: &KeyRing) -> Option<Idempotency> {
+    pub fn of(self, owner: Owner, body: &[u8], keys: &KeyRing) -> Option<Idempotency> {
         let (path, key) = self.0?;
-        let hash = Sha256::digest(format!("{account_id}|{path}|{key}"));
+        let hash = Sha256::digest(format!("{owner}|{path}|{key}"));
         Some(Idempotency {
             key: format!("idem:{}", hex::encode(hash)),
             fingerprints: keys.fingerprints(body),
@@ -107,13 +108,13 @@ mod tests {
         let keys: KeyRing = "a".repeat(40).parse().unwrap();
         let of = |account, path: &str, key: &str| {
             let key = IdempotencyKey(Some((path.to_owned(), key.to_owned())));
-            key.of(account, b"body", &keys).unwrap().key
+            key.of(Owner::new(account, false), b"body", &keys).unwrap().key
         };
         let first = of(7, "/v1/notices", "k");
         assert_eq!(first, of(7, "/v1/notices", "k"));
         assert_ne!(first, of(8, "/v1/notices", "k"));
         assert_ne!(first, of(7, "/v1/verifications", "k"));
         assert_ne!(first, of(7, "/v1/notices", "l"));
-        assert_eq!(IdempotencyKey(None).of(7, b"", &keys).map(|i| i.key), None);
+        assert_eq!(IdempotencyKey(None).of(Owner::new(7, false), b"", &keys).map(|i| i.key), None);
     }
 }

@@ -1,10 +1,11 @@
 //! The API: who asks, what is refused, what is queued. A request's way through it, in reading order: `router`,
-//! `caller`, `json`, `verifications`, `guard`, `outgoing`; then `postrider_common::accept`.
+//! `caller`, `json`, `verifications`, `sending`, `guard`, `outgoing`; then `postrider_common::accept`.
 
 pub mod account_cache;
 pub mod app;
 pub mod back_pressure;
 pub mod caller;
+pub mod checking;
 pub mod cli;
 pub mod client_ip;
 pub mod clock;
@@ -27,6 +28,7 @@ pub mod request_id;
 pub mod restore;
 pub mod router;
 pub mod sandbox;
+pub mod sending;
 pub mod serve;
 #[cfg(test)]
 mod testing;

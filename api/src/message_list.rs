@@ -38,10 +38,8 @@ pub async fn list(
     let Query(query) = query.map_err(|_| Problem::new(Code::RequestMalformed))?;
     let asked = Asked::read(&app, query)?;
     // One more than is shown tells whether there is a next page.
-    let rows = app
-        .database
-        .messages(caller.account_id(), &asked.filter, asked.after, asked.limit + 1)
-        .await?;
+    let rows =
+        app.database.messages(caller.owner(), &asked.filter, asked.after, asked.limit + 1).await?;
     let shown = usize::try_from(asked.limit).unwrap_or(usize::MAX);
     let next_cursor = if rows.len() > shown { rows.get(shown - 1).map(cursor_of) } else { None };
     let messages = rows.iter().take(shown).map(Message::listed).collect();

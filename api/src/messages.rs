@@ -6,6 +6,7 @@ use postrider_common::database::DatabaseError;
 use postrider_common::database::sms_log::Row;
 use postrider_common::ids::{MessageId, VerificationId};
 use postrider_common::job::{Attempt, Lane, Outcome};
+use postrider_common::owner::Owner;
 use postrider_common::store::{MessageState, MessageStatus};
 use serde::Serialize;
 
@@ -32,6 +33,8 @@ pub struct Message {
     created_at: String,
     updated_at: String,
     verified_at: Option<String>,
+    /// Sent with a test key: it went to the sandbox.
+    test: bool,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     timeline: Vec<Event>,
 }
@@ -60,18 +63,20 @@ pub async fn show(
     let id: MessageId = id.parse().map_err(|_| not_found())?;
     let row = find_row(&app, id).await;
     if let Ok(Some((row, attempts))) = row {
-        let shown = caller.may_see(row.account_id).then(|| Message::of_row(&row, &attempts));
+        let shown = caller.may_see(row.owner()).then(|| Message::of_row(&row, &attempts));
         return shown.map(Json).ok_or_else(not_found);
     }
     let state = app.store.message(id).await.map_err(|error| app.store_failed(&error))?;
     if let Some(state) = state {
-        let shown = caller.may_see(state.account_id).then(|| Message::of_state(id, state));
+        let shown = caller
+            .may_see(Owner::of_store_id(state.account_id))
+            .then(|| Message::of_state(id, state));
         return shown.map(Json).ok_or_else(not_found);
     }
     // The row may have been written between the two looks; if it couldn't be read the first time, say that.
     row?;
     match find_row(&app, id).await? {
-        Some((row, attempts)) if caller.may_see(row.account_id) => {
+        Some((row, attempts)) if caller.may_see(row.owner()) => {
             Ok(Json(Message::of_row(&row, &attempts)))
         }
         _ => Err(not_found()),
@@ -105,6 +110,7 @@ impl Message {
             created_at: rfc3339(row.create_time),
             updated_at: rfc3339(row.update_time),
             verified_at: row.verify_time.map(rfc3339),
+            test: row.test,
             timeline: Vec::new(),
         }
     }
@@ -120,6 +126,7 @@ impl Message {
         let last = state.attempts.last();
         Self {
             id,
+            test: Owner::of_store_id(state.account_id).is_test(),
             kind: state.lane,
             status: state.status,
             purpose: code.then_some(state.about.purpose),

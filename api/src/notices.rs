@@ -5,19 +5,16 @@ use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
 use postrider_common::config::Template;
 use postrider_common::ids::MessageId;
-use postrider_common::job::{Contents, Lane};
 use postrider_common::template::{self, Params};
 use serde::Serialize;
 
 use crate::app::{App, Shared};
 use crate::caller::{Caller, Sends};
 use crate::client_ip::ClientIp;
-use crate::clock::as_ms;
-use crate::guard::{self, Counted};
 use crate::idempotency::IdempotencyKey;
 use crate::json::Body;
-use crate::outgoing::Draft;
 use crate::problem::{Code, FieldError, Problem};
+use crate::sending::{self, NoticeToSend, Origin};
 use crate::trace::Trace;
 
 /// A notice that is on its way.
@@ -39,30 +36,15 @@ pub async fn send(
     let params = fields.texts("params");
     let given_ip = fields.address("client_ip");
     fields.done()?;
-    let phone = app.phone(&phone)?;
+    let phone = app.phone_to_text(&phone)?;
     check_params(known(&app, &template)?, &params)?;
-    app.pressure.check(Lane::Notice)?;
-
-    let (account_id, ip) = (caller.account_id(), peer.of_user(&caller, given_ip));
-    let counted = Counted { kind: "notice", account_id, phone: Some(&phone), purpose: "", ip };
-    let limits = counted.limits(&app.settings.limits.notice);
-    let asked = guard::Asked {
-        subject: subject(&app, account_id, &template, &params, phone.as_e164()),
-        ttl_ms: as_ms(app.settings.notices.ttl),
-        verification: None,
-        idempotency: key.of(account_id, &raw, &app.keys),
-        bans: counted.bans(),
-        limits,
+    let origin = Origin {
+        ip: peer.of_user(&caller, given_ip),
+        idempotency: key.of(caller.owner(), &raw, &app.keys),
         trace,
-        draft: Draft {
-            lane: Lane::Notice,
-            account_id,
-            purpose: String::new(),
-            template,
-            contents: Contents { phone: phone.clone(), params, client_ip: ip },
-        },
     };
-    let (accepted, headers) = guard::admit(&app, &mut caller, asked).await?;
+    let asked = NoticeToSend { phone, template, params };
+    let (accepted, headers) = sending::notice(&app, &mut caller, asked, origin).await?;
     Ok((StatusCode::ACCEPTED, headers, Json(Sent { id: accepted.message_id })))
 }
 
@@ -71,13 +53,6 @@ fn known<'a>(app: &'a App, template: &str) -> Result<&'a Template, Problem> {
         let detail = "no [templates] of this name is configured";
         Problem::field(Code::TemplateUnknown, "template", "unknown", detail)
     })
-}
-
-/// What makes two requests without a key the same notice.
-fn subject(app: &App, account_id: i64, template: &str, params: &Params, phone: &str) -> String {
-    let text = format!("{template}\n{params:?}");
-    let fingerprint = app.keys.fingerprints(text.as_bytes()).swap_remove(0);
-    format!("notice:{account_id}:{phone}:{fingerprint}")
 }
 
 /// Every place of the template must be filled and nothing else be given; the sign is the template's own. A

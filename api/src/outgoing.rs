@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use postrider_common::accept::MakeJob;
 use postrider_common::job::{Contents, Job, Lane, WIRE_NAME};
+use postrider_common::owner::Owner;
 use postrider_common::store::{About, Accepted};
 
 use crate::app::Shared;
@@ -12,7 +13,7 @@ use crate::app::Shared;
 #[derive(Debug, Clone)]
 pub struct Draft {
     pub lane: Lane,
-    pub account_id: i64,
+    pub owner: Owner,
     pub purpose: String,
     pub template: String,
     pub contents: Contents,
@@ -40,7 +41,8 @@ impl Draft {
         Job {
             v: WIRE_NAME.to_owned(),
             message_id: accepted.message_id,
-            account_id: self.account_id,
+            account_id: self.owner.account_id(),
+            test: self.owner.is_test(),
             lane: self.lane,
             purpose: self.purpose.clone(),
             template: self.template.clone(),

@@ -58,6 +58,7 @@ codes! {
     ContentTypeUnsupported = 415 "content_type_unsupported" "The content type is not application/json",
     FieldsInvalid = 422 "fields_invalid" "Some fields are wrong",
     PhoneInvalid = 422 "phone_invalid" "The phone number can't be texted",
+    CountryNotAllowed = 422 "country_not_allowed" "Numbers of this country are not texted",
     PurposeInvalid = 422 "purpose_invalid" "This purpose is not known",
     TemplateUnknown = 422 "template_unknown" "This template is not known",
     ParamsInvalid = 422 "params_invalid" "The parameters don't fit the template",

@@ -5,21 +5,18 @@ use axum::extract::{Path, State};
 use axum::http::{HeaderMap, StatusCode};
 use postrider_common::config::CodeRules;
 use postrider_common::ids::{MessageId, VerificationId};
-use postrider_common::job::{Contents, Lane};
-use postrider_common::phone::PhoneNumber;
-use postrider_common::store::{Accepted, NewVerification, VerificationStatus};
-use postrider_common::template::Params;
+use postrider_common::owner::Owner;
+use postrider_common::store::{Accepted, VerificationStatus};
 use serde::Serialize;
 
 use crate::app::{App, Shared};
 use crate::caller::{Caller, Reads, Sends};
 use crate::client_ip::ClientIp;
-use crate::clock::{as_ms, rfc3339};
-use crate::guard::{self, Counted};
+use crate::clock::rfc3339;
 use crate::idempotency::IdempotencyKey;
 use crate::json::Body;
-use crate::outgoing::Draft;
 use crate::problem::{Code, Problem};
+use crate::sending::{self, CodeToSend, Origin};
 use crate::trace::Trace;
 
 /// The longest purpose that is looked at, in bytes.
@@ -49,31 +46,16 @@ pub async fn send(
     let _locale = fields.optional_text("locale", 35);
     let given_ip = fields.address("client_ip");
     fields.done()?;
-    let phone = app.phone(&phone)?;
+    let phone = app.phone_to_text(&phone)?;
     let rules = rules_of(&app, &purpose)?;
-    app.pressure.check(Lane::Code)?;
-
-    let (account_id, ip) = (caller.account_id(), peer.of_user(&caller, given_ip));
-    let counted = Counted { kind: "code", account_id, phone: Some(&phone), purpose: &purpose, ip };
-    let limits = counted.limits(&app.settings.code_limits(&purpose));
-    let verification = new_verification(&app, account_id, &purpose, &phone, &rules);
-    let asked = guard::Asked {
-        subject: verification.subject.clone(),
-        ttl_ms: verification.ttl_ms,
-        verification: Some(verification),
-        idempotency: key.of(account_id, &raw, &app.keys),
-        bans: counted.bans(),
-        limits,
+    let origin = Origin {
+        ip: peer.of_user(&caller, given_ip),
+        idempotency: key.of(caller.owner(), &raw, &app.keys),
         trace,
-        draft: Draft {
-            lane: Lane::Code,
-            account_id,
-            template: rules.template,
-            contents: Contents { phone: phone.clone(), params: Params::new(), client_ip: ip },
-            purpose,
-        },
     };
-    let (accepted, headers) = guard::admit(&app, &mut caller, asked).await?;
+    let limits = app.settings.code_limits(&purpose);
+    let asked = CodeToSend { phone, purpose, rules, limits };
+    let (accepted, headers) = sending::code(&app, &mut caller, asked, origin).await?;
     Ok((StatusCode::ACCEPTED, headers, Json(Sent::of(&accepted)?)))
 }
 
@@ -106,32 +88,6 @@ pub fn rules_of(app: &App, purpose: &str) -> Result<CodeRules, Problem> {
     rules.ok_or_else(|| refused("unknown", "no [purposes] of this name is configured"))
 }
 
-/// What finds the latest verification of a phone for a purpose.
-pub fn subject(account_id: i64, purpose: &str, phone: &PhoneNumber) -> String {
-    format!("code:{account_id}:{purpose}:{}", phone.as_e164())
-}
-
-fn new_verification(
-    app: &App,
-    account_id: i64,
-    purpose: &str,
-    phone: &PhoneNumber,
-    rules: &CodeRules,
-) -> NewVerification {
-    NewVerification {
-        id: VerificationId::generate(),
-        subject: subject(account_id, purpose, phone),
-        account_id,
-        purpose: purpose.to_owned(),
-        key_id: app.keys.current().id.clone(),
-        digits: rules.length,
-        ttl_ms: as_ms(rules.ttl),
-        max_attempts: rules.max_attempts,
-        max_sends: rules.max_sends,
-        remember_ms: as_ms(rules.remembered()),
-    }
-}
-
 /// What became of a verification.
 #[derive(Debug, Serialize)]
 pub struct Verification {
@@ -156,7 +112,7 @@ pub async fn show(
     let found = app.store.verification(id, None).await;
     let state = found
         .map_err(|error| app.store_failed(&error))?
-        .filter(|state| caller.may_see(state.account_id))
+        .filter(|state| caller.may_see(Owner::of_store_id(state.account_id)))
         .ok_or_else(not_found)?;
     Ok(Json(Verification {
         id: state.id,

@@ -6,6 +6,7 @@ use std::net::IpAddr;
 use serde::{Deserialize, Serialize};
 
 use crate::ids::{MessageId, VerificationId};
+use crate::owner::Owner;
 use crate::phone::PhoneNumber;
 use crate::secret::{KeyId, KeyRing, OpenError, SealedFor};
 use crate::template::Params;
@@ -67,6 +68,9 @@ pub struct Job {
     pub v: String,
     pub message_id: MessageId,
     pub account_id: i64,
+    /// Sent with a test key: the worker hands it to the sandbox, whatever providers there are.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub test: bool,
     pub lane: Lane,
     /// What a code is for; empty for a notice.
     #[serde(default, skip_serializing_if = "String::is_empty")]
@@ -225,6 +229,11 @@ impl Contents {
 }
 
 impl Job {
+    #[must_use]
+    pub fn owner(&self) -> Owner {
+        Owner::new(self.account_id, self.test)
+    }
+
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {
         #[expect(clippy::expect_used, reason = "numbers and strings always serialise")]

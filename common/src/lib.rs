@@ -10,6 +10,7 @@ pub mod epoch;
 pub mod ids;
 pub mod job;
 pub mod limits;
+pub mod owner;
 pub mod phone;
 pub mod queue;
 pub mod sandbox;

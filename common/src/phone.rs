@@ -37,6 +37,17 @@ impl FromStr for DefaultRegion {
     }
 }
 
+impl DefaultRegion {
+    /// Mainland China.
+    pub const CN: Self = Self(Region::CN);
+}
+
+impl<'de> serde::Deserialize<'de> for DefaultRegion {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
+    }
+}
+
 impl fmt::Debug for DefaultRegion {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0.to_string())
@@ -83,6 +94,13 @@ impl PhoneNumber {
     #[must_use]
     pub fn prefix(&self) -> &str {
         &self.0[..self.0.len() - 4]
+    }
+
+    /// Whether the number is one of this country's. (Countries that share a calling code are told apart.)
+    #[must_use]
+    pub fn is_of(&self, country: DefaultRegion) -> bool {
+        let number = PHONE_NUMBER_UTIL.parse(&self.0, None);
+        number.is_ok_and(|number| PHONE_NUMBER_UTIL.is_valid_number_for_region(&number, country.0))
     }
 
     /// The number as it may be shown: `+86138****8000`.

@@ -16,6 +16,8 @@ use serde::de::DeserializeOwned;
 
 use crate::ids::{MessageId, VerificationId};
 use crate::job::Lane;
+use crate::owner::Owner;
+use crate::phone::PhoneNumber;
 
 /// The code store of this process.
 #[derive(Debug, Clone)]
@@ -190,4 +192,10 @@ pub(crate) fn read_answer<A: DeserializeOwned>(answer: &str) -> Result<A, StoreE
         Ok(Envelope::Ok { ok }) => Ok(ok),
         Err(error) => Err(StoreError::Broken(error.to_string())),
     }
+}
+
+/// What the latest verification of a phone is found by.
+#[must_use]
+pub fn verification_subject(owner: Owner, purpose: &str, phone: &PhoneNumber) -> String {
+    format!("code:{owner}:{purpose}:{}", phone.as_e164())
 }

@@ -4,6 +4,7 @@ use postrider_common::database::Database;
 use postrider_common::database::sms_log::{Cursor, Filter, Row, RowStatus};
 use postrider_common::ids::MessageId;
 use postrider_common::job::Lane;
+use postrider_common::owner::Owner;
 use postrider_common::store::MessageStatus;
 
 use super::{ACCOUNT, dead_letter, failed, record, row};
@@ -14,7 +15,7 @@ async fn write(database: &Database, rows: &[Row]) {
 }
 
 async fn ids(database: &Database, filter: &Filter) -> Vec<MessageId> {
-    let page = database.messages(ACCOUNT, filter, None, 100).await.unwrap();
+    let page = database.messages(Owner::new(ACCOUNT, false), filter, None, 100).await.unwrap();
     page.into_iter().map(|row| row.id).collect()
 }
 
@@ -28,7 +29,10 @@ pub(super) async fn pages_give_every_row_once_newest_first(database: Database) {
 
     let (mut seen, mut after) = (Vec::new(), None);
     loop {
-        let page = database.messages(ACCOUNT, &Filter::default(), after, 7).await.unwrap();
+        let page = database
+            .messages(Owner::new(ACCOUNT, false), &Filter::default(), after, 7)
+            .await
+            .unwrap();
         let Some(last) = page.last() else { break };
         assert!(page.len() <= 7);
         after = Some(Cursor { create_time: last.create_time, id: last.id });

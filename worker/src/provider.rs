@@ -5,6 +5,7 @@ mod aliyun;
 mod http;
 mod sandbox;
 mod spug;
+mod test_keys;
 
 use std::fmt;
 use std::sync::Arc;
@@ -14,7 +15,8 @@ use futures::future::BoxFuture;
 use postrider_common::code::Code;
 use postrider_common::config::{self, ProviderKind, Retry, Settings, Template};
 use postrider_common::ids::MessageId;
-use postrider_common::job::Outcome;
+use postrider_common::job::{Job, Outcome};
+use postrider_common::owner::Owner;
 use postrider_common::phone::PhoneNumber;
 use postrider_common::secret::KeyRing;
 use postrider_common::store::Store;
@@ -24,7 +26,7 @@ use postrider_common::template::Params;
 #[derive(Clone)]
 pub struct Sms {
     pub message_id: MessageId,
-    pub account_id: i64,
+    pub owner: Owner,
     pub phone: PhoneNumber,
     /// The template filled.
     pub text: String,
@@ -100,13 +102,59 @@ impl fmt::Debug for NamedProvider {
     }
 }
 
-/// Makes the configured providers, in the order in which they are tried.
+/// Providers in the order in which they are tried.
+#[derive(Debug, Clone)]
+pub struct Lineup {
+    providers: Vec<NamedProvider>,
+    names: Vec<String>,
+}
+
+impl Lineup {
+    fn new(providers: Vec<NamedProvider>) -> Self {
+        let names = providers.iter().map(|provider| provider.name.clone()).collect();
+        Self { providers, names }
+    }
+
+    pub fn find(&self, name: &str) -> Option<&NamedProvider> {
+        self.providers.iter().find(|provider| provider.name == name)
+    }
+
+    pub fn names(&self) -> &[String] {
+        &self.names
+    }
+
+    /// The longest that a call of any of them takes.
+    pub fn longest(&self) -> Duration {
+        self.providers.iter().map(|provider| provider.longest).max().unwrap_or_default()
+    }
+}
+
+/// Every provider of a process: those that are configured, and the one that test keys get.
+#[derive(Debug, Clone)]
+pub struct Providers {
+    live: Lineup,
+    test: Lineup,
+}
+
+impl Providers {
+    /// `live` in the order in which they are tried.
+    pub fn new(live: Vec<NamedProvider>, test: NamedProvider) -> Self {
+        Self { live: Lineup::new(live), test: Lineup::new(vec![test]) }
+    }
+
+    /// What a message may be handed to: one of a test key never to anything that carries it.
+    pub fn of(&self, job: &Job) -> &Lineup {
+        if job.test { &self.test } else { &self.live }
+    }
+}
+
+/// Makes the configured providers, and that of test keys.
 pub fn from_settings(
     settings: &Settings,
     store: &Store,
     keys: &KeyRing,
-) -> Result<Vec<NamedProvider>, reqwest::Error> {
-    settings
+) -> Result<Providers, reqwest::Error> {
+    let live: Result<Vec<_>, reqwest::Error> = settings
         .providers_in_order()
         .into_iter()
         .map(|(name, config)| {
@@ -117,7 +165,9 @@ pub fn from_settings(
                 retry: config.retry.clone(),
             })
         })
-        .collect()
+        .collect();
+    let test = test_keys::provider(sandbox::Sandbox::new(store.clone(), keys.clone()));
+    Ok(Providers::new(live?, test))
 }
 
 fn make(

@@ -112,6 +112,7 @@ impl Resolution {
             create_time: job.accepted_at,
             update_time: self.at,
             verify_time: approved_at,
+            test: job.test,
         };
         let dead_letter = dead.map(|reason| self.dead_letter(job, reason, keys));
         Record { row: Some(row), attempts, dead_letter }

@@ -15,7 +15,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::acks::Acks;
 use crate::drains;
-use crate::provider::NamedProvider;
+use crate::provider::Providers;
 use crate::recorder::{Recorder, RecorderParts};
 use crate::send::Sender;
 
@@ -31,7 +31,7 @@ pub struct WorkerParts {
     pub keys: KeyRing,
     pub settings: Settings,
     /// In the order in which they are tried.
-    pub providers: Vec<NamedProvider>,
+    pub providers: Providers,
     /// Set once a job's key is missing here: the worker isn't ready.
     pub key_missing: Arc<AtomicBool>,
 }
@@ -77,8 +77,7 @@ pub async fn run(parts: WorkerParts, stop: CancellationToken) {
 
 fn sender(parts: WorkerParts, recorder: Recorder, acks: Acks) -> Sender {
     let WorkerParts { store, queue, database, keys, settings, providers, key_missing } = parts;
-    let names = providers.iter().map(|provider| provider.name.clone()).collect();
-    Sender { store, queue, database, keys, settings, providers, names, recorder, acks, key_missing }
+    Sender { store, queue, database, keys, settings, providers, recorder, acks, key_missing }
 }
 
 fn drain(

@@ -31,7 +31,7 @@ use tokio::time::{Instant, sleep};
 use crate::acks::Acks;
 use crate::decision::{Decision, Situation, decide, end, next_provider};
 use crate::delay::hop;
-use crate::provider::{Answer, NamedProvider, Sms};
+use crate::provider::{Answer, NamedProvider, Providers, Sms};
 use crate::recorder::Recorder;
 use crate::resolution::Resolution;
 
@@ -58,9 +58,7 @@ pub(crate) struct Sender {
     pub(crate) database: Database,
     pub(crate) keys: KeyRing,
     pub(crate) settings: Settings,
-    pub(crate) providers: Vec<NamedProvider>,
-    /// Their names, in order.
-    pub(crate) names: Vec<String>,
+    pub(crate) providers: Providers,
     pub(crate) recorder: Recorder,
     pub(crate) acks: Acks,
     /// Set once a job's key is missing here: this worker isn't ready.
@@ -172,10 +170,11 @@ impl Sender {
         if clock.now() >= job.deadline {
             return Some(self.end(task, "expired", None, clock).await);
         }
-        let Some(name) = next_provider(&job.attempts, &self.names) else {
+        let lineup = self.providers.of(job);
+        let Some(name) = next_provider(&job.attempts, lineup.names()) else {
             return Some(self.end(task, "no_provider", Some(DeadReason::Refused), clock).await);
         };
-        let provider = self.providers.iter().find(|provider| provider.name == name)?;
+        let provider = lineup.find(name)?;
         let sms = match self.sms(task) {
             Ok(sms) => sms,
             Err(error_code) => {
@@ -228,7 +227,7 @@ impl Sender {
         now: i64,
     ) -> Decision {
         let retry = retry.unwrap_or(&self.settings.retry);
-        let providers = &self.names;
+        let providers = self.providers.of(&task.job).names();
         let chance = rand::random::<f64>();
         let decision = decide(&Situation {
             job: &task.job,
@@ -253,7 +252,7 @@ impl Sender {
     /// The worker that called the provider died with the answer.
     async fn interrupted(&self, task: &Task, at: i64, provider: String, clock: Clock) -> Ending {
         let now = clock.now();
-        let own = self.providers.iter().find(|p| p.name == provider).and_then(|p| p.retry.clone());
+        let own = self.providers.of(&task.job).find(&provider).and_then(|p| p.retry.clone());
         let attempt = lost(task, provider, at, now, "interrupted");
         let decision = self.decide(task, &attempt, None, own.as_ref(), now);
         self.resolve(task, Resolution { attempt: Some(attempt), response: None, decision, at: now })
@@ -274,9 +273,14 @@ impl Sender {
         if row.is_some() {
             return Ending::Drop;
         }
-        let provider =
-            next_provider(&task.job.attempts, &self.names).unwrap_or_default().to_owned();
+        let provider = self.next_provider(&task.job);
         self.interrupted(task, clock.now(), provider, clock).await
+    }
+
+    /// The name of the one whose turn it is.
+    fn next_provider(&self, job: &Job) -> String {
+        let names = self.providers.of(job).names();
+        next_provider(&job.attempts, names).unwrap_or_default().to_owned()
     }
 
     async fn panicked(&self, task: &Task) -> Ending {
@@ -284,8 +288,7 @@ impl Sender {
         let clock = Clock { now: self.claim_time(task).await, since: Instant::now() };
         let mut ending = self.ending(task, "poison", Some(DeadReason::Panicked), clock);
         if task.called.load(Ordering::Relaxed) {
-            let provider =
-                next_provider(&task.job.attempts, &self.names).unwrap_or_default().to_owned();
+            let provider = self.next_provider(&task.job);
             ending.attempt = Some(lost(task, provider, clock.now(), clock.now(), "panic"));
             let unknown = postrider_common::database::sms_log::RowStatus::Unknown;
             if let Decision::Fail { status, .. } = &mut ending.decision {
@@ -337,10 +340,9 @@ impl Sender {
             );
         }
         let text = template::render(&template.text, &places).map_err(|_| "params_invalid")?;
-        let (message_id, account_id) = (job.message_id, job.account_id);
         Ok(Sms {
-            message_id,
-            account_id,
+            message_id: job.message_id,
+            owner: job.owner(),
             phone: task.contents.phone.clone(),
             text,
             template,
@@ -350,8 +352,7 @@ impl Sender {
     }
 
     fn code(&self, job: &Job) -> Option<Code> {
-        let verification = job.verification.as_ref()?;
-        Some(Code::derive(&self.keys.get(&job.key_id)?.code, verification.id, verification.digits))
+        code(job, &self.keys)
     }
 }
 
@@ -392,11 +393,18 @@ fn lost(task: &Task, provider: String, at: i64, now: i64, word: &str) -> Attempt
 
 /// What of a provider's words is kept: the beginning, with our code blotted out.
 fn kept(text: &str, task: &Task, keys: &KeyRing) -> String {
-    let verification = task.job.verification.as_ref();
-    let code = verification.zip(keys.get(&task.job.key_id));
-    let code = code.map(|(v, keys)| Code::derive(&keys.code, v.id, v.digits));
-    let text = code.map_or_else(|| text.to_owned(), |code| text.replace(code.expose(), "******"));
+    let text = code(&task.job, keys)
+        .map_or_else(|| text.to_owned(), |code| text.replace(code.expose(), "******"));
     text[..text.floor_char_boundary(RESPONSE)].to_owned()
+}
+
+/// A job's code; none of a notice. Test keys get the fixed one.
+fn code(job: &Job, keys: &KeyRing) -> Option<Code> {
+    let verification = job.verification.as_ref()?;
+    if job.test {
+        return Some(Code::fixed(verification.digits));
+    }
+    Some(Code::derive(&keys.get(&job.key_id)?.code, verification.id, verification.digits))
 }
 
 fn measure(attempt: &Attempt) {

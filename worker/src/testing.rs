@@ -25,6 +25,7 @@ pub(crate) fn job(lane: Lane, outcomes: &[Outcome]) -> Job {
         v: WIRE_NAME.to_owned(),
         message_id: MessageId::generate(),
         account_id: 1,
+        test: false,
         lane,
         purpose: "login".to_owned(),
         template: "verify".to_owned(),

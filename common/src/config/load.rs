@@ -8,7 +8,7 @@ use secrecy::{ExposeSecret, SecretString};
 
 use super::sections::{Backends, Config, Provider, ProviderKind, Purpose, Settings, Template};
 use crate::code;
-use crate::phone::DefaultRegion;
+use crate::phone::{DefaultRegion, PhoneNumber};
 use crate::secret::{KeyRing, SecretError};
 use crate::template;
 
@@ -294,8 +294,18 @@ fn check_numbers(settings: &Settings) -> Result<(), ConfigError> {
         ("database.max_connections", settings.database.max_connections > 0, "at least 1"),
         ("queue.max_ready", settings.queue.max_ready > 0, "at least 1"),
         ("queue.confirm_timeout", !settings.queue.confirm_timeout.is_zero(), "more than nothing"),
+        ("bans.threshold", settings.bans.threshold <= 1000, "0 to 1000"),
+        ("bans.window", settings.bans.window.as_secs() > 0, "at least 1s"),
+        ("bans.duration", settings.bans.duration.as_secs() > 0, "at least 1s"),
         ("notices.ttl", settings.notices.ttl.as_secs() > 0, "at least 1s"),
     ];
+    let mut phones = settings.bans.safe_phones.iter();
+    if let Some(text) = phones.find(|text| PhoneNumber::from_e164(text).is_err()) {
+        return Err(wrong(
+            "bans.safe_phones",
+            format!("`{text}` is no number like +8613800138000"),
+        ));
+    }
     match checks.into_iter().find(|(_, fine, _)| !fine) {
         Some((key, _, problem)) => Err(wrong(key, problem)),
         None => Ok(()),

@@ -12,6 +12,7 @@ use serde::Deserialize;
 use super::values::{duration, list, optional_duration, optional_list};
 use crate::job::Lane;
 use crate::limits::{Limit, Scope};
+use crate::phone::DefaultRegion;
 use crate::secret::KeyRing;
 
 /// Everything a process is told from outside.
@@ -46,6 +47,7 @@ pub struct Settings {
     pub notices: Notices,
     pub purposes: BTreeMap<String, Purpose>,
     pub limits: Limits,
+    pub bans: Bans,
     pub queue: Queue,
     pub retry: Retry,
     pub worker: Worker,
@@ -64,6 +66,9 @@ pub struct Server {
     pub trusted_proxies: Vec<IpNet>,
     /// The country of numbers given without a country code; `CN`.
     pub default_region: String,
+    /// Countries that are sent to; `CN` alone. Empty: every one.
+    #[serde(deserialize_with = "list")]
+    pub countries: Vec<DefaultRegion>,
     /// The longest that a request may take; `10s`.
     #[serde(deserialize_with = "duration")]
     pub request_timeout: Duration,
@@ -207,6 +212,31 @@ pub struct Limits {
     /// Failed checks: `phone = ["10/10m"]`, `ip = ["60/60s"]`.
     #[serde(deserialize_with = "check_limits")]
     pub check: ScopeLimits,
+    /// Whatever test keys ask for, in place of the others: `account = ["60/60s", "1000/1d"]`.
+    #[serde(deserialize_with = "test_limits")]
+    pub test: ScopeLimits,
+}
+
+/// Bans that come by themselves: of an address for refused sends and failed checks, of a phone for failed checks.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Bans {
+    /// Failures within `window` that ban, 1 to 1000; 10. 0: nothing is banned by itself.
+    pub threshold: u32,
+    /// `10m`.
+    #[serde(deserialize_with = "duration")]
+    pub window: Duration,
+    /// How long such a ban lasts; `30m`.
+    #[serde(deserialize_with = "duration")]
+    pub duration: Duration,
+    /// Whether the third such ban within a day is for good; false.
+    pub auto_permanent: bool,
+    /// Numbers in E.164 that are never banned; none.
+    #[serde(deserialize_with = "list")]
+    pub safe_phones: Vec<String>,
+    /// Networks whose addresses are never banned; none.
+    #[serde(deserialize_with = "list")]
+    pub safe_networks: Vec<IpNet>,
 }
 
 #[derive(Debug, Clone, Deserialize)]
@@ -459,6 +489,10 @@ fn default_check_limits() -> ScopeLimits {
     ScopeLimits { phone: limits(&[(10, 600)]), ip: limits(&[(60, 60)]), ..ScopeLimits::default() }
 }
 
+fn default_test_limits() -> ScopeLimits {
+    ScopeLimits { account: limits(&[(60, 60), (1000, 86_400)]), ..ScopeLimits::default() }
+}
+
 /// A scope that `[limits.code]` doesn't name keeps its default.
 fn code_limits<'de, D: serde::Deserializer<'de>>(d: D) -> Result<ScopeLimits, D::Error> {
     ScopeOverrides::deserialize(d).map(|own| own.over(default_code_limits()))
@@ -468,12 +502,17 @@ fn check_limits<'de, D: serde::Deserializer<'de>>(d: D) -> Result<ScopeLimits, D
     ScopeOverrides::deserialize(d).map(|own| own.over(default_check_limits()))
 }
 
+fn test_limits<'de, D: serde::Deserializer<'de>>(d: D) -> Result<ScopeLimits, D::Error> {
+    ScopeOverrides::deserialize(d).map(|own| own.over(default_test_limits()))
+}
+
 impl Default for Server {
     fn default() -> Self {
         Self {
             listen: SocketAddr::from(([127, 0, 0, 1], 8080)),
             trusted_proxies: Vec::new(),
             default_region: "CN".to_owned(),
+            countries: vec![DefaultRegion::CN],
             request_timeout: Duration::from_secs(10),
         }
     }
@@ -513,6 +552,20 @@ impl Default for Limits {
             code: default_code_limits(),
             notice: ScopeLimits::default(),
             check: default_check_limits(),
+            test: default_test_limits(),
+        }
+    }
+}
+
+impl Default for Bans {
+    fn default() -> Self {
+        Self {
+            threshold: 10,
+            window: Duration::from_mins(10),
+            duration: Duration::from_mins(30),
+            auto_permanent: false,
+            safe_phones: Vec::new(),
+            safe_networks: Vec::new(),
         }
     }
 }

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::ids::{MessageId, VerificationId};
 use crate::job::{Attempt, Lane};
+use crate::owner::Owner;
 use crate::phone::PhoneNumber;
 use crate::store::MessageStatus;
 
@@ -46,6 +47,9 @@ pub struct Row {
     pub create_time: i64,
     pub update_time: i64,
     pub verify_time: Option<i64>,
+    /// Of a test key: it was never handed to a provider.
+    #[serde(default)]
+    pub test: bool,
 }
 
 /// `sms_log.status`. It may go from 0 or 2 to 1, never back.
@@ -58,6 +62,11 @@ pub enum RowStatus {
 }
 
 impl Row {
+    #[must_use]
+    pub fn owner(&self) -> Owner {
+        Owner::new(self.account_id, self.test)
+    }
+
     /// The message's state as the API says it.
     #[must_use]
     pub fn message_status(&self) -> MessageStatus {

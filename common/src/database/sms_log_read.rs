@@ -9,6 +9,7 @@ use super::statement::before;
 use super::{Database, DatabaseError};
 use crate::ids::MessageId;
 use crate::job::{Attempt, Lane, Outcome};
+use crate::owner::Owner;
 use crate::store::MessageStatus;
 
 #[derive(sqlx::FromRow)]
@@ -33,6 +34,7 @@ struct RowRead {
     create_time: i64,
     update_time: i64,
     verify_time: Option<i64>,
+    test: i32,
 }
 
 #[derive(sqlx::FromRow)]
@@ -64,17 +66,18 @@ impl Database {
         self.fetch::<AttemptRead>(&select).await?.into_iter().map(AttemptRead::read).collect()
     }
 
-    /// A page of an account's rows, newest first, at most `limit`.
+    /// A page of an owner's rows, newest first, at most `limit`.
     pub async fn messages(
         &self,
-        account_id: i64,
+        owner: Owner,
         filter: &Filter,
         after: Option<Cursor>,
         limit: u64,
     ) -> Result<Vec<Row>, DatabaseError> {
         let mut select = select_rows();
         select
-            .and_where(Expr::col("account_id").eq(account_id))
+            .and_where(Expr::col("account_id").eq(owner.account_id()))
+            .and_where(Expr::col("test").eq(i32::from(owner.is_test())))
             .and_where_option(
                 filter.phone.as_ref().map(|phone| Expr::col("phone_number").eq(phone)),
             )
@@ -157,6 +160,7 @@ impl RowRead {
             create_time: self.create_time,
             update_time: self.update_time,
             verify_time: self.verify_time,
+            test: self.test != 0,
         })
     }
 }

@@ -18,7 +18,7 @@ use crate::job::Attempt;
 const ROWS_AT_ONCE: usize = 1000;
 
 /// As the table has them.
-pub(super) const COLUMNS: [&str; 20] = [
+pub(super) const COLUMNS: [&str; 21] = [
     "id",
     "account_id",
     "verification_id",
@@ -39,6 +39,7 @@ pub(super) const COLUMNS: [&str; 20] = [
     "create_time",
     "update_time",
     "verify_time",
+    "test",
 ];
 
 /// What of a row changes when it goes from failed or unknown to sent: how it was sent, not what it is.
@@ -177,7 +178,7 @@ fn raised_on_mysql(column: &'static str) -> Expr {
     CaseStatement::new().case(raise, new(column)).finally(Expr::col(column)).into()
 }
 
-fn values(row: &Row) -> [Expr; 20] {
+fn values(row: &Row) -> [Expr; 21] {
     [
         row.id.to_string().into(),
         row.account_id.into(),
@@ -199,6 +200,7 @@ fn values(row: &Row) -> [Expr; 20] {
         row.create_time.into(),
         row.update_time.into(),
         row.verify_time.into(),
+        i32::from(row.test).into(),
     ]
 }
 

@@ -596,13 +596,3 @@ pub struct SandboxMessage {
     pub at: i64,
     pub sealed: String,
 }
-
-/// What a verification is found by: account, purpose and phone.
-#[must_use]
-pub fn verification_subject(
-    account_id: i64,
-    purpose: &str,
-    phone: &crate::phone::PhoneNumber,
-) -> String {
-    format!("{account_id}/{purpose}/{}", phone.as_e164())
-}

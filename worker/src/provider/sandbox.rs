@@ -19,11 +19,11 @@ impl Sandbox {
         Self { store, keys }
     }
 
-    async fn keep(&self, sms: &Sms) -> Answer {
+    pub(super) async fn keep(&self, sms: &Sms) -> Answer {
         let kept = SandboxText { phone: sms.phone.masked(), text: sms.text.clone() };
         let put = SandboxPut {
             now: None,
-            account_id: sms.account_id,
+            account_id: sms.owner.store_id(),
             message_id: sms.message_id,
             sealed: kept.seal(&self.keys, sms.message_id),
         };

@@ -5,7 +5,7 @@ use super::*;
 impl Sender {
     pub(super) async fn claim(&self, task: &Task) -> ClaimAnswer {
         let job = &task.job;
-        let longest = self.providers.iter().map(|p| p.longest).max().unwrap_or_default();
+        let longest = self.providers.of(job).longest();
         let request = Claim {
             now: None,
             message_id: job.message_id,
@@ -19,11 +19,11 @@ impl Sender {
             max_claims: MAX_CLAIMS,
             verification: job.verification.as_ref().map(|verification| ClaimVerification {
                 subject: postrider_common::store::verification_subject(
-                    job.account_id,
+                    job.owner(),
                     &job.purpose,
                     &task.contents.phone,
                 ),
-                account_id: job.account_id,
+                account_id: job.owner().store_id(),
                 purpose: job.purpose.clone(),
                 key_id: job.key_id.clone(),
                 max_sends: verification.sends,

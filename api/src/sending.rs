@@ -1,0 +1,141 @@
+//! Sends a code or a notice, whichever wire format asked for it: what every way in has in common.
+
+use std::net::IpAddr;
+
+use axum::http::HeaderMap;
+use postrider_common::config::{CodeRules, ScopeLimits};
+use postrider_common::ids::VerificationId;
+use postrider_common::job::{Contents, Lane};
+use postrider_common::owner::Owner;
+use postrider_common::phone::PhoneNumber;
+use postrider_common::store::{Accepted, Idempotency, NewVerification, verification_subject};
+use postrider_common::template::Params;
+
+use crate::app::{App, Shared};
+use crate::caller::{Caller, Sends};
+use crate::clock::as_ms;
+use crate::guard::{self, Counted, Kind};
+use crate::outgoing::Draft;
+use crate::problem::Problem;
+
+/// Where a request to send came from.
+#[derive(Debug)]
+pub struct Origin {
+    /// The end user's address, if it is known.
+    pub ip: Option<IpAddr>,
+    pub idempotency: Option<Idempotency>,
+    /// The W3C trace context.
+    pub trace: String,
+}
+
+/// A code for a phone, under the rules of its purpose.
+#[derive(Debug)]
+pub struct CodeToSend {
+    pub phone: PhoneNumber,
+    pub purpose: String,
+    pub rules: CodeRules,
+    pub limits: ScopeLimits,
+}
+
+/// Sends a code; gives what was accepted, with the headers for the answer.
+pub async fn code(
+    app: &Shared,
+    caller: &mut Caller<Sends>,
+    asked: CodeToSend,
+    origin: Origin,
+) -> Result<(Accepted, HeaderMap), Problem> {
+    app.pressure.check(Lane::Code)?;
+    let CodeToSend { phone, purpose, rules, limits } = asked;
+    let (owner, ip) = (caller.owner(), origin.ip);
+    let counted = Counted { kind: Kind::Code, owner, phone: Some(&phone), purpose: &purpose, ip };
+    let verification = new_verification(app, owner, &purpose, &phone, &rules);
+    let asked = guard::Asked {
+        subject: verification.subject.clone(),
+        ttl_ms: verification.ttl_ms,
+        verification: Some(verification),
+        idempotency: origin.idempotency,
+        bans: counted.bans(),
+        limits: counted.limits(&app.settings, &limits),
+        trace: origin.trace,
+        draft: Draft {
+            lane: Lane::Code,
+            owner,
+            template: rules.template,
+            contents: Contents { phone: phone.clone(), params: Params::new(), client_ip: ip },
+            purpose,
+        },
+    };
+    guard::admit(app, caller, asked).await
+}
+
+fn new_verification(
+    app: &App,
+    owner: Owner,
+    purpose: &str,
+    phone: &PhoneNumber,
+    rules: &CodeRules,
+) -> NewVerification {
+    NewVerification {
+        id: VerificationId::generate(),
+        subject: verification_subject(owner, purpose, phone),
+        account_id: owner.store_id(),
+        purpose: purpose.to_owned(),
+        key_id: app.keys.current().id.clone(),
+        digits: rules.length,
+        ttl_ms: as_ms(rules.ttl),
+        max_attempts: rules.max_attempts,
+        max_sends: rules.max_sends,
+        remember_ms: as_ms(rules.remembered()),
+    }
+}
+
+/// A templated text for a phone, without a code.
+#[derive(Debug)]
+pub struct NoticeToSend {
+    pub phone: PhoneNumber,
+    pub template: String,
+    pub params: Params,
+}
+
+/// Sends a notice; gives what was accepted, with the headers for the answer.
+pub async fn notice(
+    app: &Shared,
+    caller: &mut Caller<Sends>,
+    asked: NoticeToSend,
+    origin: Origin,
+) -> Result<(Accepted, HeaderMap), Problem> {
+    app.pressure.check(Lane::Notice)?;
+    let NoticeToSend { phone, template, params } = asked;
+    let (owner, ip) = (caller.owner(), origin.ip);
+    let counted = Counted { kind: Kind::Notice, owner, phone: Some(&phone), purpose: "", ip };
+    let asked = guard::Asked {
+        subject: notice_subject(app, owner, &template, &params, &phone),
+        ttl_ms: as_ms(app.settings.notices.ttl),
+        verification: None,
+        idempotency: origin.idempotency,
+        bans: counted.bans(),
+        limits: counted.limits(&app.settings, &app.settings.limits.notice),
+        trace: origin.trace,
+        draft: Draft {
+            lane: Lane::Notice,
+            owner,
+            purpose: String::new(),
+            template,
+            contents: Contents { phone: phone.clone(), params, client_ip: ip },
+        },
+    };
+    guard::admit(app, caller, asked).await
+}
+
+/// What makes two requests without a key the same notice.
+fn notice_subject(
+    app: &App,
+    owner: Owner,
+    template: &str,
+    params: &Params,
+    phone: &PhoneNumber,
+) -> String {
+    let text = format!("{template}\n{params:?}");
+    let fingerprint = app.keys.fingerprints(text.as_bytes()).swap_remove(0);
+    format!("notice:{owner}:{}:{fingerprint}", phone.as_e164())
+}
