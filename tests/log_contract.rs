@@ -2,6 +2,7 @@
 
 mod accounts_and_bans;
 mod pages;
+mod refusals;
 mod writing;
 
 use postrider_common::database::Database;
@@ -61,6 +62,7 @@ on_every_engine! {
     accounts_and_bans::a_promotion_raises_the_version,
     accounts_and_bans::names_are_told_apart_by_case,
     accounts_and_bans::a_ban_holds_until_it_ends,
+    refusals::refusals_are_read_newest_first_by_account,
 }
 
 async fn sqlite() -> (tempfile::TempDir, Database) {

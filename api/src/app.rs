@@ -15,6 +15,7 @@ use postrider_common::store::{Store, StoreError};
 use crate::account_cache::AccountCache;
 use crate::back_pressure::BackPressure;
 use crate::problem::{Code, Problem};
+use crate::refusals::Refusals;
 use crate::verified::Verified;
 
 #[derive(Debug)]
@@ -29,6 +30,7 @@ pub struct App {
     pub accounts: AccountCache,
     pub pressure: BackPressure,
     pub verified: Verified,
+    pub refusals: Refusals,
     pub metrics: PrometheusHandle,
     /// Whether a store that lost its data is being given its bans back.
     pub restoring: AtomicBool,
@@ -37,17 +39,6 @@ pub struct App {
 pub type Shared = Arc<App>;
 
 impl App {
-    /// Reads a number that is to be sent to: its country must be one of those that are allowed.
-    pub fn phone_to_text(&self, text: &str) -> Result<PhoneNumber, Problem> {
-        let phone = self.phone(text)?;
-        let countries = &self.settings.server.countries;
-        if countries.is_empty() || countries.iter().any(|country| phone.is_of(*country)) {
-            return Ok(phone);
-        }
-        let detail = "the operator doesn't send to this country";
-        Err(Problem::field(Code::CountryNotAllowed, "phone", "country", detail))
-    }
-
     /// Reads a number as the caller wrote it.
     pub fn phone(&self, text: &str) -> Result<PhoneNumber, Problem> {
         use postrider_common::phone::PhoneError;

@@ -69,6 +69,9 @@ pub async fn check(
                 if let SettleAnswer::Approved { id, at, first: true, .. } = &answer {
                     app.verified.note(*id, *at);
                 }
+                if let Err(problem) = settled(answer.clone(), &limits) {
+                    app.refusals.note(&problem, &counted, "");
+                }
                 return Ok((answer, limits));
             }
         }

@@ -24,6 +24,7 @@ pub mod outgoing;
 pub mod problem;
 pub mod queues;
 pub mod rate_limit_headers;
+pub mod refusals;
 pub mod request_id;
 pub mod restore;
 pub mod router;

@@ -36,7 +36,7 @@ pub async fn send(
     let params = fields.texts("params");
     let given_ip = fields.address("client_ip");
     fields.done()?;
-    let phone = app.phone_to_text(&phone)?;
+    let phone = app.phone(&phone)?;
     check_params(known(&app, &template)?, &params)?;
     let origin = Origin {
         ip: peer.of_user(&caller, given_ip),

@@ -122,6 +122,7 @@ struct Occurrence {
     members: Map<String, Value>,
     headers: HeaderMap,
     cause: Option<String>,
+    policy: Option<String>,
 }
 
 /// What the caller may try again is tried again after a second, unless something better is known.
@@ -151,6 +152,16 @@ impl Problem {
     pub fn because(mut self, cause: &impl ToString) -> Self {
         self.occurrence.cause = Some(cause.to_string());
         self
+    }
+
+    /// The limit that refused, for `sms_refusal`.
+    pub fn by_policy(mut self, policy: String) -> Self {
+        self.occurrence.policy = Some(policy);
+        self
+    }
+
+    pub fn policy(&self) -> Option<&str> {
+        self.occurrence.policy.as_deref()
     }
 
     pub fn with(mut self, member: &str, value: impl Into<Value>) -> Self {

@@ -35,8 +35,13 @@ pub fn rate_limit_headers(policies: &[(Scope, Limit)], states: &[LimitState]) ->
     headers
 }
 
+/// A policy's name: `phone-60s`.
+pub fn policy_name(scope: Scope, limit: &Limit) -> String {
+    format!("{}-{}s", scope.policy(), limit.window.as_secs())
+}
+
 fn name(scope: Scope, limit: &Limit) -> String {
-    format!("\"{}-{}s\"", scope.policy(), limit.window.as_secs())
+    format!("\"{}\"", policy_name(scope, limit))
 }
 
 #[cfg(test)]

@@ -16,6 +16,10 @@ const HEADER: HeaderName = HeaderName::from_static("x-request-id");
 const PROBLEM_JSON: HeaderValue = HeaderValue::from_static("application/problem+json");
 const LONGEST: usize = 64;
 
+tokio::task_local! {
+    static CURRENT: String;
+}
+
 /// Wraps everything else. What is logged of a request is its method, its route as the table writes it, and its
 /// id: never a path, a query or a header, since those may hold phone numbers and tokens.
 pub async fn identify(request: Request, next: Next) -> Response {
@@ -23,7 +27,7 @@ pub async fn identify(request: Request, next: Next) -> Response {
     let id = given(request.headers()).unwrap_or_else(|| Uuid::now_v7().to_string());
     let method = known(request.method());
     let route = request.extensions().get::<MatchedPath>().cloned();
-    let response = next.run(request).await;
+    let response = CURRENT.scope(id.clone(), next.run(request)).await;
     let (mut response, problem) = with_body(response, &id);
     if let Ok(value) = HeaderValue::from_str(&id) {
         response.headers_mut().insert(HEADER, value);
@@ -31,6 +35,11 @@ pub async fn identify(request: Request, next: Next) -> Response {
     let route = route.as_ref().map_or("unmatched", MatchedPath::as_str);
     record(method, route, &id, &response, problem.as_ref(), began);
     response
+}
+
+/// The id of the request that is being answered; `None` outside of any.
+pub fn current() -> Option<String> {
+    CURRENT.try_with(Clone::clone).ok()
 }
 
 /// The caller's own id, if it is one that can be logged as it is.

@@ -142,6 +142,53 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn other_countries_are_refused_unless_they_are_allowed() {
+        const ABROAD: &str = r#"{"phone":"+14155552671","purpose":"login"}"#;
+        let test = TestApp::start(&[]).await;
+        let token = test.token("shop", &Grant::USUAL).await;
+        let refused = test.post(SEND, &token, ABROAD).await;
+        assert_eq!(refused.problem(), (422, "country_not_allowed"));
+        let test = TestApp::start(&[("POSTRIDER_SERVER__COUNTRIES", "CN,US")]).await;
+        let token = test.token("shop", &Grant::USUAL).await;
+        assert_eq!(test.post(SEND, &token, ABROAD).await.status, StatusCode::ACCEPTED);
+        let canada = r#"{"phone":"+16045550123","purpose":"login"}"#;
+        let refused = test.post(SEND, &token, canada).await;
+        assert_eq!(refused.problem(), (422, "country_not_allowed"), "it shares the US's code");
+    }
+
+    #[tokio::test]
+    async fn what_is_refused_is_written_down_masked() {
+        let test = TestApp::start(&[]).await;
+        let token = test.token("shop", &Grant::USUAL).await;
+        test.post(SEND, &token, CODE).await;
+        assert_eq!(test.post(SEND, &token, CODE).await.problem().0, 429);
+        let wrong = r#"{"phone":"13800138000","purpose":"login","code":"000000"}"#;
+        let failed = test.post("/v1/verifications/check", &token, wrong).await;
+        assert_eq!(failed.problem(), (422, "code_mismatch"));
+        let account = test.app.database.account_by_name("shop").await.unwrap().unwrap().id;
+        let rows = loop {
+            let rows = test.app.database.refusals(Some(account), 10).await.unwrap();
+            if rows.len() == 2 {
+                break rows;
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        };
+        let said: Vec<_> = rows
+            .iter()
+            .map(|r| (r.kind.as_str(), r.rule.as_str(), r.policy.as_deref(), r.purpose.as_deref()))
+            .collect();
+        assert_eq!(
+            said,
+            [
+                ("check", "code_mismatch", None, Some("login")),
+                ("code", "phone_limited", Some("phone-60s"), Some("login")),
+            ]
+        );
+        assert!(rows.iter().all(|row| row.phone_number.as_deref() == Some("+86138****8000")));
+        assert_eq!(rows[0].request_id.as_deref(), failed.headers["x-request-id"].to_str().ok());
+    }
+
+    #[tokio::test]
     async fn not_ready_says_what_is_down() {
         let test = TestApp::start(&[]).await;
         assert_eq!(test.get("/readyz", "").await.status, StatusCode::OK);

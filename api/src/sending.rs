@@ -16,7 +16,7 @@ use crate::caller::{Caller, Sends};
 use crate::clock::as_ms;
 use crate::guard::{self, Counted, Kind};
 use crate::outgoing::Draft;
-use crate::problem::Problem;
+use crate::problem::{Code, Problem};
 
 /// Where a request to send came from.
 #[derive(Debug)]
@@ -44,7 +44,6 @@ pub async fn code(
     asked: CodeToSend,
     origin: Origin,
 ) -> Result<(Accepted, HeaderMap), Problem> {
-    app.pressure.check(Lane::Code)?;
     let CodeToSend { phone, purpose, rules, limits } = asked;
     let (owner, ip) = (caller.owner(), origin.ip);
     let counted = Counted { kind: Kind::Code, owner, phone: Some(&phone), purpose: &purpose, ip };
@@ -60,11 +59,28 @@ pub async fn code(
         draft: Draft {
             lane: Lane::Code,
             owner,
-            template: rules.template,
+            template: rules.template.clone(),
             contents: Contents { phone: phone.clone(), params: Params::new(), client_ip: ip },
-            purpose,
+            purpose: purpose.clone(),
         },
     };
+    let answer = admit(app, caller, asked).await;
+    answer.inspect_err(|problem| app.refusals.note(problem, &counted, &rules.template))
+}
+
+/// Looks first at what no request changes: the countries that are sent to, and the queue's depth.
+async fn admit(
+    app: &Shared,
+    caller: &mut Caller<Sends>,
+    asked: guard::Asked,
+) -> Result<(Accepted, HeaderMap), Problem> {
+    let countries = &app.settings.server.countries;
+    let phone = &asked.draft.contents.phone;
+    if !countries.is_empty() && !countries.iter().any(|country| phone.is_of(*country)) {
+        let detail = "the operator doesn't send to this country";
+        return Err(Problem::field(Code::CountryNotAllowed, "phone", "country", detail));
+    }
+    app.pressure.check(asked.draft.lane)?;
     guard::admit(app, caller, asked).await
 }
 
@@ -104,7 +120,6 @@ pub async fn notice(
     asked: NoticeToSend,
     origin: Origin,
 ) -> Result<(Accepted, HeaderMap), Problem> {
-    app.pressure.check(Lane::Notice)?;
     let NoticeToSend { phone, template, params } = asked;
     let (owner, ip) = (caller.owner(), origin.ip);
     let counted = Counted { kind: Kind::Notice, owner, phone: Some(&phone), purpose: "", ip };
@@ -120,11 +135,12 @@ pub async fn notice(
             lane: Lane::Notice,
             owner,
             purpose: String::new(),
-            template,
+            template: template.clone(),
             contents: Contents { phone: phone.clone(), params, client_ip: ip },
         },
     };
-    guard::admit(app, caller, asked).await
+    let answer = admit(app, caller, asked).await;
+    answer.inspect_err(|problem| app.refusals.note(problem, &counted, &template))
 }
 
 /// What makes two requests without a key the same notice.

@@ -28,6 +28,7 @@ use crate::account_cache::AccountCache;
 use crate::app::{App, Shared};
 use crate::back_pressure::{self, BackPressure};
 use crate::data_lock::DataLock;
+use crate::refusals::Refusals;
 use crate::verified::Verified;
 use crate::{connect, router, welcome};
 
@@ -50,8 +51,9 @@ pub async fn serve(config: Config) -> anyhow::Result<()> {
         Backends::Embedded { .. } => embedded(&config, &worker_stop).await?,
         Backends::Distributed { .. } => distributed(&config).await?,
     };
-    let (verified, writing) = Verified::start(parts.database.clone());
-    let app = app(&config, &parts, verified)?;
+    let (verified, approvals) = Verified::start(parts.database.clone());
+    let (refusals, refused) = Refusals::start(parts.database.clone());
+    let app = app(&config, &parts, verified, refusals)?;
     let background = tokio::spawn(back_pressure::watch(Arc::clone(&app), stop.clone()));
 
     let listener = TcpListener::bind(config.settings.server.listen).await;
@@ -74,8 +76,8 @@ pub async fn serve(config: Config) -> anyhow::Result<()> {
     }
     drop(app);
     // A request that was cut off may still hold on to it.
-    if tokio::time::timeout(grace, writing).await.is_err() {
-        tracing::warn!("some approvals are not written");
+    if tokio::time::timeout(grace, futures::future::join(approvals, refused)).await.is_err() {
+        tracing::warn!("some approvals or refusals are not written");
     }
     Ok(())
 }
@@ -128,7 +130,12 @@ fn start_worker(
     Ok(tokio::spawn(postrider_worker::run(parts, stop.clone())))
 }
 
-fn app(config: &Config, parts: &Parts, verified: Verified) -> anyhow::Result<Shared> {
+fn app(
+    config: &Config,
+    parts: &Parts,
+    verified: Verified,
+    refusals: Refusals,
+) -> anyhow::Result<Shared> {
     let settings = config.settings.clone();
     let region =
         settings.server.default_region.parse().map_err(|problem: String| anyhow!(problem))?;
@@ -143,6 +150,7 @@ fn app(config: &Config, parts: &Parts, verified: Verified) -> anyhow::Result<Sha
         accounts: AccountCache::default(),
         pressure: BackPressure::default(),
         verified,
+        refusals,
         metrics: telemetry::init_metrics()?,
         restoring: AtomicBool::new(false),
     }))

@@ -23,6 +23,7 @@ use crate::app::{App, Shared};
 use crate::back_pressure::BackPressure;
 use crate::clock::unix_ms;
 use crate::connect;
+use crate::refusals::Refusals;
 use crate::token::{self, Grant};
 use crate::verified::Verified;
 
@@ -56,6 +57,7 @@ impl TestApp {
             queue: Queue::Sqlite(table.clone()),
             acceptor: Acceptor::embedded(sqlite, table),
             verified: Verified::start(database.clone()).0,
+            refusals: Refusals::start(database.clone()).0,
             database,
             accounts: AccountCache::default(),
             pressure: BackPressure::default(),

@@ -46,7 +46,7 @@ pub async fn send(
     let _locale = fields.optional_text("locale", 35);
     let given_ip = fields.address("client_ip");
     fields.done()?;
-    let phone = app.phone_to_text(&phone)?;
+    let phone = app.phone(&phone)?;
     let rules = rules_of(&app, &purpose)?;
     let origin = Origin {
         ip: peer.of_user(&caller, given_ip),

@@ -100,7 +100,9 @@ impl PhoneNumber {
     #[must_use]
     pub fn is_of(&self, country: DefaultRegion) -> bool {
         let number = PHONE_NUMBER_UTIL.parse(&self.0, None);
-        number.is_ok_and(|number| PHONE_NUMBER_UTIL.is_valid_number_for_region(&number, country.0))
+        // Not `is_valid_number_for_region`, which doesn't compare calling codes.
+        number
+            .is_ok_and(|number| PHONE_NUMBER_UTIL.get_region_for_number(&number) == Some(country.0))
     }
 
     /// The number as it may be shown: `+86138****8000`.
@@ -164,6 +166,19 @@ mod tests {
         {
             assert!(PhoneNumber::from_e164(text).is_err(), "{text}");
         }
+    }
+
+    #[test]
+    fn countries_that_share_a_calling_code_are_told_apart() {
+        let of = |text: &str, country: &str| {
+            PhoneNumber::from_e164(text).unwrap().is_of(country.parse().unwrap())
+        };
+        assert!(of("+8613800138000", "CN") && !of("+8613800138000", "HK"));
+        assert!(of("+14155552671", "US") && !of("+14155552671", "CA"));
+        assert!(of("+16045550123", "CA") && !of("+16045550123", "US"));
+        assert!(of("+18765550123", "JM") && !of("+18765550123", "US"));
+        // Of another calling code, with what would be a mobile number in mainland China.
+        assert!(!of("+113800138000", "CN"));
     }
 
     #[test]

@@ -1,0 +1,172 @@
+//! Writes what was refused, and checks that failed, into `sms_refusal`: in batches, off the answer's path. Under a
+//! flood a part of the rows is written singly, and of the rest, as of what is refused while the database is down,
+//! how many there were of each kind.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use postrider_common::database::refusal::Refusal;
+use postrider_common::database::{Database, DatabaseError};
+use postrider_common::owner::Owner;
+use postrider_common::phone::PhoneNumber;
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+
+use crate::clock::unix_ms;
+use crate::guard::Counted;
+use crate::problem::{Code, Problem};
+use crate::request_id;
+
+/// Refusals kept in memory at the most; what finds no place is counted.
+const MOST: usize = 2048;
+/// Written singly at most every [`EVERY`].
+const AT_ONCE: usize = 500;
+const EVERY: Duration = Duration::from_millis(500);
+/// Kinds that are counted apart; what is of yet another kind is counted as nobody's.
+const MOST_COUNTS: usize = 1000;
+
+/// Takes note of refusals.
+#[derive(Debug, Clone)]
+pub struct Refusals {
+    singly: mpsc::Sender<Refusal>,
+    counted: Arc<Counts>,
+}
+
+/// Whose, kind and rule.
+type Alike = (Option<Owner>, &'static str, String);
+
+#[derive(Debug, Default)]
+struct Counts(Mutex<HashMap<Alike, i64>>);
+
+impl Refusals {
+    /// Starts the writer. It ends, after one last try, when the last handle is gone.
+    pub fn start(database: Database) -> (Self, JoinHandle<()>) {
+        let (singly, receiver) = mpsc::channel(MOST);
+        let counted = Arc::<Counts>::default();
+        let writing = tokio::spawn(write(database, receiver, Arc::clone(&counted)));
+        (Self { singly, counted }, writing)
+    }
+
+    /// Takes note of a refusal of what was counted so. Never waits; failures of ours are no refusals.
+    pub fn note(&self, problem: &Problem, counted: &Counted<'_>, template: &str) {
+        if problem.code.status().is_server_error() && problem.code != Code::Overloaded {
+            return;
+        }
+        let some = |text: &str| (!text.is_empty()).then(|| text.to_owned());
+        let Counted { kind, owner, phone, purpose, ip } = *counted;
+        let rule = problem.code.word();
+        let refusal = Refusal {
+            owner: Some(owner),
+            kind: kind.as_str().to_owned(),
+            rule: rule.to_owned(),
+            policy: problem.policy().map(str::to_owned),
+            phone_number: phone.map(PhoneNumber::masked),
+            purpose: some(purpose),
+            template_code: some(template),
+            client_ip: ip.map(|ip| ip.to_string()),
+            request_id: request_id::current(),
+            times: 1,
+            create_time: unix_ms(),
+        };
+        if self.singly.try_send(refusal).is_err() {
+            self.counted.add((Some(owner), kind.as_str(), rule.to_owned()));
+        }
+    }
+}
+
+impl Counts {
+    fn add(&self, alike: Alike) {
+        let mut counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if counts.len() < MOST_COUNTS || counts.contains_key(&alike) {
+            *counts.entry(alike).or_default() += 1;
+        } else {
+            *counts.entry((None, alike.1, alike.2)).or_default() += 1;
+        }
+    }
+
+    fn take(&self) -> Vec<Refusal> {
+        let counts = std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner));
+        let row = |((owner, kind, rule), times): (Alike, i64)| Refusal {
+            owner,
+            kind: kind.to_owned(),
+            rule,
+            policy: None,
+            phone_number: None,
+            purpose: None,
+            template_code: None,
+            client_ip: None,
+            request_id: None,
+            times,
+            create_time: unix_ms(),
+        };
+        counts.into_iter().map(row).collect()
+    }
+}
+
+async fn write(database: Database, mut noted: mpsc::Receiver<Refusal>, counted: Arc<Counts>) {
+    let mut batch = Vec::with_capacity(AT_ONCE);
+    let mut failed = false;
+    loop {
+        tokio::time::sleep(EVERY).await;
+        let open = !noted.is_closed();
+        while batch.len() < AT_ONCE
+            && let Ok(refusal) = noted.try_recv()
+        {
+            batch.push(refusal);
+        }
+        if !failed {
+            batch.extend(counted.take());
+        }
+        failed = !written(&database, &batch).await;
+        if !failed {
+            batch.clear();
+        }
+        if !open && (failed || noted.is_empty()) {
+            return;
+        }
+    }
+}
+
+/// Whether nothing is left to be done about a batch: what the database will never take is given up.
+async fn written(database: &Database, batch: &[Refusal]) -> bool {
+    let Err(error) = database.record_refusals(batch).await else { return true };
+    tracing::warn!(%error, count = batch.len(), "refusals could not be written");
+    matches!(error, DatabaseError::Refused(_))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::guard::Kind;
+    use crate::testing::TestApp;
+
+    #[tokio::test]
+    async fn a_flood_is_sampled_and_the_rest_is_counted() {
+        let test = TestApp::start(&[]).await;
+        let owner = Owner::new(7, false);
+        let counted = Counted { kind: Kind::Code, owner, phone: None, purpose: "login", ip: None };
+        let (refusals, writing) = Refusals::start(test.app.database.clone());
+        let flood = i64::try_from(MOST).unwrap() + 5000;
+        for _ in 0..flood {
+            refusals.note(&Problem::new(Code::PhoneLimited), &counted, "");
+        }
+        drop(refusals);
+        writing.await.unwrap();
+        let rows = test.app.database.refusals(Some(7), 100_000).await.unwrap();
+        assert_eq!(rows.iter().map(|row| row.times).sum::<i64>(), flood, "none is forgotten");
+        assert!(rows.len() <= MOST + 2, "{} rows", rows.len());
+        assert!(rows.iter().any(|row| row.times == 1 && row.purpose.as_deref() == Some("login")));
+    }
+
+    #[test]
+    fn kinds_that_are_counted_apart_are_bounded() {
+        let counts = Counts::default();
+        for id in 0..i64::try_from(MOST_COUNTS).unwrap() + 10 {
+            counts.add((Some(Owner::new(id, false)), "code", "phone_limited".to_owned()));
+        }
+        let rows = counts.take();
+        assert_eq!(rows.len(), MOST_COUNTS + 1);
+        assert_eq!(rows.iter().find(|row| row.owner.is_none()).unwrap().times, 10);
+    }
+}
