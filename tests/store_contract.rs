@@ -64,6 +64,7 @@ fn admit(phone: &str, now: i64, limits: Vec<LimitCheck>) -> Admit {
     Admit {
         now: Some(now),
         account: ACCOUNT,
+        owner: ACCOUNT.id,
         message_id: MessageId::generate(),
         lane: Lane::Code,
         idempotency: None,
@@ -102,6 +103,7 @@ fn settle(
     Settle {
         now: Some(now),
         account: ACCOUNT,
+        owner: ACCOUNT.id,
         which: Which::Subject(format!("7/login/{phone}")),
         read,
         right,
@@ -429,6 +431,25 @@ async fn bans_hit_what_they_name_and_end(store: Store) {
     assert!(!hit("+8617000000001", "192.0.2.1", BEGIN).await);
 }
 
+async fn whose_a_message_is_is_not_whose_account_is_checked(store: Store) {
+    let phone = "+8613800000001";
+    let owner = -ACCOUNT.id;
+    let mut ask = Admit { owner, ..admit(phone, BEGIN, Vec::new()) };
+    ask.verification.as_mut().unwrap().account_id = owner;
+    let message = accepted(store.admit(&ask).await.unwrap());
+    assert_eq!(store.message(message.message_id).await.unwrap().unwrap().account_id, owner);
+    assert_eq!(live(&store, phone).await, None, "the account itself has sent nothing");
+    let read = message.verification.map(|verification| verification.job.id);
+    let which = Which::Subject(format!("7/login/{phone}"));
+    let found = store.read(&Read { account_id: owner, which }).await.unwrap();
+    assert_eq!(found.map(|live| live.id), read);
+    let check = settle(phone, BEGIN, read, true, Vec::new());
+    let not_its = store.settle(&check).await.unwrap();
+    assert!(matches!(not_its, SettleAnswer::NotSent { .. }), "{not_its:?}");
+    let its = store.settle(&Settle { owner, ..check }).await.unwrap();
+    assert!(matches!(its, SettleAnswer::Approved { first: true, .. }), "{its:?}");
+}
+
 /// What two stores are asked alike, at random: few phones and keys, so that they meet.
 async fn same_answers(seed: u64, redis: &Store, sqlite: &Store) {
     let mut random = StdRng::seed_from_u64(seed);
@@ -567,4 +588,5 @@ over_both!(
     a_message_that_ends_unsent_gives_its_phone_windows_back,
     a_resend_of_what_was_approved_is_superseded,
     bans_hit_what_they_name_and_end,
+    whose_a_message_is_is_not_whose_account_is_checked,
 );

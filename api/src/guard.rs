@@ -149,6 +149,7 @@ pub async fn admit(
     let mut request = Admit {
         now: None,
         account: caller.version(),
+        owner: caller.account_id(),
         message_id: MessageId::generate(),
         lane,
         idempotency,

@@ -61,6 +61,7 @@ pub async fn check(
         let request = Settle {
             now: None,
             account: caller.version(),
+            owner: account_id,
             which: asked.which.clone(),
             read: live.as_ref().map(|live| live.id),
             right: live.as_ref().map_or(Ok(false), |live| is_right(&app, live, &asked.code))?,

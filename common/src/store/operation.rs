@@ -56,6 +56,8 @@ pub struct Admit {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub now: Option<i64>,
     pub account: AccountCheck,
+    /// Whose the message is: the account's id, or a negative one that stands for something of its own.
+    pub owner: i64,
     /// The id that the message gets if it is new.
     pub message_id: MessageId,
     pub lane: Lane,
@@ -274,6 +276,8 @@ pub struct Settle {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub now: Option<i64>,
     pub account: AccountCheck,
+    /// Whose verification it must be; see [`Admit::owner`].
+    pub owner: i64,
     pub which: Which,
     /// What [`Store::read`](super::Store::read) gave, if anything.
     pub read: Option<VerificationId>,
@@ -306,7 +310,7 @@ pub enum SettleAnswer {
         #[serde(default)]
         limits: Vec<LimitState>,
     },
-    /// Nothing was ever sent, or it is forgotten, or it is another account's.
+    /// Nothing was ever sent, or it is forgotten, or it is another owner's.
     NotSent {
         #[serde(default)]
         limits: Vec<LimitState>,

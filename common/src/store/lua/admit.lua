@@ -99,7 +99,7 @@ if is(new) then
 end
 local confirmed = request.confirmed and '1' or '0'
 local encoded = cjson.encode(accepted)
-redis.call('HSET', 'msg:' .. id, 'account_id', int(request.account.id), 'lane', request.lane, 'status', 'accepted',
+redis.call('HSET', 'msg:' .. id, 'account_id', int(request.owner), 'lane', request.lane, 'status', 'accepted',
            'accepted_at', int(now), 'updated_at', int(now), 'deadline', int(accepted.deadline),
            'verification_id', verification_id, 'previous_expiry', previous_expiry,
            'about', cjson.encode(request.about), 'subject', request.subject, 'confirmed', confirmed,

@@ -20,7 +20,7 @@ local function failed()
   redis.call('INCR', 'failures')
   add_to_limits(int(now) .. ':' .. redis.call('GET', 'failures'))
 end
-local v = wanted(request.account.id)
+local v = wanted(request.owner)
 if not v or num(v.keep_until) <= now then
   failed()
   return say('not_sent')

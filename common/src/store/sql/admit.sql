@@ -58,7 +58,7 @@ INSERT INTO store_count
 SELECT 'accepted', ?1 ->> '$.lane', now / 10000, 1 FROM decision WHERE kind = 'admitted'
 ON CONFLICT DO UPDATE SET "count" = "count" + 1;
 INSERT INTO store_message
-SELECT message_id, ?1 ->> '$.account.id', ?1 ->> '$.lane', 'accepted', now, now,
+SELECT message_id, ?1 ->> '$.owner', ?1 ->> '$.lane', 'accepted', now, now,
        now + (?1 ->> '$.ttl_ms'), coalesce(reused, ?1 ->> '$.verification.id'),
        (SELECT expires_at FROM store_verification WHERE id = reused),
        ?1 -> '$.about', '[]', ?1 ->> '$.subject', ?1 ->> '$.confirmed', now, ?1 ->> '$.idempotency.key',

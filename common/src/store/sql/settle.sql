@@ -27,7 +27,7 @@ UPDATE decision SET (kind, verification_id, wait_ms, left, at) = (
     ),
     v AS (
         SELECT * FROM store_verification
-        WHERE id = (SELECT id FROM wanted) AND account_id = ?1 ->> '$.account.id' AND keep_until > decision.now
+        WHERE id = (SELECT id FROM wanted) AND account_id = ?1 ->> '$.owner' AND keep_until > decision.now
     )
     SELECT 'expired', id, NULL, NULL, NULL FROM v WHERE expires_at <= decision.now
     UNION ALL SELECT 'changed', id, NULL, NULL, NULL FROM v WHERE id IS NOT ?1 ->> '$.read'
