@@ -1,6 +1,8 @@
 //! What the code store promises, asserted alike over Redis and SQLite; and that the two give the same answers to any
 //! sequence of operations and clock steps.
 
+mod strikes;
+
 use futures::future::join_all;
 use postrider_common::address;
 use postrider_common::database::Database;
@@ -14,11 +16,19 @@ use postrider_common::store::sqlite::SqliteStore;
 use postrider_common::store::{
     About, AccountCheck, Admit, AdmitAnswer, Ban, BanCheck, BanSubject, Calling, Claim,
     ClaimVerification, Claimed, Idempotency, LimitCheck, MessageStatus, NewVerification, Read,
-    Resolve, ResolveAnswer, Settle, SettleAnswer, Store, StoreError, Which, rank,
+    Resolve, ResolveAnswer, Settle, SettleAnswer, Store, StoreError, Strike, Which, rank,
 };
 use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
 
+use self::strikes::{
+    a_ban_that_is_there_is_never_shortened,
+    a_failed_check_strikes_phone_and_address_and_a_refused_one_nothing,
+    a_threshold_of_one_bans_at_once_and_its_window_begins_anew,
+    one_subject_may_be_struck_by_two_windows,
+    only_what_speaks_against_phone_or_address_strikes_a_send,
+    refusals_that_reach_the_threshold_within_the_window_ban, strike,
+};
 use crate::harness::services::{self, Redis};
 
 const ACCOUNT: AccountCheck = AccountCheck { id: 7, version: 1 };
@@ -71,6 +81,7 @@ fn admit(phone: &str, now: i64, limits: Vec<LimitCheck>) -> Admit {
         subject: format!("code/{phone}"),
         limits,
         ban_check: BanCheck { phone: Some(phone.to_owned()), ip_bits: None },
+        strikes: Vec::new(),
         verification: Some(NewVerification {
             id: VerificationId::generate(),
             subject: format!("7/login/{phone}"),
@@ -110,6 +121,7 @@ fn settle(
         idempotency: None,
         limits,
         ban_check: BanCheck { phone: Some(phone.to_owned()), ip_bits: None },
+        strikes: Vec::new(),
     }
 }
 
@@ -476,6 +488,7 @@ async fn same_answers(seed: u64, redis: &Store, sqlite: &Store) {
                         fingerprints,
                     });
                 }
+                ask.strikes = strikes(&phone, &mut random);
                 messages.push(ask.message_id);
                 (text(redis.admit(&ask).await), text(sqlite.admit(&ask).await))
             }
@@ -487,7 +500,8 @@ async fn same_answers(seed: u64, redis: &Store, sqlite: &Store) {
                 assert_eq!(read, live(sqlite, &phone).await, "seed {seed}, step {step}");
                 let checks =
                     vec![limit(&format!("check/{phone}"), Scope::Phone, rank::PHONE, 3, 120_000)];
-                let ask = settle(&phone, now, read, random.random_bool(0.3), checks);
+                let mut ask = settle(&phone, now, read, random.random_bool(0.3), checks);
+                ask.strikes = strikes(&phone, &mut random);
                 (text(redis.settle(&ask).await), text(sqlite.settle(&ask).await))
             }
             8 => {
@@ -537,6 +551,21 @@ async fn same_answers(seed: u64, redis: &Store, sqlite: &Store) {
             "seed {seed}, step {step}: the state of a message after operation {what}"
         );
     }
+}
+
+/// Against the phone and all that begin like it, each or none.
+fn strikes(phone: &str, random: &mut StdRng) -> Vec<Strike> {
+    let beginning = BanSubject::PhonePrefix(phone[..phone.len() - 1].to_owned());
+    let all = [
+        strike(BanSubject::Phone(phone.to_owned()), random.random_range(1..4)),
+        Strike {
+            key: format!("long/{phone}"),
+            ban_ms: 7_200_000,
+            ..strike(BanSubject::Phone(phone.to_owned()), 3)
+        },
+        Strike { window_ms: 300_000, ban_ms: 20_000, ..strike(beginning, 5) },
+    ];
+    all.into_iter().filter(|_| random.random_bool(0.5)).collect()
 }
 
 /// An answer to compare: epochs differ by nature.
@@ -589,4 +618,10 @@ over_both!(
     a_resend_of_what_was_approved_is_superseded,
     bans_hit_what_they_name_and_end,
     whose_a_message_is_is_not_whose_account_is_checked,
+    refusals_that_reach_the_threshold_within_the_window_ban,
+    a_threshold_of_one_bans_at_once_and_its_window_begins_anew,
+    a_ban_that_is_there_is_never_shortened,
+    one_subject_may_be_struck_by_two_windows,
+    only_what_speaks_against_phone_or_address_strikes_a_send,
+    a_failed_check_strikes_phone_and_address_and_a_refused_one_nothing,
 );

@@ -156,6 +156,7 @@ pub async fn admit(
         subject,
         limits: limits.checks.clone(),
         ban_check: bans,
+        strikes: Vec::new(),
         verification,
         ttl_ms,
         confirmed: false,
@@ -193,10 +194,10 @@ fn decided(answer: AdmitAnswer, limits: &Limits) -> Result<(Accepted, HeaderMap)
         AdmitAnswer::InFlight { wait_ms } => {
             Err(Problem::new(Code::RequestInFlight).retry_after(wait_ms))
         }
-        AdmitAnswer::Limited { index, wait_ms, limits: states } => {
+        AdmitAnswer::Limited { index, wait_ms, limits: states, .. } => {
             Err(limits.used_up(index, wait_ms, &states))
         }
-        AdmitAnswer::MaxSends { wait_ms, limits: states } => {
+        AdmitAnswer::MaxSends { wait_ms, limits: states, .. } => {
             let problem = Problem::new(Code::MaxSendsReached).retry_after(wait_ms);
             Err(problem.headers(limits.headers(&states)))
         }

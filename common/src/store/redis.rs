@@ -78,12 +78,18 @@ impl RedisStore {
 
 fn scripts() -> HashMap<Operation, Script> {
     HashMap::from([
-        (Operation::Admit, script!("guard.lua", "give_back.lua", "admit.lua")),
+        (
+            Operation::Admit,
+            script!("guard.lua", "ban_set.lua", "strike.lua", "give_back.lua", "admit.lua"),
+        ),
         (Operation::Withdraw, script!("give_back.lua", "withdraw.lua")),
         (Operation::Confirm, script!("answered.lua", "confirm.lua")),
         (Operation::Doubt, script!("doubt.lua")),
         (Operation::Read, script!("which.lua", "read.lua")),
-        (Operation::Settle, script!("guard.lua", "which.lua", "settle.lua")),
+        (
+            Operation::Settle,
+            script!("guard.lua", "ban_set.lua", "strike.lua", "which.lua", "settle.lua"),
+        ),
         (Operation::Verification, script!("verification.lua")),
         (Operation::Message, script!("message.lua")),
         (Operation::Claim, script!("claim.lua")),

@@ -48,8 +48,11 @@ if is(new) then
   end
 end
 look_at_limits()
-look_at_bans()
+local is_banned = look_at_bans()
 if refusal then
+  -- What the caller's own or the service's limits refuse says nothing against phone or address.
+  local against = refusal.rank <= 3 or refusal.rank == 6
+  refusal.fields.struck = against and not is_banned and strike(request.message_id) or nil
   refusal.fields.limits = limit_states()
   return answer(refusal.fields)
 end
