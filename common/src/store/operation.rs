@@ -4,7 +4,11 @@
 //! it out and the store's own clock counts. Every answer is `{"ok": ...}`, or `{"lost": true}` where
 //! the store has no epoch: it lost its data, and nothing may be decided before bans are back.
 
+mod take;
+
 use serde::{Deserialize, Serialize};
+
+pub use self::take::*;
 
 use crate::ids::{MessageId, VerificationId};
 use crate::job::{JobVerification, Lane};
@@ -34,6 +38,9 @@ pub enum Operation {
     OldestAge,
     SandboxPut,
     SandboxList,
+    Explain,
+    Take,
+    GiveBack,
 }
 
 #[derive(Debug, Deserialize)]

@@ -104,5 +104,8 @@ fn scripts() -> HashMap<Operation, Script> {
         (Operation::OldestAge, script!("oldest_age.lua")),
         (Operation::SandboxPut, script!("sandbox_put.lua")),
         (Operation::SandboxList, script!("sandbox_list.lua")),
+        (Operation::Explain, script!("guard.lua", "explain.lua")),
+        (Operation::Take, script!("guard.lua", "take.lua")),
+        (Operation::GiveBack, script!("give_back.lua", "untake.lua")),
     ])
 }

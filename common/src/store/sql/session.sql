@@ -101,7 +101,7 @@ SELECT coalesce(json_group_array(json_object(
            'subject', json_object('kind', kind, 'value', value), 'until', "until") ORDER BY idx), '[]') AS struck
 FROM struck;
 
--- A row put here gives a message's entries back: all of them, or those that are to be refunded.
+-- A row put here gives entries back, a message's or another's: all of them, or those that are to be refunded.
 CREATE TEMP TRIGGER give_back AFTER INSERT ON refunded
 BEGIN
     DELETE FROM store_limit_entry
