@@ -1,5 +1,8 @@
-//! What the code store promises, asserted alike over Redis and SQLite; and that the two give the same answers to any
-//! sequence of operations and clock steps.
+//! What the code store promises, asserted alike over Redis and SQLite.
+
+mod random;
+mod strikes;
+mod takes;
 
 use futures::future::join_all;
 use postrider_common::address;
@@ -13,12 +16,22 @@ use postrider_common::store::redis::RedisStore;
 use postrider_common::store::sqlite::SqliteStore;
 use postrider_common::store::{
     About, AccountCheck, Admit, AdmitAnswer, Ban, BanCheck, BanSubject, Calling, Claim,
-    ClaimVerification, Claimed, Idempotency, LimitCheck, MessageStatus, NewVerification, Read,
-    Resolve, ResolveAnswer, Settle, SettleAnswer, Store, StoreError, Which, rank,
+    ClaimVerification, Claimed, Explain, Idempotency, LimitCheck, MessageStatus, NewVerification,
+    Read, Resolve, ResolveAnswer, Settle, SettleAnswer, Store, StoreError, Take, Which, rank,
 };
-use rand::rngs::StdRng;
-use rand::{RngExt as _, SeedableRng as _};
 
+use self::strikes::{
+    a_ban_that_is_there_is_never_shortened,
+    a_failed_check_strikes_phone_and_address_and_a_refused_one_nothing,
+    a_threshold_of_one_bans_at_once_and_its_window_begins_anew,
+    one_subject_may_be_struck_by_two_windows,
+    only_what_speaks_against_phone_or_address_strikes_a_send,
+    refusals_that_reach_the_threshold_within_the_window_ban,
+};
+use self::takes::{
+    a_ban_refuses_to_take_in_its_rank, an_entry_is_taken_in_all_limits_or_in_none_and_given_back,
+    explaining_names_every_ban_and_counts_nothing,
+};
 use crate::harness::services::{self, Redis};
 
 const ACCOUNT: AccountCheck = AccountCheck { id: 7, version: 1 };
@@ -64,12 +77,14 @@ fn admit(phone: &str, now: i64, limits: Vec<LimitCheck>) -> Admit {
     Admit {
         now: Some(now),
         account: ACCOUNT,
+        owner: ACCOUNT.id,
         message_id: MessageId::generate(),
         lane: Lane::Code,
         idempotency: None,
         subject: format!("code/{phone}"),
         limits,
         ban_check: BanCheck { phone: Some(phone.to_owned()), ip_bits: None },
+        strikes: Vec::new(),
         verification: Some(NewVerification {
             id: VerificationId::generate(),
             subject: format!("7/login/{phone}"),
@@ -102,12 +117,14 @@ fn settle(
     Settle {
         now: Some(now),
         account: ACCOUNT,
+        owner: ACCOUNT.id,
         which: Which::Subject(format!("7/login/{phone}")),
         read,
         right,
         idempotency: None,
         limits,
         ban_check: BanCheck { phone: Some(phone.to_owned()), ip_bits: None },
+        strikes: Vec::new(),
     }
 }
 
@@ -429,110 +446,23 @@ async fn bans_hit_what_they_name_and_end(store: Store) {
     assert!(!hit("+8617000000001", "192.0.2.1", BEGIN).await);
 }
 
-/// What two stores are asked alike, at random: few phones and keys, so that they meet.
-async fn same_answers(seed: u64, redis: &Store, sqlite: &Store) {
-    let mut random = StdRng::seed_from_u64(seed);
-    let (mut now, mut messages) = (BEGIN, vec![MessageId::generate()]);
-    let tag = seed.to_string();
-    for step in 0..60 {
-        now += [0, 1, 999, 20_000, 30_000, 60_000, 180_000][random.random_range(0..7)];
-        let phone = format!("+86138{tag:0>6}{:02}", random.random_range(0..2));
-        let limits = vec![
-            limit(&phone, Scope::Phone, rank::PHONE, 1, 60_000),
-            limit(&phone, Scope::PhoneAll, rank::PHONE, 4, 300_000),
-            limit(&tag, Scope::Global, rank::GLOBAL, 1500, 60_000),
-        ];
-        let message = messages[random.random_range(0..messages.len())];
-        let what = random.random_range(0..13);
-        let (ours, theirs) = match what {
-            0..=3 => {
-                let mut ask =
-                    Admit { confirmed: random.random_bool(0.2), ..admit(&phone, now, limits) };
-                if random.random_bool(0.4) {
-                    let fingerprints = vec![format!("f{}", random.random_range(0..2))];
-                    ask.idempotency = Some(Idempotency {
-                        key: format!("{tag}/{}", random.random_range(0..2)),
-                        fingerprints,
-                    });
-                }
-                messages.push(ask.message_id);
-                (text(redis.admit(&ask).await), text(sqlite.admit(&ask).await))
-            }
-            4 => (text(redis.withdraw(message).await), text(sqlite.withdraw(message).await)),
-            5 => (text(redis.confirm(&[message]).await), text(sqlite.confirm(&[message]).await)),
-            6 => (text(redis.doubt(message).await), text(sqlite.doubt(message).await)),
-            7 => {
-                let read = live(redis, &phone).await;
-                assert_eq!(read, live(sqlite, &phone).await, "seed {seed}, step {step}");
-                let checks =
-                    vec![limit(&format!("check/{phone}"), Scope::Phone, rank::PHONE, 3, 120_000)];
-                let ask = settle(&phone, now, read, random.random_bool(0.3), checks);
-                (text(redis.settle(&ask).await), text(sqlite.settle(&ask).await))
-            }
-            8 => {
-                let ask = claim(
-                    message,
-                    random.random_range(1..3),
-                    &random.random_range(0..2).to_string(),
-                    now,
-                );
-                (text(redis.claim(&ask).await), text(sqlite.claim(&ask).await))
-            }
-            9 => (text(redis.archive(&[message]).await), text(sqlite.archive(&[message]).await)),
-            10 => {
-                let ask = Calling {
-                    now: Some(now),
-                    message_id: message,
-                    generation: 0,
-                    attempt: random.random_range(1..3),
-                    owner: random.random_range(0..2).to_string(),
-                    lease_ms: 20_000,
-                    provider: "main".to_owned(),
-                };
-                (text(redis.calling(&ask).await), text(sqlite.calling(&ask).await))
-            }
-            11 => {
-                let subject = BanSubject::Phone(phone.clone());
-                if random.random_bool(0.4) {
-                    let bans = [Ban { subject, until: now + 30_000 }];
-                    (text(redis.ban(&bans).await), text(sqlite.ban(&bans).await))
-                } else {
-                    (
-                        text(redis.unban(std::slice::from_ref(&subject)).await),
-                        text(sqlite.unban(&[subject]).await),
-                    )
-                }
-            }
-            _ => {
-                let mut ask = resolve(message, random.random_range(1..3), "r", now);
-                ask.refund = random.random_bool(0.5);
-                (text(redis.resolve(&ask).await), text(sqlite.resolve(&ask).await))
-            }
-        };
-        assert_eq!(ours, theirs, "seed {seed}, step {step}, operation {what}, {phone} at {now}");
-        let states = (text(redis.message(message).await), text(sqlite.message(message).await));
-        assert_eq!(
-            states.0, states.1,
-            "seed {seed}, step {step}: the state of a message after operation {what}"
-        );
-    }
-}
-
-/// An answer to compare: epochs differ by nature.
-fn text<T: std::fmt::Debug>(answer: Result<T, StoreError>) -> String {
-    let text = format!("{:?}", answer.unwrap());
-    match text.split_once("epoch: \"") {
-        Some((before, after)) => format!("{before}epoch{}", after.split_once('"').unwrap().1),
-        None => text,
-    }
-}
-
-#[tokio::test]
-async fn both_stores_give_the_same_answers_to_any_sequence() {
-    let (redis, sqlite) = (redis().await, sqlite().await);
-    for seed in 0..60 {
-        same_answers(seed, &redis.store, &sqlite.store).await;
-    }
+async fn whose_a_message_is_is_not_whose_account_is_checked(store: Store) {
+    let phone = "+8613800000001";
+    let owner = -ACCOUNT.id;
+    let mut ask = Admit { owner, ..admit(phone, BEGIN, Vec::new()) };
+    ask.verification.as_mut().unwrap().account_id = owner;
+    let message = accepted(store.admit(&ask).await.unwrap());
+    assert_eq!(store.message(message.message_id).await.unwrap().unwrap().account_id, owner);
+    assert_eq!(live(&store, phone).await, None, "the account itself has sent nothing");
+    let read = message.verification.map(|verification| verification.job.id);
+    let which = Which::Subject(format!("7/login/{phone}"));
+    let found = store.read(&Read { account_id: owner, which }).await.unwrap();
+    assert_eq!(found.map(|live| live.id), read);
+    let check = settle(phone, BEGIN, read, true, Vec::new());
+    let not_its = store.settle(&check).await.unwrap();
+    assert!(matches!(not_its, SettleAnswer::NotSent { .. }), "{not_its:?}");
+    let its = store.settle(&Settle { owner, ..check }).await.unwrap();
+    assert!(matches!(its, SettleAnswer::Approved { first: true, .. }), "{its:?}");
 }
 
 #[tokio::test]
@@ -541,6 +471,12 @@ async fn a_store_that_lost_its_data_decides_nothing_until_its_bans_are_back() {
     held.redis.as_ref().unwrap().empty().await;
     let ask = admit("+8613800000001", BEGIN, Vec::new());
     assert!(matches!(held.store.admit(&ask).await, Err(StoreError::Lost)));
+    let (limits, ban_check, now) = (Vec::new(), ask.ban_check.clone(), None);
+    let take = Take { now, limits, ban_check, entry: "a".to_owned() };
+    assert!(matches!(held.store.take(&take).await, Err(StoreError::Lost)));
+    let Take { limits, ban_check, .. } = take;
+    let explain = held.store.explain(&Explain { now, limits, ban_check }).await;
+    assert!(matches!(explain, Err(StoreError::Lost)));
     let subject = BanSubject::Phone("+8613800000001".to_owned());
     held.store.restore(vec![Ban { subject, until: 0 }]).await.unwrap();
     assert_eq!(held.store.admit(&ask).await.unwrap(), AdmitAnswer::StaleAccount);
@@ -567,4 +503,14 @@ over_both!(
     a_message_that_ends_unsent_gives_its_phone_windows_back,
     a_resend_of_what_was_approved_is_superseded,
     bans_hit_what_they_name_and_end,
+    whose_a_message_is_is_not_whose_account_is_checked,
+    refusals_that_reach_the_threshold_within_the_window_ban,
+    a_threshold_of_one_bans_at_once_and_its_window_begins_anew,
+    a_ban_that_is_there_is_never_shortened,
+    one_subject_may_be_struck_by_two_windows,
+    only_what_speaks_against_phone_or_address_strikes_a_send,
+    a_failed_check_strikes_phone_and_address_and_a_refused_one_nothing,
+    an_entry_is_taken_in_all_limits_or_in_none_and_given_back,
+    a_ban_refuses_to_take_in_its_rank,
+    explaining_names_every_ban_and_counts_nothing,
 );

@@ -54,12 +54,14 @@ pub async fn check(
         let request = Settle {
             now: None,
             account: caller.version(),
+            owner: owner.store_id(),
             which: asked.which.clone(),
             read: live.map(|live| live.id),
             right,
             idempotency: asked.idempotency.clone(),
             limits: limits.checks.clone(),
             ban_check: counted.bans(),
+            strikes: Vec::new(),
         };
         match app.store.settle(&request).await.map_err(|error| app.store_failed(&error))? {
             SettleAnswer::StaleAccount => caller.reload(app).await?,
@@ -128,17 +130,16 @@ pub fn settled(
         SettleAnswer::Banned { what, limits: states, .. } => {
             return Err(limits.banned(what, &states));
         }
-        SettleAnswer::Mismatch { attempts_left, limits: states } => {
+        SettleAnswer::Mismatch { attempts_left, limits: states, .. } => {
             let problem = Problem::new(Code::CodeMismatch).headers(limits.headers(&states));
             return Err(problem.with("attempts_left", attempts_left));
         }
-        SettleAnswer::Spent { wait_ms, limits: states } => {
+        SettleAnswer::Spent { wait_ms, limits: states, .. } => {
             let problem = Problem::new(Code::TooManyAttempts).headers(limits.headers(&states));
             return Err(problem.retry_after(wait_ms));
         }
-        SettleAnswer::NotSent { limits: states } | SettleAnswer::Expired { limits: states } => {
-            (Code::VerificationNotFound, states)
-        }
+        SettleAnswer::NotSent { limits: states, .. }
+        | SettleAnswer::Expired { limits: states, .. } => (Code::VerificationNotFound, states),
         SettleAnswer::Used { limits: states, .. } => (Code::AlreadyUsed, states),
     };
     Err(Problem::new(code).headers(limits.headers(&states)))

@@ -170,12 +170,14 @@ pub async fn admit(
     let mut request = Admit {
         now: None,
         account: caller.version(),
+        owner: draft.owner.store_id(),
         message_id: MessageId::generate(),
         lane,
         idempotency,
         subject,
         limits: limits.checks.clone(),
         ban_check: bans,
+        strikes: Vec::new(),
         verification,
         ttl_ms,
         confirmed: false,
@@ -213,10 +215,10 @@ fn decided(answer: AdmitAnswer, limits: &Limits) -> Result<(Accepted, HeaderMap)
         AdmitAnswer::InFlight { wait_ms } => {
             Err(Problem::new(Code::RequestInFlight).retry_after(wait_ms))
         }
-        AdmitAnswer::Limited { index, wait_ms, limits: states } => {
+        AdmitAnswer::Limited { index, wait_ms, limits: states, .. } => {
             Err(limits.used_up(index, wait_ms, &states))
         }
-        AdmitAnswer::MaxSends { wait_ms, limits: states } => {
+        AdmitAnswer::MaxSends { wait_ms, limits: states, .. } => {
             let problem = Problem::new(Code::MaxSendsReached).retry_after(wait_ms);
             Err(problem.headers(limits.headers(&states)))
         }

@@ -155,6 +155,21 @@ impl Store {
         Ok(Duration::from_millis(age))
     }
 
+    /// How limits and bans stand, counting nothing.
+    pub async fn explain(&self, request: &Explain) -> Result<Explained, StoreError> {
+        self.call(Operation::Explain, request).await
+    }
+
+    /// Counts one entry in each limit, all or nothing: for what must be counted before it is looked at.
+    pub async fn take(&self, request: &Take) -> Result<TakeAnswer, StoreError> {
+        self.call(Operation::Take, request).await
+    }
+
+    /// Takes back what [`Store::take`] counted.
+    pub async fn give_back(&self, request: &GiveBack) -> Result<(), StoreError> {
+        self.call(Operation::GiveBack, request).await
+    }
+
     /// Keeps what a sandbox provider was handed, for a day, the newest 1,000 an account.
     pub async fn sandbox_put(&self, request: &SandboxPut) -> Result<(), StoreError> {
         self.call(Operation::SandboxPut, request).await

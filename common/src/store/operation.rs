@@ -4,7 +4,11 @@
 //! it out and the store's own clock counts. Every answer is `{"ok": ...}`, or `{"lost": true}` where
 //! the store has no epoch: it lost its data, and nothing may be decided before bans are back.
 
+mod take;
+
 use serde::{Deserialize, Serialize};
+
+pub use self::take::*;
 
 use crate::ids::{MessageId, VerificationId};
 use crate::job::{JobVerification, Lane};
@@ -34,6 +38,9 @@ pub enum Operation {
     OldestAge,
     SandboxPut,
     SandboxList,
+    Explain,
+    Take,
+    GiveBack,
 }
 
 #[derive(Debug, Deserialize)]
@@ -56,6 +63,8 @@ pub struct Admit {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub now: Option<i64>,
     pub account: AccountCheck,
+    /// Whose the message is: the account's id, or a negative one that stands for something of its own.
+    pub owner: i64,
     /// The id that the message gets if it is new.
     pub message_id: MessageId,
     pub lane: Lane,
@@ -67,6 +76,9 @@ pub struct Admit {
     /// In the order in which they are looked at.
     pub limits: Vec<LimitCheck>,
     pub ban_check: BanCheck,
+    /// What a refusal for its phone's, its address's or its prefix's sake counts against, unless a ban hits it already.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub strikes: Vec<Strike>,
     /// Only for codes.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub verification: Option<NewVerification>,
@@ -128,6 +140,18 @@ pub struct BanCheck {
     pub ip_bits: Option<String>,
 }
 
+/// A window of refusals or failures: the one that makes `threshold` of them within `window_ms` bans the subject
+/// for `ban_ms`, never for less than it is banned already, and empties the window.
+#[derive(Debug, Clone, Serialize)]
+pub struct Strike {
+    pub key: String,
+    /// From 1 to 1,000.
+    pub threshold: u32,
+    pub window_ms: i64,
+    pub ban_ms: i64,
+    pub subject: BanSubject,
+}
+
 /// The verification that a send of a code starts, where none lives that it belongs to.
 #[derive(Debug, Clone, Serialize)]
 pub struct NewVerification {
@@ -164,18 +188,22 @@ pub enum AdmitAnswer {
     InFlight { wait_ms: i64 },
     /// The first request with this key was accepted: the same answer again, nothing counted.
     Replayed(Accepted),
-    /// `limits[index]` is used up; one passes after `wait_ms`.
+    /// `limits[index]` is used up; one passes after `wait_ms`. `struck`: the bans that this refusal made.
     Limited {
         index: usize,
         wait_ms: i64,
         #[serde(default)]
         limits: Vec<LimitState>,
+        #[serde(default)]
+        struck: Vec<Ban>,
     },
     /// The verification was sent as often as it may be; it expires after `wait_ms`.
     MaxSends {
         wait_ms: i64,
         #[serde(default)]
         limits: Vec<LimitState>,
+        #[serde(default)]
+        struck: Vec<Ban>,
     },
     Banned {
         what: Banned,
@@ -274,6 +302,8 @@ pub struct Settle {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub now: Option<i64>,
     pub account: AccountCheck,
+    /// Whose verification it must be; see [`Admit::owner`].
+    pub owner: i64,
     pub which: Which,
     /// What [`Store::read`](super::Store::read) gave, if anything.
     pub read: Option<VerificationId>,
@@ -284,9 +314,12 @@ pub struct Settle {
     /// Of failed checks: a failure adds an entry to each, a right code to none.
     pub limits: Vec<LimitCheck>,
     pub ban_check: BanCheck,
+    /// What a wrong code, or one for nothing that lives, counts against; for a spent verification too.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub strikes: Vec<Strike>,
 }
 
-/// What came of a check, in the order in which it is looked at.
+/// What came of a check, in the order in which it is looked at. `struck`: the bans that this failure made.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum SettleAnswer {
@@ -306,25 +339,33 @@ pub enum SettleAnswer {
         #[serde(default)]
         limits: Vec<LimitState>,
     },
-    /// Nothing was ever sent, or it is forgotten, or it is another account's.
+    /// Nothing was ever sent, or it is forgotten, or it is another owner's.
     NotSent {
         #[serde(default)]
         limits: Vec<LimitState>,
+        #[serde(default)]
+        struck: Vec<Ban>,
     },
     Expired {
         #[serde(default)]
         limits: Vec<LimitState>,
+        #[serde(default)]
+        struck: Vec<Ban>,
     },
     /// The attempts are spent; the verification expires after `wait_ms`.
     Spent {
         wait_ms: i64,
         #[serde(default)]
         limits: Vec<LimitState>,
+        #[serde(default)]
+        struck: Vec<Ban>,
     },
     Mismatch {
         attempts_left: u32,
         #[serde(default)]
         limits: Vec<LimitState>,
+        #[serde(default)]
+        struck: Vec<Ban>,
     },
     /// The right code, again.
     Used {
@@ -540,7 +581,7 @@ pub enum BanSubject {
     Network(String),
 }
 
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Ban {
     pub subject: BanSubject,
     /// Unix milliseconds; 0 for good.

@@ -78,12 +78,18 @@ impl RedisStore {
 
 fn scripts() -> HashMap<Operation, Script> {
     HashMap::from([
-        (Operation::Admit, script!("guard.lua", "give_back.lua", "admit.lua")),
+        (
+            Operation::Admit,
+            script!("guard.lua", "ban_set.lua", "strike.lua", "give_back.lua", "admit.lua"),
+        ),
         (Operation::Withdraw, script!("give_back.lua", "withdraw.lua")),
         (Operation::Confirm, script!("answered.lua", "confirm.lua")),
         (Operation::Doubt, script!("doubt.lua")),
         (Operation::Read, script!("which.lua", "read.lua")),
-        (Operation::Settle, script!("guard.lua", "which.lua", "settle.lua")),
+        (
+            Operation::Settle,
+            script!("guard.lua", "ban_set.lua", "strike.lua", "which.lua", "settle.lua"),
+        ),
         (Operation::Verification, script!("verification.lua")),
         (Operation::Message, script!("message.lua")),
         (Operation::Claim, script!("claim.lua")),
@@ -98,5 +104,8 @@ fn scripts() -> HashMap<Operation, Script> {
         (Operation::OldestAge, script!("oldest_age.lua")),
         (Operation::SandboxPut, script!("sandbox_put.lua")),
         (Operation::SandboxList, script!("sandbox_list.lua")),
+        (Operation::Explain, script!("guard.lua", "explain.lua")),
+        (Operation::Take, script!("guard.lua", "take.lua")),
+        (Operation::GiveBack, script!("give_back.lua", "untake.lua")),
     ])
 }

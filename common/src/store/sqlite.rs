@@ -108,5 +108,8 @@ fn text(operation: Operation) -> &'static str {
         Operation::OldestAge => include_str!("sql/oldest_age.sql"),
         Operation::SandboxPut => include_str!("sql/sandbox_put.sql"),
         Operation::SandboxList => include_str!("sql/sandbox_list.sql"),
+        Operation::Explain => concat!(include_str!("sql/ask.sql"), include_str!("sql/explain.sql")),
+        Operation::Take => concat!(include_str!("sql/ask.sql"), include_str!("sql/take.sql")),
+        Operation::GiveBack => include_str!("sql/untake.sql"),
     }
 }

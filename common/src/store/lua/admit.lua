@@ -48,8 +48,11 @@ if is(new) then
   end
 end
 look_at_limits()
-look_at_bans()
+local is_banned = look_at_bans()
 if refusal then
+  -- What the caller's own or the service's limits refuse says nothing against phone or address.
+  local against = refusal.rank <= 3 or refusal.rank == 6
+  refusal.fields.struck = against and not is_banned and strike(request.message_id) or nil
   refusal.fields.limits = limit_states()
   return answer(refusal.fields)
 end
@@ -99,7 +102,7 @@ if is(new) then
 end
 local confirmed = request.confirmed and '1' or '0'
 local encoded = cjson.encode(accepted)
-redis.call('HSET', 'msg:' .. id, 'account_id', int(request.account.id), 'lane', request.lane, 'status', 'accepted',
+redis.call('HSET', 'msg:' .. id, 'account_id', int(request.owner), 'lane', request.lane, 'status', 'accepted',
            'accepted_at', int(now), 'updated_at', int(now), 'deadline', int(accepted.deadline),
            'verification_id', verification_id, 'previous_expiry', previous_expiry,
            'about', cjson.encode(request.about), 'subject', request.subject, 'confirmed', confirmed,

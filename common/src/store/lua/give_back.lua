@@ -1,19 +1,20 @@
--- Takes a message's entries back: all of them, or those that are to be refunded.
+-- Takes entries out of the limits that they were counted in.
+local function remove_entry(limit, at, entry)
+  if limit.quota == 1 then
+    if redis.call('GET', limit.key) == int(at) .. '|' .. entry then redis.call('DEL', limit.key) end
+  elseif limit.quota <= 1000 then
+    redis.call('ZREM', limit.key, entry)
+  else
+    local bucket = int(math.floor(at / math.floor(limit.window_ms / 60)))
+    if num(redis.call('HGET', limit.key, bucket) or 0) > 0 then
+      redis.call('HINCRBY', limit.key, bucket, -1)
+    end
+  end
+end
+-- A message's entries: all of them, or those that are to be refunded.
 local function give_back(id, limits, whole)
   for _, limit in ipairs(cjson.decode(limits)) do
-    if whole or limit.refund then
-      if limit.quota == 1 then
-        local entry = redis.call('GET', limit.key)
-        if entry == int(limit.at) .. '|' .. id then redis.call('DEL', limit.key) end
-      elseif limit.quota <= 1000 then
-        redis.call('ZREM', limit.key, id)
-      else
-        local bucket = int(math.floor(limit.at / math.floor(limit.window_ms / 60)))
-        if num(redis.call('HGET', limit.key, bucket) or 0) > 0 then
-          redis.call('HINCRBY', limit.key, bucket, -1)
-        end
-      end
-    end
+    if whole or limit.refund then remove_entry(limit, limit.at, id) end
   end
 end
 local function count(what, lane, at, by)

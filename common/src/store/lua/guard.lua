@@ -96,27 +96,41 @@ local function banned(field)
   if till == 0 or till > now then return till end
   return nil
 end
--- Only beginnings of lengths that exist are looked up.
-local function banned_beginning(kind, value)
+local function add_ban(hits, kind, value)
+  local till = banned(kind .. ':' .. value)
+  if till then hits[#hits + 1] = { subject = { kind = kind, value = value }, ['until'] = till } end
+end
+-- The widest first. Only beginnings of lengths that exist are looked up.
+local function add_bans_of_beginnings(hits, kind, value)
   local lengths = redis.call('HGET', 'bans', 'lengths:' .. kind)
-  if not lengths then return nil end
-  for length, _ in pairs(cjson.decode(lengths)) do
-    if num(length) <= #value then
-      local till = banned(kind .. ':' .. string.sub(value, 1, num(length)))
-      if till then return till end
-    end
+  if not lengths then return end
+  local widest_first = {}
+  for length, _ in pairs(cjson.decode(lengths)) do widest_first[#widest_first + 1] = num(length) end
+  table.sort(widest_first)
+  for _, length in ipairs(widest_first) do
+    if length <= #value then add_ban(hits, kind, string.sub(value, 1, length)) end
   end
 end
-local function look_at_bans()
-  local phone, bits = request.ban_check.phone, request.ban_check.ip_bits
+-- The bans in force that hit the request's phone, and those that hit its address.
+local function bans_on_phone()
+  local hits, phone = {}, request.ban_check.phone
   if is(phone) then
-    local till = banned('phone:' .. phone) or banned_beginning('phone_prefix', phone)
-    if till then return refuse(4, 'banned', { what = 'phone', ['until'] = till }) end
+    add_ban(hits, 'phone', phone)
+    add_bans_of_beginnings(hits, 'phone_prefix', phone)
   end
-  if is(bits) then
-    local till = banned_beginning('network', bits)
-    if till then return refuse(4, 'banned', { what = 'ip', ['until'] = till }) end
-  end
+  return hits
+end
+local function bans_on_address()
+  local hits, bits = {}, request.ban_check.ip_bits
+  if is(bits) then add_bans_of_beginnings(hits, 'network', bits) end
+  return hits
+end
+-- Says whether any hits, refused for another reason or not.
+local function look_at_bans()
+  local what, hit = 'phone', bans_on_phone()[1]
+  if not hit then what, hit = 'ip', bans_on_address()[1] end
+  if hit then refuse(4, 'banned', { what = what, ['until'] = hit['until'] }) end
+  return hit ~= nil
 end
 
 local function stale_account()

@@ -3,7 +3,6 @@ if not epoch then return LOST end
 if stale_account() then return answer({ kind = 'stale_account' }) end
 look_at_limits()
 local function say(kind, fields)
-  fields = fields or {}
   fields.kind, fields.limits = kind, limit_states()
   return answer(fields)
 end
@@ -16,27 +15,33 @@ end
 look_at_bans()
 if refusal then return say(refusal.fields.kind, refusal.fields) end
 
-local function failed()
-  redis.call('INCR', 'failures')
-  add_to_limits(int(now) .. ':' .. redis.call('GET', 'failures'))
+local function entry()
+  return int(now) .. ':' .. int(redis.call('INCR', 'failures'))
 end
-local v = wanted(request.account.id)
+local function failed(kind, fields)
+  local failure = entry()
+  add_to_limits(failure)
+  fields.struck = strike(failure)
+  return say(kind, fields)
+end
+local v = wanted(request.owner)
 if not v or num(v.keep_until) <= now then
-  failed()
-  return say('not_sent')
+  return failed('not_sent', {})
 end
 local key = 'ver:' .. v.id
 if num(v.expires_at) <= now then
-  failed()
-  return say('expired')
+  return failed('expired', {})
 end
 if v.id ~= request.read then return answer({ kind = 'changed' }) end
 local left = num(v.max_attempts) - num(v.fails)
-if left <= 0 then return say('spent', { wait_ms = num(v.expires_at) - now }) end
+if left <= 0 then
+  local struck = nil
+  if not request.right then struck = strike(entry()) end
+  return say('spent', { wait_ms = num(v.expires_at) - now, struck = struck })
+end
 if not request.right then
   redis.call('HINCRBY', key, 'fails', 1)
-  failed()
-  return say('mismatch', { attempts_left = left - 1 })
+  return failed('mismatch', { attempts_left = left - 1 })
 end
 if v.approved_at then return say('used', { id = v.id }) end
 redis.call('HSET', key, 'approved_at', int(now))

@@ -31,19 +31,23 @@ UPDATE decision SET reused = (
 ) WHERE kind IS NULL;
 
 -- Then whatever refuses, the first in the order of ranks.
-UPDATE decision SET (kind, idx, wait_ms, what, "until") = (
-    SELECT kind, idx, wait_ms, what, "until" FROM (
-        SELECT rank, idx, 'limited' AS kind, wait_ms, NULL AS what, NULL AS "until" FROM limit_use WHERE "full"
+UPDATE decision SET (kind, rank, idx, wait_ms, what, "until") = (
+    SELECT kind, rank, idx, wait_ms, what, "until" FROM (
+        SELECT * FROM refusal
         UNION ALL
         SELECT 2, 0, 'max_sends', v.expires_at - decision.now, NULL, NULL
         FROM store_verification AS v
         WHERE v.id = decision.reused AND v.sends >= ?1 ->> '$.verification.max_sends'
-        UNION ALL
-        SELECT 4, b.idx, 'banned', NULL, b.what, b."until"
-        FROM ban_hit AS b
         ORDER BY rank, idx LIMIT 1
     )
 ) WHERE kind IS NULL;
+-- What the caller's own or the service's limits refuse says nothing against phone or address.
+INSERT INTO strike
+SELECT s.key, s.value ->> '$.key', s.value ->> '$.threshold', s.value ->> '$.window_ms', s.value ->> '$.ban_ms',
+       s.value ->> '$.subject.kind', s.value ->> '$.subject.value', decision.now, ?1 ->> '$.message_id'
+FROM decision, json_each(?1, '$.strikes') AS s
+WHERE decision.kind IN ('limited', 'max_sends') AND decision.rank IN (1, 2, 3, 6)
+  AND NOT EXISTS (SELECT 1 FROM ban_hit);
 UPDATE decision SET kind = 'admitted', message_id = ?1 ->> '$.message_id' WHERE kind IS NULL;
 
 -- What is admitted is counted and written down.
@@ -58,7 +62,7 @@ INSERT INTO store_count
 SELECT 'accepted', ?1 ->> '$.lane', now / 10000, 1 FROM decision WHERE kind = 'admitted'
 ON CONFLICT DO UPDATE SET "count" = "count" + 1;
 INSERT INTO store_message
-SELECT message_id, ?1 ->> '$.account.id', ?1 ->> '$.lane', 'accepted', now, now,
+SELECT message_id, ?1 ->> '$.owner', ?1 ->> '$.lane', 'accepted', now, now,
        now + (?1 ->> '$.ttl_ms'), coalesce(reused, ?1 ->> '$.verification.id'),
        (SELECT expires_at FROM store_verification WHERE id = reused),
        ?1 -> '$.about', '[]', ?1 ->> '$.subject', ?1 ->> '$.confirmed', now, ?1 ->> '$.idempotency.key',
@@ -115,12 +119,14 @@ SELECT CASE
         WHEN 'in_flight' THEN json_object('kind', kind, 'wait_ms', wait_ms)
         WHEN 'replayed' THEN json_patch((SELECT answer FROM store_idempotency WHERE "key" = ?1 ->> '$.idempotency.key'),
                                         '{"kind":"replayed"}')
-        WHEN 'limited' THEN json_object('kind', kind, 'index', idx, 'wait_ms', wait_ms, 'limits', json(states))
-        WHEN 'max_sends' THEN json_object('kind', kind, 'wait_ms', wait_ms, 'limits', json(states))
+        WHEN 'limited' THEN json_object('kind', kind, 'index', idx, 'wait_ms', wait_ms, 'limits', json(states),
+                                        'struck', json(struck))
+        WHEN 'max_sends' THEN json_object('kind', kind, 'wait_ms', wait_ms, 'limits', json(states),
+                                          'struck', json(struck))
         WHEN 'banned' THEN json_object('kind', kind, 'what', what, 'until', "until", 'limits', json(states))
         ELSE json_object('kind', 'admitted', 'again', json(iif(kind = 'again', 'true', 'false')),
                          'message', (SELECT json(answer) FROM store_message WHERE id = message_id),
                          'limits', json(states))
     END))
 END
-FROM decision, limit_answer;
+FROM decision, limit_answer, struck_answer;

@@ -1,4 +1,6 @@
 -- Begins a guarded operation: the clock, and the request's limits.
+DELETE FROM strike;
+DELETE FROM struck;
 DELETE FROM decision;
 INSERT INTO decision (now, phone, ip_bits)
 SELECT coalesce(?1 ->> '$.now', CAST(unixepoch('subsec') * 1000 AS INTEGER)),

@@ -6,7 +6,7 @@ CREATE TEMP TABLE asked (
 );
 CREATE TEMP TABLE refunded (id TEXT, limits TEXT, whole INTEGER);
 CREATE TEMP TABLE decision (
-    now INTEGER, kind TEXT, idx INTEGER, wait_ms INTEGER, what TEXT, "until" INTEGER,
+    now INTEGER, kind TEXT, rank INTEGER, idx INTEGER, wait_ms INTEGER, what TEXT, "until" INTEGER,
     reused TEXT, verification_id TEXT, message_id TEXT, left INTEGER, at INTEGER, phone TEXT, ip_bits TEXT
 );
 
@@ -47,22 +47,61 @@ SELECT coalesce(json_group_array(json_object(
        ORDER BY idx), '[]') AS states
 FROM limit_use;
 
--- The bans that hit the request.
+-- The bans in force that hit the request: the phone's before the address's, the widest first.
 CREATE TEMP VIEW ban_hit AS
-SELECT 0 AS idx, 'phone' AS what, b."until" FROM decision, store_ban AS b
+SELECT CASE b.kind WHEN 'phone' THEN 0 ELSE length(b.value) END AS idx, 'phone' AS what, b.kind, b.value, b."until"
+FROM decision, store_ban AS b
 WHERE (b.kind = 'phone' AND b.value = decision.phone
        OR b.kind = 'phone_prefix' AND b.value IN (
            SELECT substr(decision.phone, 1, l.len)
            FROM (SELECT DISTINCT length(value) AS len FROM store_ban WHERE kind = 'phone_prefix') AS l))
   AND (b."until" = 0 OR b."until" > decision.now)
 UNION ALL
-SELECT 1, 'ip', b."until" FROM decision, store_ban AS b
+SELECT 100 + length(b.value), 'ip', b.kind, b.value, b."until" FROM decision, store_ban AS b
 WHERE b.kind = 'network' AND b.value IN (
           SELECT substr(decision.ip_bits, 1, l.len)
           FROM (SELECT DISTINCT length(value) AS len FROM store_ban WHERE kind = 'network') AS l)
   AND (b."until" = 0 OR b."until" > decision.now);
 
--- A row put here gives a message's entries back: all of them, or those that are to be refunded.
+-- Whatever refuses the request, by its limits and by bans.
+CREATE TEMP VIEW refusal AS
+SELECT rank, idx, 'limited' AS kind, wait_ms, NULL AS what, NULL AS "until" FROM limit_use WHERE "full"
+UNION ALL
+SELECT 4, idx, 'banned', NULL, what, "until" FROM ban_hit;
+
+-- A row put into `strike` counts one refusal or failure against a phone or an address. The one that makes the window's
+-- count reach the threshold empties the window and bans the subject, unless it is banned for longer; 0 is for good.
+CREATE TEMP TABLE strike (
+    idx INTEGER PRIMARY KEY, "key" TEXT, threshold INTEGER, window_ms INTEGER, ban_ms INTEGER, kind TEXT, value TEXT,
+    now INTEGER, entry TEXT
+);
+CREATE TEMP TABLE struck (idx INTEGER PRIMARY KEY, kind TEXT, value TEXT, "until" INTEGER, UNIQUE (kind, value));
+CREATE TEMP TRIGGER strike AFTER INSERT ON strike
+BEGIN
+    INSERT OR IGNORE INTO store_limit_entry VALUES (NEW."key", NEW.now, NEW.entry, NEW.now + NEW.window_ms);
+    INSERT INTO struck (kind, value, "until")
+    SELECT NEW.kind, NEW.value, NEW.now + NEW.ban_ms
+    WHERE (SELECT count(*) FROM store_limit_entry WHERE "key" = NEW."key" AND "at" > NEW.now - NEW.window_ms)
+              >= NEW.threshold
+      AND NOT EXISTS (SELECT 1 FROM store_ban AS b
+                      WHERE b.kind = NEW.kind AND b.value = NEW.value
+                        AND (b."until" = 0 OR b."until" >= NEW.now + NEW.ban_ms))
+    ON CONFLICT (kind, value) DO UPDATE SET "until" = excluded."until";
+    INSERT OR REPLACE INTO store_ban
+    SELECT kind, value, "until" FROM struck WHERE kind = NEW.kind AND value = NEW.value;
+    DELETE FROM store_limit_entry
+    WHERE "key" = NEW."key"
+      AND (SELECT count(*) FROM store_limit_entry WHERE "key" = NEW."key" AND "at" > NEW.now - NEW.window_ms)
+              >= NEW.threshold;
+END;
+
+-- The bans that the request made, as an answer says them.
+CREATE TEMP VIEW struck_answer AS
+SELECT coalesce(json_group_array(json_object(
+           'subject', json_object('kind', kind, 'value', value), 'until', "until") ORDER BY idx), '[]') AS struck
+FROM struck;
+
+-- A row put here gives entries back, a message's or another's: all of them, or those that are to be refunded.
 CREATE TEMP TRIGGER give_back AFTER INSERT ON refunded
 BEGIN
     DELETE FROM store_limit_entry

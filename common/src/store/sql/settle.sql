@@ -13,11 +13,7 @@ UPDATE decision SET (kind, verification_id, at) = (
     LIMIT 1
 );
 UPDATE decision SET (kind, idx, wait_ms, what, "until") = (
-    SELECT kind, idx, wait_ms, what, "until" FROM (
-        SELECT rank, idx, 'limited' AS kind, wait_ms, NULL AS what, NULL AS "until" FROM limit_use WHERE "full"
-        UNION ALL SELECT 4, b.idx, 'banned', NULL, b.what, b."until" FROM ban_hit AS b
-        ORDER BY rank, idx LIMIT 1
-    )
+    SELECT kind, idx, wait_ms, what, "until" FROM refusal ORDER BY rank, idx LIMIT 1
 ) WHERE kind IS NULL;
 UPDATE decision SET (kind, verification_id, wait_ms, left, at) = (
     WITH
@@ -27,7 +23,7 @@ UPDATE decision SET (kind, verification_id, wait_ms, left, at) = (
     ),
     v AS (
         SELECT * FROM store_verification
-        WHERE id = (SELECT id FROM wanted) AND account_id = ?1 ->> '$.account.id' AND keep_until > decision.now
+        WHERE id = (SELECT id FROM wanted) AND account_id = ?1 ->> '$.owner' AND keep_until > decision.now
     )
     SELECT 'expired', id, NULL, NULL, NULL FROM v WHERE expires_at <= decision.now
     UNION ALL SELECT 'changed', id, NULL, NULL, NULL FROM v WHERE id IS NOT ?1 ->> '$.read'
@@ -55,6 +51,11 @@ INSERT INTO store_limit_bucket
 SELECT asked."key", asked.now / width, 1, asked.now + asked.window_ms + 2 * width FROM asked, decision
 WHERE kind IN ('not_sent', 'expired', 'mismatch') AND NOT exact
 ON CONFLICT DO UPDATE SET "count" = "count" + 1;
+INSERT INTO strike
+SELECT s.key, s.value ->> '$.key', s.value ->> '$.threshold', s.value ->> '$.window_ms', s.value ->> '$.ban_ms',
+       s.value ->> '$.subject.kind', s.value ->> '$.subject.value', decision.now, lower(hex(randomblob(8)))
+FROM decision, json_each(?1, '$.strikes') AS s
+WHERE decision.kind IN ('not_sent', 'expired', 'mismatch') OR decision.kind = 'spent' AND NOT ?1 ->> '$.right';
 
 SELECT json_object('ok', json(CASE kind
     WHEN 'stale_account' THEN '{"kind":"stale_account"}'
@@ -62,13 +63,14 @@ SELECT json_object('ok', json(CASE kind
     WHEN 'changed' THEN '{"kind":"changed"}'
     WHEN 'limited' THEN json_object('kind', kind, 'index', idx, 'wait_ms', wait_ms, 'limits', json(states))
     WHEN 'banned' THEN json_object('kind', kind, 'what', what, 'until', "until", 'limits', json(states))
-    WHEN 'spent' THEN json_object('kind', kind, 'wait_ms', wait_ms, 'limits', json(states))
-    WHEN 'mismatch' THEN json_object('kind', kind, 'attempts_left', left, 'limits', json(states))
+    WHEN 'spent' THEN json_object('kind', kind, 'wait_ms', wait_ms, 'limits', json(states), 'struck', json(struck))
+    WHEN 'mismatch' THEN json_object('kind', kind, 'attempts_left', left, 'limits', json(states),
+                                     'struck', json(struck))
     WHEN 'used' THEN json_object('kind', kind, 'id', verification_id, 'limits', json(states))
     WHEN 'approved' THEN json_object('kind', 'approved', 'id', verification_id, 'at', at, 'first', json('true'),
                                      'limits', json(states))
     WHEN 'repeated' THEN json_object('kind', 'approved', 'id', verification_id, 'at', at, 'first', json('false'),
                                      'limits', json(states))
-    ELSE json_object('kind', kind, 'limits', json(states))
+    ELSE json_object('kind', kind, 'limits', json(states), 'struck', json(struck))
 END))
-FROM decision, limit_answer;
+FROM decision, limit_answer, struck_answer;

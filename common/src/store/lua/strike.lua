@@ -1,0 +1,26 @@
+-- Refusals and failures that count against a phone or an address: enough of them within a window ban it.
+
+-- Counts one in each of the request's windows. Gives the bans that this made, if any.
+local function strike(entry)
+  if not is(request.strikes) then return nil end
+  local struck, place = {}, {}
+  for _, s in ipairs(request.strikes) do
+    local window = { key = s.key, quota = s.threshold, window_ms = s.window_ms }
+    if limit_use(window) + 1 < s.threshold then
+      limit_add(window, entry)
+    else
+      redis.call('DEL', s.key)
+      local field, till = s.subject.kind .. ':' .. s.subject.value, now + s.ban_ms
+      local there = num(redis.call('HGET', 'bans', field))
+      -- A ban that is there is never shortened; 0 is for good.
+      if there == nil or (there ~= 0 and there < till) then
+        ban_set(s.subject, till)
+        place[field] = place[field] or #struck + 1
+        struck[place[field]] = { subject = s.subject, ['until'] = till }
+      end
+    end
+  end
+  -- An empty table would be written as an object: no bans, no field.
+  if #struck == 0 then return nil end
+  return struck
+end
