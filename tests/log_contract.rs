@@ -63,6 +63,8 @@ on_every_engine! {
     accounts_and_bans::a_grant_raises_the_version_once,
     accounts_and_bans::names_are_told_apart_by_case,
     accounts_and_bans::a_ban_holds_until_it_ends,
+    accounts_and_bans::a_ban_by_itself_never_shortens_another,
+    accounts_and_bans::bans_come_in_pages,
     refusals::refusals_are_read_newest_first_by_account,
 }
 

@@ -3,7 +3,10 @@
 
 pub mod account_cache;
 pub mod app;
+pub mod automatic_bans;
 pub mod back_pressure;
+pub mod bans;
+pub mod blacklist;
 pub mod caller;
 pub mod checking;
 pub mod cli;
@@ -12,6 +15,7 @@ pub mod clock;
 pub mod commands;
 pub mod connect;
 pub mod data_lock;
+pub mod explain;
 pub mod guard;
 pub mod health;
 pub mod idempotency;
@@ -21,6 +25,7 @@ pub mod messages;
 pub mod metrics;
 pub mod notices;
 pub mod outgoing;
+pub mod pages;
 pub mod problem;
 pub mod queues;
 pub mod rate_limit_headers;

@@ -20,6 +20,7 @@ use tower::ServiceExt as _;
 
 use crate::account_cache::AccountCache;
 use crate::app::{App, Shared};
+use crate::automatic_bans::AutomaticBans;
 use crate::back_pressure::BackPressure;
 use crate::clock::unix_ms;
 use crate::connect;
@@ -49,11 +50,14 @@ impl TestApp {
         let sqlite = connect::open_embedded(dir.path()).await.unwrap();
         let table = SqliteQueue::start(sqlite.clone()).await.unwrap();
         let database = Database::sqlite(sqlite.clone());
+        let store = Store::Sqlite(SqliteStore::new(sqlite.clone()));
+        let permanent = config.settings.bans.auto_permanent;
         let app = App {
+            automatic_bans: AutomaticBans::start(database.clone(), store.clone(), permanent).0,
             region: "CN".parse().unwrap(),
             settings: config.settings,
             keys: config.keys,
-            store: Store::Sqlite(SqliteStore::new(sqlite.clone())),
+            store,
             queue: Queue::Sqlite(table.clone()),
             acceptor: Acceptor::embedded(sqlite, table),
             verified: Verified::start(database.clone()).0,
@@ -87,6 +91,13 @@ impl TestApp {
 
     pub(crate) async fn post(&self, path: &str, token: &str, body: impl Into<Body>) -> Answer {
         let request = Request::post(path)
+            .header("authorization", format!("Bearer {token}"))
+            .header("content-type", "application/json");
+        ask(crate::router::app(Arc::clone(&self.app)), request.body(body.into()).unwrap()).await
+    }
+
+    pub(crate) async fn delete(&self, path: &str, token: &str, body: impl Into<Body>) -> Answer {
+        let request = Request::delete(path)
             .header("authorization", format!("Bearer {token}"))
             .header("content-type", "application/json");
         ask(crate::router::app(Arc::clone(&self.app)), request.body(body.into()).unwrap()).await

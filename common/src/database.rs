@@ -3,6 +3,7 @@
 
 pub mod account;
 pub mod blacklist;
+pub mod blacklist_write;
 pub mod dead_letter;
 mod engine;
 mod error;
