@@ -6,6 +6,7 @@
     reason = "a test that can't go on ends by panicking, in its helpers too"
 )]
 
+mod accept_many;
 #[cfg(test)]
 mod distributed;
 #[cfg(test)]
