@@ -13,6 +13,8 @@ mod distributed;
 mod embedded;
 mod harness;
 mod log_contract;
+#[cfg(test)]
+mod log_out;
 mod poison;
 mod queue_contract;
 mod schema;

@@ -97,6 +97,7 @@ mod tests {
             tokens_valid_from: 0,
             may_send: true,
             on_behalf: false,
+            revoked: std::collections::BTreeSet::new(),
         }
     }
 

@@ -284,8 +284,14 @@ mod tests {
             assert_eq!(refused.problem(), (403, refusal));
             let listed = test.get(PATH, &admin).await;
             assert_eq!(listed.body["items"][0]["value"], shown);
-            assert_eq!(test.delete(PATH, &admin, ban.clone()).await.status, StatusCode::NO_CONTENT);
-            assert_eq!(test.delete(PATH, &admin, ban).await.problem(), (404, "not_blacklisted"));
+            assert_eq!(
+                test.delete_with(PATH, &admin, ban.clone()).await.status,
+                StatusCode::NO_CONTENT
+            );
+            assert_eq!(
+                test.delete_with(PATH, &admin, ban).await.problem(),
+                (404, "not_blacklisted")
+            );
         }
         let sent = send(&test, &shop, "13800138000", "203.0.113.7").await;
         assert_eq!(sent.status, StatusCode::ACCEPTED);
@@ -354,7 +360,7 @@ mod tests {
             (403, "scope_missing")
         );
         assert_eq!(test.post(PATH, &shop, ban.clone()).await.problem(), (403, "scope_missing"));
-        assert_eq!(test.delete(PATH, &shop, ban).await.problem(), (403, "scope_missing"));
+        assert_eq!(test.delete_with(PATH, &shop, ban).await.problem(), (403, "scope_missing"));
         assert_eq!(test.post("/v1/explain", &shop, "{}").await.problem(), (403, "scope_missing"));
     }
 

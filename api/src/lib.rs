@@ -20,6 +20,7 @@ pub mod guard;
 pub mod health;
 pub mod idempotency;
 pub mod json;
+pub mod log_out;
 pub mod message_list;
 pub mod messages;
 pub mod metrics;

@@ -50,6 +50,7 @@ codes! {
     IpBlocked = 403 "ip_blocked" "This address is blocked",
     NotFound = 404 "not_found" "There is nothing here",
     VerificationNotFound = 404 "verification_not_found" "No such verification, or it has expired",
+    AccountNotFound = 404 "account_not_found" "No such account",
     MessageNotFound = 404 "message_not_found" "No such message",
     NotBlacklisted = 404 "not_blacklisted" "There is no such ban",
     MethodNotAllowed = 405 "method_not_allowed" "Another method is needed here",

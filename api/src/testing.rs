@@ -74,9 +74,14 @@ impl TestApp {
     /// Makes the store forget everything, as Redis does that lost its data.
     pub(crate) async fn break_store(&self) {
         self.app.restoring.store(true, std::sync::atomic::Ordering::Release);
+        self.run("DELETE FROM store_epoch").await;
+    }
+
+    /// Changes the database behind the app's back.
+    pub(crate) async fn run(&self, sql: &'static str) {
         let Acceptor::Embedded { sqlite, .. } = &self.app.acceptor else { panic!("embedded") };
         let mut connection = sqlite.connect().await.unwrap();
-        sqlx::query("DELETE FROM store_epoch").execute(&mut connection).await.unwrap();
+        sqlx::query(sql).execute(&mut connection).await.unwrap();
     }
 
     /// A token of an account that is made for it.
@@ -96,7 +101,17 @@ impl TestApp {
         ask(crate::router::app(Arc::clone(&self.app)), request.body(body.into()).unwrap()).await
     }
 
-    pub(crate) async fn delete(&self, path: &str, token: &str, body: impl Into<Body>) -> Answer {
+    pub(crate) async fn delete(&self, path: &str, token: &str) -> Answer {
+        let request = Request::delete(path).header("authorization", format!("Bearer {token}"));
+        ask(crate::router::app(Arc::clone(&self.app)), request.body(Body::empty()).unwrap()).await
+    }
+
+    pub(crate) async fn delete_with(
+        &self,
+        path: &str,
+        token: &str,
+        body: impl Into<Body>,
+    ) -> Answer {
         let request = Request::delete(path)
             .header("authorization", format!("Bearer {token}"))
             .header("content-type", "application/json");

@@ -8,6 +8,7 @@ pub mod dead_letter;
 mod engine;
 mod error;
 pub mod refusal;
+pub mod revocation;
 pub mod sms_log;
 mod sms_log_read;
 mod sms_log_write;

@@ -1,5 +1,7 @@
 //! `account`: who calls the API.
 
+use std::collections::BTreeSet;
+
 use sea_query::{Expr, ExprTrait as _, OnConflict, Query, SelectStatement};
 
 use super::error::refused;
@@ -19,6 +21,8 @@ pub struct Account {
     pub may_send: bool,
     /// Whether it may say whose address a request comes from.
     pub on_behalf: bool,
+    /// The `jti` of its tokens that are dead before their time.
+    pub revoked: BTreeSet<String>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -135,8 +139,12 @@ impl Database {
         &self,
         select: &SelectStatement,
     ) -> Result<Option<Account>, DatabaseError> {
-        let account = self.fetch::<AccountRead>(select).await?.into_iter().next();
-        Ok(account.map(|read| Account {
+        let Some(read) = self.fetch::<AccountRead>(select).await?.into_iter().next() else {
+            return Ok(None);
+        };
+        // What belongs to it is read after its version: it may be newer than that, and never older.
+        let revoked = self.revoked(read.id).await?;
+        Ok(Some(Account {
             id: read.id,
             username: read.username,
             role: if read.role == Role::Admin.as_str() { Role::Admin } else { Role::Account },
@@ -144,6 +152,7 @@ impl Database {
             tokens_valid_from: read.tokens_valid_from,
             may_send: read.may_send != 0,
             on_behalf: read.on_behalf != 0,
+            revoked,
         }))
     }
 }
