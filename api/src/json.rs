@@ -126,6 +126,21 @@ impl Fields {
         })
     }
 
+    /// A list of 1 to `most` texts of 1 to `longest` bytes each.
+    pub fn list(&mut self, field: &str, most: usize, longest: usize) -> Vec<String> {
+        let Some(Value::Array(values)) = self.members.remove(field) else {
+            return self.wrong(field, "type", "is a list of texts").unwrap_or_default();
+        };
+        if !(1..=most).contains(&values.len()) {
+            return self.wrong(field, "length", format!("has 1 to {most}")).unwrap_or_default();
+        }
+        let fine = |text: &String| (1..=longest).contains(&text.len());
+        let texts: Option<Vec<_>> =
+            values.into_iter().map(|v| v.as_str().map(str::to_owned).filter(fine)).collect();
+        let what = || format!("each is a text of 1 to {longest} bytes");
+        texts.or_else(|| self.wrong(field, "type", what())).unwrap_or_default()
+    }
+
     /// An object of texts; missing is empty.
     pub fn texts(&mut self, field: &str) -> std::collections::BTreeMap<String, String> {
         let texts = match self.members.remove(field) {

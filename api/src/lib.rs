@@ -25,6 +25,7 @@ pub mod message_list;
 pub mod messages;
 pub mod metrics;
 pub mod notices;
+pub mod notices_to_many;
 pub mod outgoing;
 pub mod pages;
 pub mod problem;

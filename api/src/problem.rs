@@ -56,7 +56,7 @@ codes! {
     MethodNotAllowed = 405 "method_not_allowed" "Another method is needed here",
     AlreadyUsed = 409 "already_used" "The code was right and has been used before",
     RequestInFlight = 409 "request_in_flight" "A request with this Idempotency-Key is not answered yet",
-    BodyTooLarge = 413 "body_too_large" "The body is larger than 16 KiB",
+    BodyTooLarge = 413 "body_too_large" "The body is too large",
     ContentTypeUnsupported = 415 "content_type_unsupported" "The content type is not application/json",
     FieldsInvalid = 422 "fields_invalid" "Some fields are wrong",
     PhoneInvalid = 422 "phone_invalid" "The phone number can't be texted",

@@ -25,7 +25,7 @@ pub fn app(app: Shared) -> Router {
         .route("/v1/verifications", post(verifications::send)) // send
         .route("/v1/verifications/check", post(verification_checks::check)) // verify
         .route("/v1/verifications/{id}", get(verifications::show)) // read; its own
-        .route("/v1/notices", post(notices::send)) // send
+        .route("/v1/notices", post(notices::send).layer(DefaultBodyLimit::max(notices::LARGEST))) // send
         .route("/v1/messages", get(message_list::list)) // read; its own
         .route("/v1/messages/{id}", get(messages::show)) // read; its own
         .route("/v1/sessions/current", delete(log_out::this_session)) // any session token
