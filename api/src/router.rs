@@ -173,10 +173,12 @@ mod tests {
         let wrong = r#"{"phone":"13800138000","purpose":"login","code":"000000"}"#;
         let failed = test.post("/v1/verifications/check", &token, wrong).await;
         assert_eq!(failed.problem(), (422, "code_mismatch"));
+        let unreadable = test.post(SEND, &token, r#"{"phone":"12","purpose":"login"}"#).await;
+        assert_eq!(unreadable.problem(), (422, "phone_invalid"));
         let account = test.app.database.account_by_name("shop").await.unwrap().unwrap().id;
         let rows = loop {
             let rows = test.app.database.refusals(Some(account), 10).await.unwrap();
-            if rows.len() == 2 {
+            if rows.len() == 3 {
                 break rows;
             }
             tokio::time::sleep(std::time::Duration::from_millis(20)).await;
@@ -188,12 +190,13 @@ mod tests {
         assert_eq!(
             said,
             [
+                ("code", "phone_invalid", None, None),
                 ("check", "code_mismatch", None, Some("login")),
                 ("code", "phone_limited", Some("phone-60s"), Some("login")),
             ]
         );
-        assert!(rows.iter().all(|row| row.phone_number.as_deref() == Some("+86138****8000")));
-        assert_eq!(rows[0].request_id.as_deref(), failed.headers["x-request-id"].to_str().ok());
+        assert!(rows[1..].iter().all(|row| row.phone_number.as_deref() == Some("+86138****8000")));
+        assert_eq!(rows[1].request_id.as_deref(), failed.headers["x-request-id"].to_str().ok());
     }
 
     #[tokio::test]
