@@ -2,6 +2,7 @@
 
 mod accounts_and_bans;
 mod pages;
+mod purging;
 mod refusals;
 mod writing;
 
@@ -63,6 +64,10 @@ on_every_engine! {
     accounts_and_bans::names_are_told_apart_by_case,
     accounts_and_bans::a_ban_holds_until_it_ends,
     refusals::refusals_are_read_newest_first_by_account,
+    purging::old_messages_go_with_their_attempts_and_younger_ones_stay,
+    purging::dead_letters_go_when_they_are_old_or_were_sent_since,
+    purging::refusals_changes_of_bans_and_revocations_go,
+    purging::a_purge_that_is_cut_off_goes_on_later_and_writers_go_on_beside_it,
 }
 
 async fn sqlite() -> (tempfile::TempDir, Database) {

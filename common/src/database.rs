@@ -6,6 +6,7 @@ pub mod blacklist;
 pub mod dead_letter;
 mod engine;
 mod error;
+pub mod purge;
 pub mod refusal;
 pub mod sms_log;
 mod sms_log_read;
