@@ -2,6 +2,7 @@
 
 mod accounts_and_bans;
 mod pages;
+mod purging;
 mod refusals;
 mod revocations;
 mod writing;
@@ -71,6 +72,10 @@ on_every_engine! {
     revocations::revoked_at_once_by_many_it_is_revoked,
     revocations::too_many_revocations_kill_every_older_token,
     revocations::all_tokens_of_an_account_die_at_once,
+    purging::old_messages_go_with_their_attempts_and_younger_ones_stay,
+    purging::dead_letters_go_when_they_are_old_or_were_sent_since,
+    purging::refusals_changes_of_bans_and_revocations_go,
+    purging::a_purge_that_is_cut_off_goes_on_later_and_writers_go_on_beside_it,
 }
 
 async fn sqlite() -> (tempfile::TempDir, Database) {

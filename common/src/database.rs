@@ -7,6 +7,7 @@ pub mod blacklist_write;
 pub mod dead_letter;
 mod engine;
 mod error;
+pub mod purge;
 pub mod refusal;
 pub mod revocation;
 pub mod sms_log;
