@@ -1,6 +1,7 @@
 //! What the database promises, asserted alike over SQLite, PostgreSQL and MariaDB.
 
 mod accounts_and_bans;
+mod api_keys;
 mod pages;
 mod purging;
 mod refusals;
@@ -68,6 +69,10 @@ on_every_engine! {
     accounts_and_bans::a_ban_by_itself_never_shortens_another,
     accounts_and_bans::bans_come_in_pages,
     refusals::refusals_are_read_newest_first_by_account,
+    api_keys::a_key_is_read_back_as_it_was_made,
+    api_keys::a_key_is_deleted_by_its_account_alone,
+    api_keys::an_account_has_no_more_keys_than_its_share,
+    api_keys::the_latest_use_of_a_key_stays,
     revocations::a_revocation_comes_with_its_account_and_raises_its_version,
     revocations::revoked_at_once_by_many_it_is_revoked,
     revocations::too_many_revocations_kill_every_older_token,

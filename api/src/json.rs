@@ -154,6 +154,31 @@ impl Fields {
         texts.or_else(|| self.wrong(field, "type", "is an object of texts")).unwrap_or_default()
     }
 
+    /// A list of texts, each read as `T`, at most `most`; missing and null are an empty one.
+    pub fn parsed_list<T>(
+        &mut self,
+        field: &str,
+        most: usize,
+        what: &str,
+        read: impl Fn(&str) -> Option<T>,
+    ) -> Vec<T> {
+        let list = match self.members.remove(field) {
+            None | Some(Value::Null) => return Vec::new(),
+            Some(Value::Array(list)) if list.len() <= most => list,
+            _ => {
+                self.note(field, "type", format!("is a list of at most {most} texts"));
+                return Vec::new();
+            }
+        };
+        let read: Option<Vec<T>> = list.iter().map(|text| read(text.as_str()?)).collect();
+        read.or_else(|| self.wrong(field, "format", format!("each is {what}"))).unwrap_or_default()
+    }
+
+    /// Whether anything was wrong with a field.
+    pub fn has_errors(&self, field: &str) -> bool {
+        self.errors.iter().any(|error| error.field == field)
+    }
+
     /// Notes what is wrong with a field.
     pub fn note(&mut self, field: &str, code: &'static str, detail: impl Into<String>) {
         self.errors.push(FieldError { field: field.to_owned(), code, detail: detail.into() });

@@ -2,6 +2,7 @@
 //! `caller`, `json`, `verifications`, `sending`, `guard`, `outgoing`; then `postrider_common::accept`.
 
 pub mod account_cache;
+pub mod api_keys;
 pub mod app;
 pub mod automatic_bans;
 pub mod back_pressure;
@@ -20,6 +21,7 @@ pub mod guard;
 pub mod health;
 pub mod idempotency;
 pub mod json;
+pub mod key_uses;
 pub mod log_out;
 pub mod message_list;
 pub mod messages;

@@ -14,8 +14,8 @@ use tower_http::catch_panic::CatchPanicLayer;
 use crate::app::Shared;
 use crate::problem::{Code, Problem};
 use crate::{
-    blacklist, explain, health, json, log_out, message_list, messages, metrics, notices, queues,
-    request_id, sandbox, verification_checks, verifications,
+    api_keys, blacklist, explain, health, json, log_out, message_list, messages, metrics, notices,
+    queues, request_id, sandbox, verification_checks, verifications,
 };
 
 /// The API. A listener is passed in by whoever serves it.
@@ -28,6 +28,8 @@ pub fn app(app: Shared) -> Router {
         .route("/v1/notices", post(notices::send).layer(DefaultBodyLimit::max(notices::LARGEST))) // send
         .route("/v1/messages", get(message_list::list)) // read; its own
         .route("/v1/messages/{id}", get(messages::show)) // read; its own
+        .route("/v1/api-keys", get(api_keys::list).post(api_keys::make)) // any session token; its own
+        .route("/v1/api-keys/{id}", delete(api_keys::delete)) // any session token; its own
         .route("/v1/sessions/current", delete(log_out::this_session)) // any session token
         .route("/v1/accounts/{id}/sessions", delete(log_out::every_session)) // admin
         .route("/v1/queues", get(queues::list)) // admin

@@ -24,6 +24,7 @@ use crate::automatic_bans::AutomaticBans;
 use crate::back_pressure::BackPressure;
 use crate::clock::unix_ms;
 use crate::connect;
+use crate::key_uses::KeyUses;
 use crate::refusals::Refusals;
 use crate::token::{self, Grant};
 use crate::verified::Verified;
@@ -62,6 +63,7 @@ impl TestApp {
             acceptor: Acceptor::embedded(sqlite, table),
             verified: Verified::start(database.clone()).0,
             refusals: Refusals::start(database.clone()).0,
+            key_uses: KeyUses::start(database.clone()).0,
             database,
             accounts: AccountCache::default(),
             pressure: BackPressure::default(),

@@ -2,6 +2,7 @@
 //! of queries; one contract suite runs over all three.
 
 pub mod account;
+pub mod api_key;
 pub mod blacklist;
 pub mod blacklist_write;
 pub mod dead_letter;

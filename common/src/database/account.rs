@@ -1,9 +1,11 @@
 //! `account`: who calls the API.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use sea_query::{Expr, ExprTrait as _, OnConflict, Query, SelectStatement};
 
+use super::api_key::ApiKey;
 use super::error::refused;
 use super::statement::Write;
 use super::{Database, DatabaseError};
@@ -23,6 +25,7 @@ pub struct Account {
     pub on_behalf: bool,
     /// The `jti` of its tokens that are dead before their time.
     pub revoked: BTreeSet<String>,
+    pub api_keys: Vec<Arc<ApiKey>>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -143,7 +146,8 @@ impl Database {
             return Ok(None);
         };
         // What belongs to it is read after its version: it may be newer than that, and never older.
-        let revoked = self.revoked(read.id).await?;
+        let (revoked, api_keys) =
+            futures::try_join!(self.revoked(read.id), self.api_keys(read.id))?;
         Ok(Some(Account {
             id: read.id,
             username: read.username,
@@ -153,6 +157,7 @@ impl Database {
             may_send: read.may_send != 0,
             on_behalf: read.on_behalf != 0,
             revoked,
+            api_keys,
         }))
     }
 }
