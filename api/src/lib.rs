@@ -21,6 +21,7 @@ pub mod messages;
 pub mod metrics;
 pub mod notices;
 pub mod outgoing;
+pub mod passwords;
 pub mod problem;
 pub mod queues;
 pub mod rate_limit_headers;

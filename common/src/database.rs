@@ -3,9 +3,11 @@
 
 pub mod account;
 pub mod blacklist;
+pub mod credentials;
 pub mod dead_letter;
 mod engine;
 mod error;
+pub mod ledger;
 pub mod refusal;
 pub mod sms_log;
 mod sms_log_read;
