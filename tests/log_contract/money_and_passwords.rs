@@ -104,10 +104,10 @@ pub(super) async fn a_password_is_changed_once(database: Database) {
     let old = SecretString::from("$argon2id$old");
     let hashes: Vec<_> = (0..10).map(|n| SecretString::from(format!("$argon2id$new{n}"))).collect();
     let changes = hashes.iter().map(|new| database.set_password(made.id, Some(&old), new, 5000));
-    let changed: Vec<_> = join_all(changes).await.into_iter().map(Result::unwrap).collect();
-    assert_eq!(changed.iter().filter(|changed| **changed).count(), 1);
+    let won: Vec<_> = join_all(changes).await.into_iter().map(Result::unwrap).collect();
+    assert_eq!(won.iter().filter(|won| **won).count(), 1);
     let kept = database.credentials("shop").await.unwrap().unwrap();
-    let winner = changed.iter().position(|changed| *changed).unwrap();
+    let winner = won.iter().position(|won| *won).unwrap();
     let hash = kept.password_hash.unwrap();
     assert_eq!(hash.expose_secret(), hashes[winner].expose_secret());
     assert_eq!((kept.account.version, kept.account.tokens_valid_from), (2, 5000));
