@@ -100,6 +100,7 @@ mod tests {
             on_behalf: false,
             balance: 0,
             create_time: 0,
+            revoked: std::collections::BTreeSet::new(),
         }
     }
 

@@ -53,7 +53,8 @@ pub async fn code(
         ttl_ms: verification.ttl_ms,
         verification: Some(verification),
         idempotency: origin.idempotency,
-        bans: counted.bans(),
+        bans: counted.bans(&app.settings.bans),
+        strikes: counted.strikes(&app.settings.bans),
         limits: counted.limits(&app.settings, &limits),
         trace: origin.trace,
         draft: Draft {
@@ -74,14 +75,18 @@ async fn admit(
     caller: &mut Caller<Sends>,
     asked: guard::Asked,
 ) -> Result<(Accepted, HeaderMap), Problem> {
-    let countries = &app.settings.server.countries;
-    let phone = &asked.draft.contents.phone;
-    if !countries.is_empty() && !countries.iter().any(|country| phone.is_of(*country)) {
+    if !is_allowed(app, &asked.draft.contents.phone) {
         let detail = "the operator doesn't send to this country";
         return Err(Problem::field(Code::CountryNotAllowed, "phone", "country", detail));
     }
     app.pressure.check(asked.draft.lane)?;
     guard::admit(app, caller, asked).await
+}
+
+/// Whether the operator sends to the number's country.
+pub fn is_allowed(app: &App, phone: &PhoneNumber) -> bool {
+    let countries = &app.settings.server.countries;
+    countries.is_empty() || countries.iter().any(|country| phone.is_of(*country))
 }
 
 fn new_verification(
@@ -128,7 +133,8 @@ pub async fn notice(
         ttl_ms: as_ms(app.settings.notices.ttl),
         verification: None,
         idempotency: origin.idempotency,
-        bans: counted.bans(),
+        bans: counted.bans(&app.settings.bans),
+        strikes: counted.strikes(&app.settings.bans),
         limits: counted.limits(&app.settings, &app.settings.limits.notice),
         trace: origin.trace,
         draft: Draft {

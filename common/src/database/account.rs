@@ -1,8 +1,11 @@
 //! `account`: who calls the API.
 
+use std::collections::BTreeSet;
+
 use sea_query::{Expr, ExprTrait as _, OnConflict, Query, SelectStatement, UpdateStatement};
 
 use super::error::refused;
+use super::revocation::change_of;
 use super::statement::Write;
 use super::{Database, DatabaseError};
 
@@ -25,6 +28,8 @@ pub struct Account {
     pub balance: i64,
     /// Unix milliseconds.
     pub create_time: i64,
+    /// The `jti` of its tokens that are dead before their time.
+    pub revoked: BTreeSet<String>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -54,7 +59,7 @@ const USERNAME: usize = 128;
 const IDS: i64 = 100_000_000_000_000;
 
 #[derive(sqlx::FromRow)]
-pub(super) struct AccountRead {
+struct AccountRead {
     id: i64,
     username: String,
     email: Option<String>,
@@ -128,11 +133,8 @@ impl Database {
         id: i64,
         now: i64,
     ) -> Result<Option<Account>, DatabaseError> {
-        let mut grant = changed(now);
-        grant
-            .value("on_behalf", 1)
-            .and_where(Expr::col("id").eq(id))
-            .and_where(Expr::col("on_behalf").eq(0));
+        let mut grant = change_of(id, now);
+        grant.value("on_behalf", 1).and_where(Expr::col("on_behalf").eq(0));
         self.write(&[Write::Update(grant)]).await?;
         self.account(id).await
     }
@@ -145,8 +147,7 @@ impl Database {
         on_behalf: Option<bool>,
         now: i64,
     ) -> Result<Option<Account>, DatabaseError> {
-        let mut set = changed(now);
-        set.and_where(Expr::col("id").eq(id));
+        let mut set = change_of(id, now);
         for (column, value) in [("may_send", may_send), ("on_behalf", on_behalf)] {
             if let Some(value) = value {
                 set.value(column, i32::from(value));
@@ -160,25 +161,24 @@ impl Database {
         &self,
         select: &SelectStatement,
     ) -> Result<Option<Account>, DatabaseError> {
-        let account = self.fetch::<AccountRead>(select).await?.into_iter().next();
-        Ok(account.map(AccountRead::read))
-    }
-}
-
-impl AccountRead {
-    pub(super) fn read(self) -> Account {
-        Account {
-            id: self.id,
-            username: self.username,
-            email: self.email,
-            role: if self.role == Role::Admin.as_str() { Role::Admin } else { Role::Account },
-            version: self.version,
-            tokens_valid_from: self.tokens_valid_from,
-            may_send: self.may_send != 0,
-            on_behalf: self.on_behalf != 0,
-            balance: self.balance,
-            create_time: self.create_time,
-        }
+        let Some(read) = self.fetch::<AccountRead>(select).await?.into_iter().next() else {
+            return Ok(None);
+        };
+        // What belongs to it is read after its version: it may be newer than that, and never older.
+        let revoked = self.revoked(read.id).await?;
+        Ok(Some(Account {
+            id: read.id,
+            username: read.username,
+            email: read.email,
+            role: if read.role == Role::Admin.as_str() { Role::Admin } else { Role::Account },
+            version: read.version,
+            tokens_valid_from: read.tokens_valid_from,
+            may_send: read.may_send != 0,
+            on_behalf: read.on_behalf != 0,
+            balance: read.balance,
+            create_time: read.create_time,
+            revoked,
+        }))
     }
 }
 

@@ -3,8 +3,9 @@
 use sea_query::{Expr, ExprTrait as _, OnConflict, Query};
 use secrecy::{ExposeSecret as _, SecretString};
 
-use super::account::{Account, AccountRead, COLUMNS, Role, changed, is_name, new_id};
+use super::account::{Account, COLUMNS, Role, is_name, new_id};
 use super::error::refused;
+use super::revocation::{at_least, change_of};
 use super::statement::Write;
 use super::{Database, DatabaseError};
 
@@ -15,7 +16,7 @@ const TRIES: usize = 3;
 /// What a log-in is checked against.
 #[derive(Debug, Clone)]
 pub struct Credentials {
-    pub account: Account,
+    pub account_id: i64,
     /// argon2id, as a PHC string; `None`: it can't log in by password.
     pub password_hash: Option<SecretString>,
     /// The same of the security answer; `None`: it has none.
@@ -45,8 +46,7 @@ pub enum Registered {
 
 #[derive(sqlx::FromRow)]
 struct CredentialsRead {
-    #[sqlx(flatten)]
-    account: AccountRead,
+    id: i64,
     password_hash: Option<String>,
     security_answer_hash: Option<String>,
 }
@@ -75,20 +75,19 @@ impl Database {
         Err(DatabaseError::Unavailable("an account that was just made is not there".to_owned()))
     }
 
-    /// The account of exactly this name, with what its log-in is checked against.
+    /// What a log-in of the account of exactly this name is checked against.
     pub async fn credentials(&self, username: &str) -> Result<Option<Credentials>, DatabaseError> {
         if !is_name(username) {
             return Ok(None);
         }
         let mut select = Query::select();
         select
-            .columns(COLUMNS)
-            .columns(["password_hash", "security_answer_hash"])
+            .columns(["id", "password_hash", "security_answer_hash"])
             .from("account")
             .and_where(Expr::col("username").eq(username));
         let read = self.fetch::<CredentialsRead>(&select).await?.into_iter().next();
         Ok(read.map(|read| Credentials {
-            account: read.account.read(),
+            account_id: read.id,
             password_hash: read.password_hash.map(SecretString::from),
             security_answer_hash: read.security_answer_hash.map(SecretString::from),
         }))
@@ -103,26 +102,12 @@ impl Database {
         new: &SecretString,
         now: i64,
     ) -> Result<bool, DatabaseError> {
-        let valid_from = Expr::col("tokens_valid_from");
-        let latest = Expr::case(valid_from.clone().gt(now), valid_from).finally(now);
-        let mut set = changed(now);
-        set.value("password_hash", new.expose_secret())
-            .value("tokens_valid_from", latest)
-            .and_where(Expr::col("id").eq(account_id));
+        let mut set = change_of(account_id, now);
+        set.value("password_hash", new.expose_secret()).value("tokens_valid_from", at_least(now));
         if let Some(old) = old {
             set.and_where(Expr::col("password_hash").eq(old.expose_secret()));
         }
         Ok(self.write(&[Write::Update(set)]).await? == [1])
-    }
-
-    /// Ends every token of an account that was issued before this time (unix milliseconds); the version rises, unless
-    /// they had ended already.
-    pub async fn end_tokens(&self, account_id: i64, before: i64) -> Result<(), DatabaseError> {
-        let mut end = changed(before);
-        end.value("tokens_valid_from", before)
-            .and_where(Expr::col("id").eq(account_id))
-            .and_where(Expr::col("tokens_valid_from").lt(before));
-        self.write(&[Write::Update(end)]).await.map(drop)
     }
 
     async fn has_email(&self, email: &str) -> Result<bool, DatabaseError> {
