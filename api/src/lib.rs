@@ -2,6 +2,8 @@
 //! `caller`, `json`, `verifications`, `sending`, `guard`, `outgoing`; then `postrider_common::accept`.
 
 pub mod account_cache;
+pub mod account_change;
+pub mod accounts;
 pub mod api_keys;
 pub mod app;
 pub mod automatic_bans;
@@ -15,6 +17,7 @@ pub mod client_ip;
 pub mod clock;
 pub mod commands;
 pub mod connect;
+pub mod credits;
 pub mod data_lock;
 pub mod explain;
 pub mod guard;
@@ -23,6 +26,7 @@ pub mod idempotency;
 pub mod json;
 pub mod key_uses;
 pub mod log_out;
+pub mod login_limits;
 pub mod message_list;
 pub mod messages;
 pub mod metrics;
@@ -30,16 +34,20 @@ pub mod notices;
 pub mod notices_to_many;
 pub mod outgoing;
 pub mod pages;
+pub mod password_change;
+pub mod passwords;
 pub mod problem;
 pub mod queues;
 pub mod rate_limit_headers;
 pub mod refusals;
+pub mod registration;
 pub mod request_id;
 pub mod restore;
 pub mod router;
 pub mod sandbox;
 pub mod sending;
 pub mod serve;
+pub mod sessions;
 #[cfg(test)]
 mod testing;
 pub mod token;
