@@ -149,12 +149,14 @@ fn complete(
         sign: "Postrider".to_owned(),
         aliyun: None,
     });
+    let embedded = matches!(backends, Backends::Embedded { .. });
+    settings.dialects.platform.self_recharge.get_or_insert(embedded);
     let sandbox_asked = match environment.get("POSTRIDER_SANDBOX").map(String::as_str) {
         None | Some("" | "0") => false,
         Some("1") => true,
         Some(_) => return Err(wrong("POSTRIDER_SANDBOX", "is 1 or not set")),
     };
-    let distributed = matches!(backends, Backends::Distributed { .. });
+    let distributed = !embedded;
     if settings.providers.is_empty() && (!distributed || sandbox_asked) {
         settings.providers.insert("sandbox".to_owned(), Provider::sandbox());
     }
@@ -203,6 +205,7 @@ fn check(settings: &Settings) -> Result<(), ConfigError> {
         template::places(&template.text)
             .map_err(|error| wrong(format!("templates.{name}.text"), error.to_string()))?;
     }
+    check_dialects(settings)?;
     check_retry("retry", &settings.retry)?;
     for (name, provider) in &settings.providers {
         check_provider(name, provider)?;
@@ -236,6 +239,21 @@ fn check_rules(
         }
         None => Ok(()),
     }
+}
+
+fn check_dialects(settings: &Settings) -> Result<(), ConfigError> {
+    check_rules("dialects.flask", settings, &settings.flask_rules())?;
+    for (dialect, anonymous) in settings.dialects.anonymous() {
+        let Some(anonymous) = anonymous else { continue };
+        let key = |field: &str| format!("dialects.{dialect}.anonymous.{field}");
+        if anonymous.account.is_empty() {
+            return Err(wrong(key("account"), "names an account"));
+        }
+        if anonymous.from.is_empty() {
+            return Err(wrong(key("from"), "names at least one network"));
+        }
+    }
+    Ok(())
 }
 
 fn check_retry(key: &str, retry: &super::sections::Retry) -> Result<(), ConfigError> {

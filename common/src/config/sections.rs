@@ -9,6 +9,7 @@ use ipnet::IpNet;
 use secrecy::SecretString;
 use serde::Deserialize;
 
+use super::dialects::Dialects;
 use super::values::{duration, list, optional_duration, optional_list};
 use crate::job::Lane;
 use crate::limits::{Limit, Scope};
@@ -48,6 +49,7 @@ pub struct Settings {
     pub purposes: BTreeMap<String, Purpose>,
     pub limits: Limits,
     pub bans: Bans,
+    pub dialects: Dialects,
     pub queue: Queue,
     pub retry: Retry,
     pub worker: Worker,
