@@ -60,6 +60,7 @@ on_every_engine! {
     pages::dead_letters_come_in_pages,
     accounts_and_bans::an_account_is_made_once,
     accounts_and_bans::a_promotion_raises_the_version,
+    accounts_and_bans::a_grant_raises_the_version_once,
     accounts_and_bans::names_are_told_apart_by_case,
     accounts_and_bans::a_ban_holds_until_it_ends,
     refusals::refusals_are_read_newest_first_by_account,

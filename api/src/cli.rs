@@ -63,6 +63,7 @@ impl From<Kind> for BanKind {
 /// A scope that a token may have beside the usual ones.
 #[derive(Debug, Clone, Copy, ValueEnum)]
 pub enum ExtraScope {
+    Numbers,
     #[value(name = "on_behalf")]
     OnBehalf,
 }
@@ -70,6 +71,7 @@ pub enum ExtraScope {
 impl From<ExtraScope> for Grant {
     fn from(scope: ExtraScope) -> Self {
         match scope {
+            ExtraScope::Numbers => Self::Numbers,
             ExtraScope::OnBehalf => Self::OnBehalf,
         }
     }

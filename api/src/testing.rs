@@ -79,6 +79,9 @@ impl TestApp {
     pub(crate) async fn token(&self, account: &str, grants: &[Grant]) -> String {
         let role = if grants.contains(&Grant::Admin) { Role::Admin } else { Role::Account };
         let account = self.app.database.ensure_account(account, role, 0).await.unwrap();
+        if grants.contains(&Grant::OnBehalf) {
+            self.app.database.grant_on_behalf(account.id, 0).await.unwrap();
+        }
         token::issue(&self.app.keys, account.id, grants, unix_ms(), 60_000).unwrap()
     }
 

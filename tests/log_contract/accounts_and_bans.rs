@@ -31,6 +31,16 @@ pub(super) async fn a_promotion_raises_the_version(database: Database) {
     }
 }
 
+pub(super) async fn a_grant_raises_the_version_once(database: Database) {
+    let made = database.ensure_account("shop", Role::Account, 1000).await.unwrap();
+    assert!(!made.on_behalf);
+    let granted = database.grant_on_behalf(made.id, 2000).await.unwrap().unwrap();
+    assert!(granted.on_behalf);
+    assert_eq!(granted.version, made.version + 1);
+    assert_eq!(database.grant_on_behalf(made.id, 3000).await.unwrap(), Some(granted));
+    assert_eq!(database.grant_on_behalf(made.id + 1, 3000).await.unwrap(), None);
+}
+
 pub(super) async fn names_are_told_apart_by_case(database: Database) {
     let mut ids = std::collections::HashSet::new();
     for name in ["shop", "Shop", "SHOP", "商店", "shóp"] {
