@@ -12,6 +12,7 @@ pub mod clock;
 pub mod commands;
 pub mod connect;
 pub mod data_lock;
+pub mod dialects;
 pub mod guard;
 pub mod health;
 pub mod idempotency;

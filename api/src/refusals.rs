@@ -16,6 +16,7 @@ use tokio::task::JoinHandle;
 use crate::clock::unix_ms;
 use crate::guard::Counted;
 use crate::problem::{Code, Problem};
+use crate::rate_limit_headers::policy_name;
 use crate::request_id;
 
 /// Refusals kept in memory at the most; what finds no place is counted.
@@ -60,7 +61,7 @@ impl Refusals {
             owner: Some(owner),
             kind: kind.as_str().to_owned(),
             rule: rule.to_owned(),
-            policy: problem.policy().map(str::to_owned),
+            policy: problem.limit().map(|(scope, limit)| policy_name(scope, &limit)),
             phone_number: phone.map(PhoneNumber::masked),
             purpose: some(purpose),
             template_code: some(template),
