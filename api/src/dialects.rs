@@ -2,6 +2,10 @@
 //! told in a dialect's own words. Each dialect is one file, which translates and decides nothing.
 
 mod mall;
+#[cfg(test)]
+mod testing;
+#[cfg(test)]
+mod tests;
 
 use std::marker::PhantomData;
 
@@ -12,6 +16,7 @@ use axum::http::header::AUTHORIZATION;
 use axum::http::request::Parts;
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse as _, Response};
+use axum::routing::any;
 use postrider_common::config::{Anonymous, Dialect, Settings};
 
 use crate::app::Shared;
@@ -25,9 +30,16 @@ pub fn routes(app: &Shared) -> Router<Shared> {
     let served = |dialect| app.settings.dialects.enabled.contains(&dialect);
     let mut routes = Router::new();
     if served(Dialect::Mall) {
-        routes = routes.merge(speaking(mall::routes(), app, mall::say));
+        let mall = mall::routes().merge(rest(["/sms", "/sms/", "/sms/{*rest}"]));
+        routes = routes.merge(speaking(mall, app, mall::say));
     }
     routes
+}
+
+/// What lies under a dialect's prefix and isn't there.
+fn rest(paths: [&str; 3]) -> Router<Shared> {
+    let nowhere = || any(async || StatusCode::NOT_FOUND);
+    paths.into_iter().fold(Router::new(), |routes, path| routes.route(path, nowhere()))
 }
 
 /// How a dialect says a problem, at this path.

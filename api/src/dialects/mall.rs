@@ -6,7 +6,7 @@ use std::borrow::Cow;
 use axum::extract::State;
 use axum::http::{StatusCode, Uri};
 use axum::response::{IntoResponse as _, Response};
-use axum::routing::{any, get, post};
+use axum::routing::{get, post};
 use axum::{Json, Router};
 use postrider_common::config::{self, Anonymous, Settings};
 use postrider_common::phone::PhoneNumber;
@@ -23,6 +23,9 @@ use crate::problem::{Code, Problem};
 use crate::sending::{self, CodeToSend, Origin};
 use crate::trace::Trace;
 use crate::verifications::is_purpose;
+
+#[cfg(test)]
+mod tests;
 
 /// The longest purpose, in characters.
 const LONGEST_PURPOSE: usize = 64;
@@ -42,8 +45,6 @@ pub(super) fn routes() -> Router<Shared> {
         .route("/sms/send", post(send))
         .route("/sms/verify", post(verify))
         .route("/sms/health", get(health))
-        .route("/sms", any(async || StatusCode::NOT_FOUND))
-        .route("/sms/{*rest}", any(async || StatusCode::NOT_FOUND))
 }
 
 /// Every answer's body.
