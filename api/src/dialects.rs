@@ -1,6 +1,7 @@
 //! The wire formats of older systems: which are served, whose account a request is, and that whatever goes wrong is
 //! told in a dialect's own words. Each dialect is one file, which translates and decides nothing.
 
+mod flask;
 mod mall;
 #[cfg(test)]
 mod testing;
@@ -32,6 +33,11 @@ pub fn routes(app: &Shared) -> Router<Shared> {
     if served(Dialect::Mall) {
         let mall = mall::routes().merge(rest(["/sms", "/sms/", "/sms/{*rest}"]));
         routes = routes.merge(speaking(mall, app, mall::say));
+    }
+    if served(Dialect::Flask) {
+        let paths = ["/sms_message", "/sms_message/", "/sms_message/{*rest}"];
+        let flask = flask::routes().merge(rest(paths));
+        routes = routes.merge(speaking(flask, app, flask::say));
     }
     routes
 }

@@ -43,7 +43,8 @@ pub async fn send(
         idempotency: key.of(caller.owner(), &raw, &app.keys),
         trace,
     };
-    let asked = NoticeToSend { phone, template, params };
+    let purpose = String::new();
+    let asked = NoticeToSend { phone, purpose, template, raw_template: false, params };
     let (accepted, headers) = sending::notice(&app, &mut caller, asked, origin).await?;
     Ok((StatusCode::ACCEPTED, headers, Json(Sent { id: accepted.message_id })))
 }
@@ -57,7 +58,7 @@ fn known<'a>(app: &'a App, template: &str) -> Result<&'a Template, Problem> {
 
 /// Every place of the template must be filled and nothing else be given; the sign is the template's own. A
 /// template that only the provider knows the text of takes what it is given.
-fn check_params(template: &Template, params: &Params) -> Result<(), Problem> {
+pub fn check_params(template: &Template, params: &Params) -> Result<(), Problem> {
     if template.text.is_empty() {
         return Ok(());
     }

@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 
 use axum::http::HeaderMap;
+use postrider_common::code::Code as Digits;
 use postrider_common::config::{CodeRules, ScopeLimits};
 use postrider_common::ids::VerificationId;
 use postrider_common::job::{Contents, Lane};
@@ -60,6 +61,7 @@ pub async fn code(
             lane: Lane::Code,
             owner,
             template: rules.template.clone(),
+            raw_template: false,
             contents: Contents { phone: phone.clone(), params: Params::new(), client_ip: ip },
             purpose: purpose.clone(),
         },
@@ -82,6 +84,17 @@ async fn admit(
     }
     app.pressure.check(asked.draft.lane)?;
     guard::admit(app, caller, asked).await
+}
+
+/// The code that was just sent, where `[code] echo` lets it be told.
+pub fn echo(app: &App, owner: Owner, accepted: &Accepted) -> Option<String> {
+    let verification = accepted.verification.as_ref().filter(|_| app.settings.code.echo)?;
+    let digits = verification.job.digits;
+    if owner.is_test() {
+        return Some(Digits::fixed(digits).expose().to_owned());
+    }
+    let key = &app.keys.get(&verification.key_id)?.code;
+    Some(Digits::derive(key, verification.job.id, digits).expose().to_owned())
 }
 
 fn new_verification(
@@ -109,7 +122,11 @@ fn new_verification(
 #[derive(Debug)]
 pub struct NoticeToSend {
     pub phone: PhoneNumber,
+    /// What it is for; empty where the caller doesn't say.
+    pub purpose: String,
+    /// A name in `[templates]`, or with `raw_template` a provider's own template code.
     pub template: String,
+    pub raw_template: bool,
     pub params: Params,
 }
 
@@ -120,9 +137,9 @@ pub async fn notice(
     asked: NoticeToSend,
     origin: Origin,
 ) -> Result<(Accepted, HeaderMap), Problem> {
-    let NoticeToSend { phone, template, params } = asked;
+    let NoticeToSend { phone, purpose, template, raw_template, params } = asked;
     let (owner, ip) = (caller.owner(), origin.ip);
-    let counted = Counted { kind: Kind::Notice, owner, phone: Some(&phone), purpose: "", ip };
+    let counted = Counted { kind: Kind::Notice, owner, phone: Some(&phone), purpose: &purpose, ip };
     let asked = guard::Asked {
         subject: notice_subject(app, owner, &template, &params, &phone),
         ttl_ms: as_ms(app.settings.notices.ttl),
@@ -134,8 +151,9 @@ pub async fn notice(
         draft: Draft {
             lane: Lane::Notice,
             owner,
-            purpose: String::new(),
+            purpose: purpose.clone(),
             template: template.clone(),
+            raw_template,
             contents: Contents { phone: phone.clone(), params, client_ip: ip },
         },
     };
