@@ -7,6 +7,8 @@
 )]
 
 #[cfg(test)]
+mod dialects;
+#[cfg(test)]
 mod distributed;
 #[cfg(test)]
 mod embedded;
