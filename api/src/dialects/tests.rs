@@ -1,5 +1,7 @@
 //! What holds for every dialect: who is let in without a token, and that whatever breaks is told in its own words.
 
+mod arbitrary;
+
 use axum::http::Method;
 use axum::routing::get;
 
