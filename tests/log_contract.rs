@@ -1,8 +1,10 @@
 //! What the database promises, asserted alike over SQLite, PostgreSQL and MariaDB.
 
 mod accounts_and_bans;
+mod money_and_passwords;
 mod pages;
 mod refusals;
+mod revocations;
 mod writing;
 
 use postrider_common::database::Database;
@@ -63,7 +65,21 @@ on_every_engine! {
     accounts_and_bans::a_grant_raises_the_version_once,
     accounts_and_bans::names_are_told_apart_by_case,
     accounts_and_bans::a_ban_holds_until_it_ends,
+    accounts_and_bans::a_ban_by_itself_never_shortens_another,
+    accounts_and_bans::bans_come_in_pages,
+    money_and_passwords::an_account_is_registered_once,
+    money_and_passwords::registrations_of_one_name_at_once_make_one,
+    money_and_passwords::a_name_is_found_only_as_it_is,
+    money_and_passwords::grants_are_set_one_by_one,
+    money_and_passwords::a_password_is_changed_once,
+    money_and_passwords::credits_at_once_add_up,
+    money_and_passwords::the_same_credit_at_once_is_entered_once,
+    money_and_passwords::a_credit_that_cannot_be_leaves_nothing,
     refusals::refusals_are_read_newest_first_by_account,
+    revocations::a_revocation_comes_with_its_account_and_raises_its_version,
+    revocations::revoked_at_once_by_many_it_is_revoked,
+    revocations::too_many_revocations_kill_every_older_token,
+    revocations::all_tokens_of_an_account_die_at_once,
 }
 
 async fn sqlite() -> (tempfile::TempDir, Database) {

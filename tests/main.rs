@@ -6,6 +6,7 @@
     reason = "a test that can't go on ends by panicking, in its helpers too"
 )]
 
+mod accept_many;
 #[cfg(test)]
 mod dialects;
 #[cfg(test)]
@@ -14,6 +15,8 @@ mod distributed;
 mod embedded;
 mod harness;
 mod log_contract;
+#[cfg(test)]
+mod log_out;
 mod poison;
 mod queue_contract;
 mod schema;

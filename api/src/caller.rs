@@ -184,6 +184,16 @@ impl<P: Policy> Caller<P> {
     }
 }
 
+impl Caller<LoggedIn> {
+    /// The token that it logged in with.
+    pub fn token(&self) -> Result<&Claims, Problem> {
+        match &self.credential {
+            Credential::Token(claims) => Ok(claims),
+            Credential::Trust => Err(Problem::new(Code::TokenMissing)),
+        }
+    }
+}
+
 impl Credential {
     fn grants(&self, grant: Grant) -> bool {
         match self {
@@ -195,7 +205,10 @@ impl Credential {
     /// Whether it is still good for the account as it is now.
     fn check(&self, account: &Account) -> Result<(), Problem> {
         match self {
-            Self::Token(claims) if claims.issued_at() < account.tokens_valid_from => {
+            Self::Token(claims)
+                if claims.issued_at() < account.tokens_valid_from
+                    || account.revoked.contains(claims.jti()) =>
+            {
                 Err(refused(TokenError::Invalid))
             }
             Self::Token(_) | Self::Trust => Ok(()),

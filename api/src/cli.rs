@@ -46,6 +46,8 @@ enum Dead {
 #[derive(Debug, Clone, Copy, ValueEnum)]
 pub enum Kind {
     Phone,
+    #[value(name = "phone_prefix")]
+    PhonePrefix,
     Ip,
     Cidr,
 }
@@ -54,6 +56,7 @@ impl From<Kind> for BanKind {
     fn from(kind: Kind) -> Self {
         match kind {
             Kind::Phone => Self::Phone,
+            Kind::PhonePrefix => Self::PhonePrefix,
             Kind::Ip => Self::Ip,
             Kind::Cidr => Self::Cidr,
         }

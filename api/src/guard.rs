@@ -13,7 +13,7 @@ use postrider_common::owner::Owner;
 use postrider_common::phone::PhoneNumber;
 use postrider_common::store::{
     Accepted, Admit, AdmitAnswer, BanCheck, Banned, Idempotency, LimitCheck, LimitState,
-    NewVerification, rank,
+    NewVerification, Strike, rank,
 };
 
 use crate::app::Shared;
@@ -70,13 +70,6 @@ impl Counted<'_> {
         Limits { policies, checks }
     }
 
-    pub fn bans(&self) -> BanCheck {
-        BanCheck {
-            phone: self.phone.map(|phone| phone.as_e164().to_owned()),
-            ip_bits: self.ip.map(address::bits),
-        }
-    }
-
     fn check(&self, scope: Scope, limit: Limit) -> Option<LimitCheck> {
         let account = self.owner.account_id();
         let phone = self.phone.map(PhoneNumber::as_e164);
@@ -116,6 +109,11 @@ fn rank_of(scope: Scope) -> u8 {
 }
 
 impl Limits {
+    /// Scope and window of each, in the order of `checks`.
+    pub fn policies(&self) -> impl Iterator<Item = &(Scope, Limit)> {
+        self.policies.iter()
+    }
+
     pub fn headers(&self, states: &[LimitState]) -> HeaderMap {
         rate_limit_headers(&self.policies, states)
     }
@@ -156,6 +154,7 @@ pub struct Asked {
     pub idempotency: Option<Idempotency>,
     pub limits: Limits,
     pub bans: BanCheck,
+    pub strikes: Vec<Strike>,
     pub trace: String,
 }
 
@@ -165,19 +164,20 @@ pub async fn admit(
     caller: &mut Caller<Sends>,
     asked: Asked,
 ) -> Result<(Accepted, HeaderMap), Problem> {
-    let Asked { draft, subject, verification, ttl_ms, idempotency, limits, bans, trace } = asked;
-    let lane = draft.lane;
+    let Asked { draft, subject, verification, ttl_ms, idempotency, limits, bans, strikes, trace } =
+        asked;
+    let (lane, owner) = (draft.lane, draft.owner);
     let mut request = Admit {
         now: None,
         account: caller.version(),
-        owner: draft.owner.store_id(),
+        owner: owner.store_id(),
         message_id: MessageId::generate(),
         lane,
         idempotency,
         subject,
         limits: limits.checks.clone(),
         ban_check: bans,
-        strikes: Vec::new(),
+        strikes,
         verification,
         ttl_ms,
         confirmed: false,
@@ -192,6 +192,11 @@ pub async fn admit(
             answer => {
                 let (lane, word) = (lane.as_str(), word(&answer));
                 metrics::counter!("sms_guard_total", "lane" => lane, "answer" => word).increment(1);
+                if let AdmitAnswer::Limited { struck, .. } | AdmitAnswer::MaxSends { struck, .. } =
+                    &answer
+                {
+                    app.automatic_bans.note(struck.clone(), Kind::Code, owner);
+                }
                 return decided(answer, &limits);
             }
         }

@@ -1,6 +1,7 @@
 //! A request's JSON body: an object whose fields are taken one by one, so that every wrong one is named.
 
 use std::net::IpAddr;
+use std::ops::RangeInclusive;
 
 use axum::body::Bytes;
 use axum::extract::{FromRequest, Request};
@@ -87,6 +88,25 @@ impl Fields {
             Value::String(_) => self.wrong(field, "length", format!("has 1 to {longest} bytes")),
             _ => self.wrong(field, "type", "is a text"),
         }
+    }
+
+    /// `true` or `false`; missing and null are false.
+    pub fn flag(&mut self, field: &str) -> bool {
+        match self.members.remove(field) {
+            None | Some(Value::Null) => false,
+            Some(Value::Bool(flag)) => flag,
+            Some(_) => self.wrong(field, "type", "is true or false").unwrap_or(false),
+        }
+    }
+
+    /// An optional whole number within these bounds.
+    pub fn optional_number(&mut self, field: &str, bounds: RangeInclusive<i64>) -> Option<i64> {
+        let number = match self.members.remove(field)? {
+            Value::Null => return None,
+            value => value.as_i64().filter(|number| bounds.contains(number)),
+        };
+        let (least, most) = bounds.into_inner();
+        number.or_else(|| self.wrong(field, "range", format!("is a number from {least} to {most}")))
     }
 
     /// An optional text read as `T`.

@@ -49,7 +49,8 @@ pub async fn send(
     Ok((StatusCode::ACCEPTED, headers, Json(Sent { id: accepted.message_id })))
 }
 
-fn known<'a>(app: &'a App, template: &str) -> Result<&'a Template, Problem> {
+/// A template that is configured.
+pub fn known<'a>(app: &'a App, template: &str) -> Result<&'a Template, Problem> {
     app.settings.templates.get(template).ok_or_else(|| {
         let detail = "no [templates] of this name is configured";
         Problem::field(Code::TemplateUnknown, "template", "unknown", detail)

@@ -54,7 +54,8 @@ pub async fn code(
         ttl_ms: verification.ttl_ms,
         verification: Some(verification),
         idempotency: origin.idempotency,
-        bans: counted.bans(),
+        bans: counted.bans(&app.settings.bans),
+        strikes: counted.strikes(&app.settings.bans),
         limits: counted.limits(&app.settings, &limits),
         trace: origin.trace,
         draft: Draft {
@@ -76,9 +77,7 @@ async fn admit(
     caller: &mut Caller<Sends>,
     asked: guard::Asked,
 ) -> Result<(Accepted, HeaderMap), Problem> {
-    let countries = &app.settings.server.countries;
-    let phone = &asked.draft.contents.phone;
-    if !countries.is_empty() && !countries.iter().any(|country| phone.is_of(*country)) {
+    if !is_allowed(app, &asked.draft.contents.phone) {
         let detail = "the operator doesn't send to this country";
         return Err(Problem::field(Code::CountryNotAllowed, "phone", "country", detail));
     }
@@ -95,6 +94,12 @@ pub fn echo(app: &App, owner: Owner, accepted: &Accepted) -> Option<String> {
     }
     let key = &app.keys.get(&verification.key_id)?.code;
     Some(Digits::derive(key, verification.job.id, digits).expose().to_owned())
+}
+
+/// Whether the operator sends to the number's country.
+pub fn is_allowed(app: &App, phone: &PhoneNumber) -> bool {
+    let countries = &app.settings.server.countries;
+    countries.is_empty() || countries.iter().any(|country| phone.is_of(*country))
 }
 
 fn new_verification(
@@ -145,7 +150,8 @@ pub async fn notice(
         ttl_ms: as_ms(app.settings.notices.ttl),
         verification: None,
         idempotency: origin.idempotency,
-        bans: counted.bans(),
+        bans: counted.bans(&app.settings.bans),
+        strikes: counted.strikes(&app.settings.bans),
         limits: counted.limits(&app.settings, &app.settings.limits.notice),
         trace: origin.trace,
         draft: Draft {

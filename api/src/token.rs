@@ -91,6 +91,17 @@ impl Claims {
         self.sub.parse().ok()
     }
 
+    /// What revokes it.
+    pub fn jti(&self) -> &str {
+        &self.jti
+    }
+
+    /// From when on (unix milliseconds) it is refused for its age by every process, whatever its clock says.
+    pub fn dead_at(&self) -> i64 {
+        let seconds = self.exp.saturating_add(2 * LEEWAY);
+        i64::try_from(seconds.saturating_mul(1000)).unwrap_or(i64::MAX)
+    }
+
     /// Unix milliseconds.
     #[expect(clippy::cast_possible_truncation, reason = "a time far out of range is clamped")]
     pub fn issued_at(&self) -> i64 {

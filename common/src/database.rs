@@ -3,10 +3,14 @@
 
 pub mod account;
 pub mod blacklist;
+pub mod blacklist_write;
+pub mod credentials;
 pub mod dead_letter;
 mod engine;
 mod error;
+pub mod ledger;
 pub mod refusal;
+pub mod revocation;
 pub mod sms_log;
 mod sms_log_read;
 mod sms_log_write;

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use config::{Environment as EnvironmentSource, File, FileFormat};
 use secrecy::{ExposeSecret, SecretString};
 
+use super::accounts::Registration;
 use super::sections::{Backends, Config, Provider, ProviderKind, Purpose, Settings, Template};
 use crate::code;
 use crate::phone::{DefaultRegion, PhoneNumber};
@@ -157,6 +158,8 @@ fn complete(
         Some(_) => return Err(wrong("POSTRIDER_SANDBOX", "is 1 or not set")),
     };
     let distributed = !embedded;
+    let usual = if distributed { Registration::Closed } else { Registration::Open };
+    settings.accounts.registration.get_or_insert(usual);
     if settings.providers.is_empty() && (!distributed || sandbox_asked) {
         settings.providers.insert("sandbox".to_owned(), Provider::sandbox());
     }
@@ -206,6 +209,9 @@ fn check(settings: &Settings) -> Result<(), ConfigError> {
             .map_err(|error| wrong(format!("templates.{name}.text"), error.to_string()))?;
     }
     check_dialects(settings)?;
+    if let Some((key, problem)) = settings.accounts.problem() {
+        return Err(wrong(format!("accounts.{key}"), problem));
+    }
     check_retry("retry", &settings.retry)?;
     for (name, provider) in &settings.providers {
         check_provider(name, provider)?;

@@ -1,7 +1,7 @@
 //! The configuration as types: one struct a section, each field with its meaning and default.
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -9,6 +9,7 @@ use ipnet::IpNet;
 use secrecy::SecretString;
 use serde::Deserialize;
 
+use super::accounts::Accounts;
 use super::dialects::Dialects;
 use super::values::{duration, list, optional_duration, optional_list};
 use crate::job::Lane;
@@ -44,6 +45,7 @@ pub struct Settings {
     pub server: Server,
     pub metrics: Metrics,
     pub log: Log,
+    pub accounts: Accounts,
     pub code: CodeRules,
     pub notices: Notices,
     pub purposes: BTreeMap<String, Purpose>,
@@ -236,7 +238,7 @@ pub struct Bans {
     /// Numbers in E.164 that are never banned; none.
     #[serde(deserialize_with = "list")]
     pub safe_phones: Vec<String>,
-    /// Networks whose addresses are never banned; none.
+    /// Networks whose addresses are never banned; this machine's own.
     #[serde(deserialize_with = "list")]
     pub safe_networks: Vec<IpNet>,
 }
@@ -567,9 +569,19 @@ impl Default for Bans {
             duration: Duration::from_mins(30),
             auto_permanent: false,
             safe_phones: Vec::new(),
-            safe_networks: Vec::new(),
+            safe_networks: loopback(),
         }
     }
+}
+
+/// What comes from here is the operator, or a proxy that stands for everybody.
+fn loopback() -> Vec<IpNet> {
+    let networks = [(Ipv4Addr::LOCALHOST.into(), 8), (Ipv6Addr::LOCALHOST.into(), 128)];
+    networks
+        .into_iter()
+        .filter_map(|(address, length)| IpNet::new(address, length).ok())
+        .map(|network| network.trunc())
+        .collect()
 }
 
 impl Default for Queue {

@@ -81,11 +81,13 @@ fn the_example_tells_the_defaults() {
 #[test]
 fn the_example_holds_every_key() {
     let table: toml_table::Table = toml_table::parse(&whole_example());
-    let sections: [(&str, &[&str]); 22] = [
+    let sections: [(&str, &[&str]); 24] = [
         ("", fields_of::<Settings>()),
         ("server", fields_of::<Server>()),
         ("metrics", fields_of::<Metrics>()),
         ("log", fields_of::<Log>()),
+        ("accounts", fields_of::<Accounts>()),
+        ("accounts.login_limits", fields_of::<LoginLimits>()),
         ("code", fields_of::<CodeRules>()),
         ("notices", fields_of::<Notices>()),
         ("purposes.login", fields_of::<Purpose>()),
@@ -167,6 +169,20 @@ fn distributed_takes_a_secret_and_a_provider() {
 }
 
 #[test]
+fn registration_is_open_only_where_embedded_unless_it_is_said() {
+    let registration = |setup: Setup| setup.load().unwrap().settings.accounts.registration;
+    assert_eq!(registration(with_file("")), Some(Registration::Open));
+    let closed = with_file("[accounts]\nregistration = \"closed\"");
+    assert_eq!(registration(closed), Some(Registration::Closed));
+    let distributed = |file| {
+        let setup = with_file(file).set("POSTRIDER_SECRET", SECRET).set("POSTRIDER_SANDBOX", "1");
+        registration(URLS.into_iter().fold(setup, |setup, (name, url)| setup.set(name, url)))
+    };
+    assert_eq!(distributed(""), Some(Registration::Closed));
+    assert_eq!(distributed("[accounts]\nregistration = \"open\""), Some(Registration::Open));
+}
+
+#[test]
 fn the_environment_overrides_the_file() {
     let config = with_file("[code]\nttl = \"60s\"\nlength = 8\n[limits.code]\nphone = [\"2/60s\"]")
         .set("POSTRIDER_CODE__TTL", "90s")
@@ -222,6 +238,10 @@ fn what_cannot_work_is_named() {
         ("[purposes.\"Log In\"]", "purposes.Log In"),
         ("[purposes.login]\nlength = 12", "purposes.login.length"),
         ("[limits.code]\nphone = [\"often\"]", "`often`"),
+        ("[accounts]\nregistration = \"maybe\"", "maybe"),
+        ("[accounts]\nsession_ttl = \"32d\"", "accounts.session_ttl"),
+        ("[accounts]\ncurrency = \"yuan\"", "accounts.currency"),
+        ("[accounts.login_limits]\nip = [\"often\"]", "`often`"),
         ("[templates.verify]\ntext = \"{name}\"", "templates.verify"),
         ("[templates.verify]\ntext = \"{code\"", "templates.verify"),
         ("[retry]\njitter = 1.5", "jitter"),
