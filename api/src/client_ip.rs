@@ -39,6 +39,11 @@ impl ClientIp {
         self.address.unwrap_or(IpAddr::V6(Ipv6Addr::UNSPECIFIED))
     }
 
+    /// The caller's own address, for what is counted by it; `None` where it isn't known.
+    pub fn address(self) -> Option<IpAddr> {
+        self.address
+    }
+
     /// The end user's address. A caller that acts on behalf of its users says it in the body, and one that says
     /// nothing isn't limited by address; everybody else's body is not believed, since a caller could dodge
     /// bans and limits with it.

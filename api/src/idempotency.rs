@@ -27,6 +27,11 @@ impl<S: Send + Sync> FromRequestParts<S> for IdempotencyKey {
 }
 
 impl IdempotencyKey {
+    /// As the caller wrote it, for what is kept under it elsewhere than in the store.
+    pub fn text(&self) -> Option<&str> {
+        self.0.as_ref().map(|(_, key)| key.as_str())
+    }
+
     /// As the store is asked: the body's fingerprints are keyed, so that they tell nothing about a code in it.
     pub fn of(self, owner: Owner, body: &[u8], keys: &KeyRing) -> Option<Idempotency> {
         let (path, key) = self.0?;

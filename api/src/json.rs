@@ -7,6 +7,7 @@ use axum::body::Bytes;
 use axum::extract::{FromRequest, Request};
 use axum::http::StatusCode;
 use axum::http::header::CONTENT_TYPE;
+use secrecy::SecretString;
 use serde_json::{Map, Value};
 
 use crate::problem::{Code, FieldError, Problem};
@@ -90,13 +91,23 @@ impl Fields {
         }
     }
 
+    /// As [`Fields::text`], of what is shown to nobody.
+    pub fn secret(&mut self, field: &str, longest: usize) -> SecretString {
+        SecretString::from(self.text(field, longest))
+    }
+
+    /// `true` or `false`; missing and null are nothing.
+    pub fn optional_flag(&mut self, field: &str) -> Option<bool> {
+        match self.members.remove(field)? {
+            Value::Null => None,
+            Value::Bool(flag) => Some(flag),
+            _ => self.wrong(field, "type", "is true or false"),
+        }
+    }
+
     /// `true` or `false`; missing and null are false.
     pub fn flag(&mut self, field: &str) -> bool {
-        match self.members.remove(field) {
-            None | Some(Value::Null) => false,
-            Some(Value::Bool(flag)) => flag,
-            Some(_) => self.wrong(field, "type", "is true or false").unwrap_or(false),
-        }
+        self.optional_flag(field).unwrap_or(false)
     }
 
     /// An optional whole number within these bounds.

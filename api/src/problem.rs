@@ -10,6 +10,7 @@ use serde::Serialize;
 use serde_json::{Map, Value, json};
 
 use crate::clock::seconds_up;
+use crate::rate_limit_headers::policy_name;
 
 macro_rules! codes {
     ($($name:ident = $status:literal $word:literal $title:literal,)*) => {
@@ -199,6 +200,11 @@ impl Problem {
     pub fn headers(mut self, headers: HeaderMap) -> Self {
         self.occurrence.headers.extend(headers);
         self
+    }
+
+    /// The same as `RateLimit-Policy` names it.
+    pub fn policy(&self) -> Option<String> {
+        self.limit().map(|(scope, limit)| policy_name(scope, &limit))
     }
 
     /// The first field that was wrong.

@@ -8,14 +8,15 @@ use axum::extract::{DefaultBodyLimit, Request, State};
 use axum::http::StatusCode;
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse as _, Response};
-use axum::routing::{delete, get, post};
+use axum::routing::{delete, get, post, put};
 use tower_http::catch_panic::CatchPanicLayer;
 
 use crate::app::Shared;
 use crate::problem::{Code, Problem};
 use crate::{
-    blacklist, dialects, explain, health, json, log_out, message_list, messages, metrics, notices,
-    queues, request_id, sandbox, verification_checks, verifications,
+    accounts, blacklist, credits, dialects, explain, health, json, log_out, message_list, messages,
+    metrics, notices, password_change, queues, request_id, sandbox, sessions, verification_checks,
+    verifications,
 };
 
 /// The API. A listener is passed in by whoever serves it.
@@ -28,6 +29,12 @@ pub fn app(app: Shared) -> Router {
         .route("/v1/notices", post(notices::send)) // send
         .route("/v1/messages", get(message_list::list)) // read; its own
         .route("/v1/messages/{id}", get(messages::show)) // read; its own
+        .route("/v1/accounts", get(accounts::list).post(accounts::post)) // admin; anybody, where it is open
+        .route("/v1/accounts/me", get(accounts::me)) // read; its own
+        .route("/v1/accounts/me/password", put(password_change::put)) // any session token
+        .route("/v1/accounts/{id}", get(accounts::show).patch(accounts::patch)) // admin
+        .route("/v1/accounts/{id}/credits", post(credits::post)) // admin
+        .route("/v1/sessions", post(sessions::create)) // anybody with a password
         .route("/v1/sessions/current", delete(log_out::this_session)) // any session token
         .route("/v1/accounts/{id}/sessions", delete(log_out::every_session)) // admin
         .route("/v1/queues", get(queues::list)) // admin

@@ -29,6 +29,7 @@ use crate::app::{App, Shared};
 use crate::automatic_bans::AutomaticBans;
 use crate::back_pressure::{self, BackPressure};
 use crate::data_lock::DataLock;
+use crate::passwords::Passwords;
 use crate::refusals::Refusals;
 use crate::verified::Verified;
 use crate::{connect, router, welcome};
@@ -162,6 +163,7 @@ fn app(config: &Config, parts: &Parts, notes: Notes) -> anyhow::Result<Shared> {
         queue: parts.queue.clone(),
         database: parts.database.clone(),
         accounts: AccountCache::default(),
+        passwords: Passwords::new(),
         pressure: BackPressure::default(),
         verified: notes.verified,
         refusals: notes.refusals,
