@@ -5,11 +5,12 @@ use axum::http::header::{RETRY_AFTER, WWW_AUTHENTICATE};
 use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use postrider_common::database::DatabaseError;
-use postrider_common::limits::Scope;
+use postrider_common::limits::{Limit, Scope};
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
 use crate::clock::seconds_up;
+use crate::rate_limit_headers::policy_name;
 
 macro_rules! codes {
     ($($name:ident = $status:literal $word:literal $title:literal,)*) => {
@@ -137,7 +138,7 @@ struct Occurrence {
     members: Map<String, Value>,
     headers: HeaderMap,
     cause: Option<String>,
-    policy: Option<String>,
+    limit: Option<(Scope, Limit)>,
 }
 
 /// What the caller may try again is tried again after a second, unless something better is known.
@@ -169,14 +170,14 @@ impl Problem {
         self
     }
 
-    /// The limit that refused, for `sms_refusal`.
-    pub fn by_policy(mut self, policy: String) -> Self {
-        self.occurrence.policy = Some(policy);
+    pub fn by_limit(mut self, scope: Scope, limit: Limit) -> Self {
+        self.occurrence.limit = Some((scope, limit));
         self
     }
 
-    pub fn policy(&self) -> Option<&str> {
-        self.occurrence.policy.as_deref()
+    /// The limit that refused.
+    pub fn limit(&self) -> Option<(Scope, Limit)> {
+        self.occurrence.limit
     }
 
     pub fn with(mut self, member: &str, value: impl Into<Value>) -> Self {
@@ -203,6 +204,16 @@ impl Problem {
     pub fn headers(mut self, headers: HeaderMap) -> Self {
         self.occurrence.headers.extend(headers);
         self
+    }
+
+    /// The same as `RateLimit-Policy` names it.
+    pub fn policy(&self) -> Option<String> {
+        self.limit().map(|(scope, limit)| policy_name(scope, &limit))
+    }
+
+    /// The first field that was wrong.
+    pub fn wrong_field(&self) -> Option<&str> {
+        self.occurrence.members.get("errors")?.get(0)?.get("field")?.as_str()
     }
 
     pub fn cause(&self) -> Option<&str> {
@@ -240,6 +251,10 @@ impl From<DatabaseError> for Problem {
         Self::new(Code::DatabaseUnavailable).because(&error)
     }
 }
+
+/// Among a response's extensions: a problem that its body tells in other words than ours.
+#[derive(Debug, Clone)]
+pub struct Told(pub Problem);
 
 /// The problem of an answer that some layer gave without one: an unknown path, a wrong method.
 pub fn of_bare(status: StatusCode) -> Option<Problem> {
