@@ -8,6 +8,8 @@
 
 mod accept_many;
 #[cfg(test)]
+mod attacks;
+#[cfg(test)]
 mod dialects;
 #[cfg(test)]
 mod distributed;

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::OnceLock;
 
+use reqwest::header::HeaderName;
 use serde_json::{Value, json};
 
 use super::guardian::Guarded;
@@ -158,6 +159,15 @@ impl Client {
         let timeout = std::time::Duration::from_secs(20);
         let http = reqwest::Client::builder().no_proxy().timeout(timeout).build().unwrap();
         Self { http, url, token }
+    }
+
+    /// The same, with a header on every request.
+    pub fn with_header(mut self, name: &'static str, value: &str) -> Self {
+        let timeout = std::time::Duration::from_secs(20);
+        let headers = [(HeaderName::from_static(name), value.parse().unwrap())];
+        let builder = reqwest::Client::builder().no_proxy().timeout(timeout);
+        self.http = builder.default_headers(headers.into_iter().collect()).build().unwrap();
+        self
     }
 
     pub async fn get(&self, path: &str) -> Answer {
