@@ -45,7 +45,7 @@ pub enum ConfigError {
     SecretFile(PathBuf, std::io::Error),
 }
 
-fn wrong(key: impl Into<String>, problem: impl Into<String>) -> ConfigError {
+pub(super) fn wrong(key: impl Into<String>, problem: impl Into<String>) -> ConfigError {
     ConfigError::Wrong { key: key.into(), problem: problem.into() }
 }
 
@@ -203,6 +203,7 @@ fn check(settings: &Settings) -> Result<(), ConfigError> {
         template::places(&template.text)
             .map_err(|error| wrong(format!("templates.{name}.text"), error.to_string()))?;
     }
+    settings.jwt.check()?;
     check_retry("retry", &settings.retry)?;
     for (name, provider) in &settings.providers {
         check_provider(name, provider)?;

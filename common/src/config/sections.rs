@@ -9,6 +9,7 @@ use ipnet::IpNet;
 use secrecy::SecretString;
 use serde::Deserialize;
 
+use super::jwt::Jwt;
 use super::values::{duration, list, optional_duration, optional_list};
 use crate::job::Lane;
 use crate::limits::{Limit, Scope};
@@ -43,6 +44,7 @@ pub struct Settings {
     pub server: Server,
     pub metrics: Metrics,
     pub log: Log,
+    pub jwt: Jwt,
     pub code: CodeRules,
     pub notices: Notices,
     pub purposes: BTreeMap<String, Purpose>,
