@@ -158,11 +158,14 @@ mod tests {
         Account {
             id,
             username: "demo".to_owned(),
+            email: None,
             role: Role::Account,
             version,
             tokens_valid_from: 0,
             may_send: true,
             on_behalf: false,
+            balance: 0,
+            create_time: 0,
             revoked: std::collections::BTreeSet::new(),
             api_keys: Vec::new(),
         }

@@ -7,6 +7,7 @@ use axum::body::Bytes;
 use axum::extract::{FromRequest, Request};
 use axum::http::StatusCode;
 use axum::http::header::CONTENT_TYPE;
+use secrecy::SecretString;
 use serde_json::{Map, Value};
 
 use crate::problem::{Code, FieldError, Problem};
@@ -90,13 +91,23 @@ impl Fields {
         }
     }
 
+    /// As [`Fields::text`], of what is shown to nobody.
+    pub fn secret(&mut self, field: &str, longest: usize) -> SecretString {
+        SecretString::from(self.text(field, longest))
+    }
+
+    /// `true` or `false`; missing and null are nothing.
+    pub fn optional_flag(&mut self, field: &str) -> Option<bool> {
+        match self.members.remove(field)? {
+            Value::Null => None,
+            Value::Bool(flag) => Some(flag),
+            _ => self.wrong(field, "type", "is true or false"),
+        }
+    }
+
     /// `true` or `false`; missing and null are false.
     pub fn flag(&mut self, field: &str) -> bool {
-        match self.members.remove(field) {
-            None | Some(Value::Null) => false,
-            Some(Value::Bool(flag)) => flag,
-            Some(_) => self.wrong(field, "type", "is true or false").unwrap_or(false),
-        }
+        self.optional_flag(field).unwrap_or(false)
     }
 
     /// An optional whole number within these bounds.
@@ -124,6 +135,34 @@ impl Fields {
         self.parsed(field, "an IPv4 or IPv6 address", |text| {
             text.parse::<IpAddr>().ok().map(|address| address.to_canonical())
         })
+    }
+
+    /// A list of 1 to `most` texts of 1 to `longest` bytes each.
+    pub fn list(&mut self, field: &str, most: usize, longest: usize) -> Vec<String> {
+        let Some(Value::Array(values)) = self.members.remove(field) else {
+            return self.wrong(field, "type", "is a list of texts").unwrap_or_default();
+        };
+        if !(1..=most).contains(&values.len()) {
+            return self.wrong(field, "length", format!("has 1 to {most}")).unwrap_or_default();
+        }
+        let fine = |text: &String| (1..=longest).contains(&text.len());
+        let texts: Option<Vec<_>> =
+            values.into_iter().map(|v| v.as_str().map(str::to_owned).filter(fine)).collect();
+        let what = || format!("each is a text of 1 to {longest} bytes");
+        texts.or_else(|| self.wrong(field, "type", what())).unwrap_or_default()
+    }
+
+    /// A text, or a whole number as its digits, as older clients may write it; nothing where there is neither.
+    pub fn loose(&mut self, field: &str) -> Option<String> {
+        match self.members.remove(field)? {
+            Value::String(text) => Some(text),
+            Value::Number(number) if number.is_u64() => Some(number.to_string()),
+            _ => None,
+        }
+    }
+
+    pub fn take(&mut self, field: &str) -> Option<Value> {
+        self.members.remove(field)
     }
 
     /// An object of texts; missing is empty.

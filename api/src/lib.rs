@@ -2,6 +2,8 @@
 //! `caller`, `json`, `verifications`, `sending`, `guard`, `outgoing`; then `postrider_common::accept`.
 
 pub mod account_cache;
+pub mod account_change;
+pub mod accounts;
 pub mod api_keys;
 pub mod app;
 pub mod automatic_bans;
@@ -16,7 +18,9 @@ pub mod clock;
 pub mod commands;
 pub mod connect;
 pub mod credential;
+pub mod credits;
 pub mod data_lock;
+pub mod dialects;
 pub mod explain;
 pub mod guard;
 pub mod health;
@@ -26,22 +30,28 @@ pub mod json;
 pub mod jwks;
 pub mod key_uses;
 pub mod log_out;
+pub mod login_limits;
 pub mod message_list;
 pub mod messages;
 pub mod metrics;
 pub mod notices;
+pub mod notices_to_many;
 pub mod outgoing;
 pub mod pages;
+pub mod password_change;
+pub mod passwords;
 pub mod problem;
 pub mod queues;
 pub mod rate_limit_headers;
 pub mod refusals;
+pub mod registration;
 pub mod request_id;
 pub mod restore;
 pub mod router;
 pub mod sandbox;
 pub mod sending;
 pub mod serve;
+pub mod sessions;
 #[cfg(test)]
 mod testing;
 pub mod token;

@@ -31,6 +31,7 @@ use crate::back_pressure::{self, BackPressure};
 use crate::data_lock::DataLock;
 use crate::identity_provider::IdentityProvider;
 use crate::key_uses::KeyUses;
+use crate::passwords::Passwords;
 use crate::refusals::Refusals;
 use crate::verified::Verified;
 use crate::{connect, router, welcome};
@@ -168,6 +169,7 @@ fn app(config: &Config, parts: &Parts, notes: Notes) -> anyhow::Result<Shared> {
         queue: parts.queue.clone(),
         database: parts.database.clone(),
         accounts: AccountCache::default(),
+        passwords: Passwords::new(),
         pressure: BackPressure::default(),
         verified: notes.verified,
         refusals: notes.refusals,

@@ -13,6 +13,7 @@ use crate::app::{App, Shared};
 use crate::caller::{Caller, Reads, Sends};
 use crate::client_ip::ClientIp;
 use crate::clock::rfc3339;
+use crate::guard::{Counted, Kind};
 use crate::idempotency::IdempotencyKey;
 use crate::json::Body;
 use crate::problem::{Code, Problem};
@@ -46,13 +47,13 @@ pub async fn send(
     let _locale = fields.optional_text("locale", 35);
     let given_ip = fields.address("client_ip");
     fields.done()?;
-    let phone = app.phone(&phone)?;
-    let rules = rules_of(&app, &purpose)?;
-    let origin = Origin {
-        ip: peer.of_user(&caller, given_ip),
-        idempotency: key.of(caller.owner(), &raw, &app.keys),
-        trace,
-    };
+    let (owner, ip) = (caller.owner(), peer.of_user(&caller, given_ip));
+    let known = || Ok((app.phone(&phone)?, rules_of(&app, &purpose)?));
+    let (phone, rules) = known().inspect_err(|problem| {
+        let counted = Counted { kind: Kind::Code, owner, phone: None, purpose: "", ip };
+        app.refusals.note(problem, &counted, "");
+    })?;
+    let origin = Origin { ip, idempotency: key.of(caller.owner(), &raw, &app.keys), trace };
     let limits = app.settings.code_limits(&purpose);
     let asked = CodeToSend { phone, purpose, rules, limits };
     let (accepted, headers) = sending::code(&app, &mut caller, asked, origin).await?;
@@ -74,14 +75,16 @@ impl Sent {
     }
 }
 
+/// Whether a text is `^[a-z0-9_.-]{1,64}$`.
+pub fn is_purpose(text: &str) -> bool {
+    (1..=LONGEST_PURPOSE).contains(&text.len())
+        && text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b"_.-".contains(&b))
+}
+
 /// The rules of a purpose that this service knows.
 pub fn rules_of(app: &App, purpose: &str) -> Result<CodeRules, Problem> {
-    let shaped = (1..=LONGEST_PURPOSE).contains(&purpose.len())
-        && purpose
-            .bytes()
-            .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b"_.-".contains(&b));
     let refused = |why, detail| Problem::field(Code::PurposeInvalid, "purpose", why, detail);
-    if !shaped {
+    if !is_purpose(purpose) {
         return Err(refused("format", "a purpose is ^[a-z0-9_.-]{1,64}$"));
     }
     let rules = app.settings.code_rules(purpose);

@@ -1,5 +1,7 @@
 //! Configuration: `postrider.toml`, overridden by `POSTRIDER_SECTION__KEY`, checked once at the start.
 
+mod accounts;
+mod dialects;
 mod jwt;
 mod kept_secret;
 mod load;
@@ -8,6 +10,8 @@ mod sections;
 mod tests;
 mod values;
 
+pub use accounts::*;
+pub use dialects::{Anonymous, Dialect, Dialects, Flask, Mall, Platform};
 pub use jwt::Jwt;
 pub use load::{ConfigError, Environment, load};
 pub use sections::*;
