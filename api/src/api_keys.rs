@@ -14,8 +14,9 @@ use serde::Serialize;
 use sha2::{Digest as _, Sha256};
 use uuid::Uuid;
 
+use crate::account_cache::load;
 use crate::app::Shared;
-use crate::caller::{Caller, LoggedIn, load};
+use crate::caller::{Caller, LoggedIn};
 use crate::clock::{parse_rfc3339, rfc3339, unix_ms};
 use crate::json::{Body, Fields};
 use crate::problem::{Code, Problem};

@@ -11,6 +11,7 @@ use serde::Deserialize;
 
 use super::accounts::Accounts;
 use super::dialects::Dialects;
+use super::jwt::Jwt;
 use super::values::{duration, list, optional_duration, optional_list};
 use crate::job::Lane;
 use crate::limits::{Limit, Scope};
@@ -45,6 +46,7 @@ pub struct Settings {
     pub server: Server,
     pub metrics: Metrics,
     pub log: Log,
+    pub jwt: Jwt,
     pub accounts: Accounts,
     pub code: CodeRules,
     pub notices: Notices,
