@@ -14,8 +14,8 @@ use tower_http::catch_panic::CatchPanicLayer;
 use crate::app::Shared;
 use crate::problem::{Code, Problem};
 use crate::{
-    accounts, blacklist, credits, explain, health, json, log_out, message_list, messages, metrics,
-    notices, password_change, queues, request_id, sandbox, sessions, verification_checks,
+    accounts, api_keys, blacklist, credits, explain, health, json, log_out, message_list, messages,
+    metrics, notices, password_change, queues, request_id, sandbox, sessions, verification_checks,
     verifications,
 };
 
@@ -26,7 +26,7 @@ pub fn app(app: Shared) -> Router {
         .route("/v1/verifications", post(verifications::send)) // send
         .route("/v1/verifications/check", post(verification_checks::check)) // verify
         .route("/v1/verifications/{id}", get(verifications::show)) // read; its own
-        .route("/v1/notices", post(notices::send)) // send
+        .route("/v1/notices", post(notices::send).layer(DefaultBodyLimit::max(notices::LARGEST))) // send
         .route("/v1/messages", get(message_list::list)) // read; its own
         .route("/v1/messages/{id}", get(messages::show)) // read; its own
         .route("/v1/accounts", get(accounts::list).post(accounts::post)) // admin; anybody, where it is open
@@ -35,6 +35,8 @@ pub fn app(app: Shared) -> Router {
         .route("/v1/accounts/{id}", get(accounts::show).patch(accounts::patch)) // admin
         .route("/v1/accounts/{id}/credits", post(credits::post)) // admin
         .route("/v1/sessions", post(sessions::create)) // anybody with a password
+        .route("/v1/api-keys", get(api_keys::list).post(api_keys::make)) // any session token; its own
+        .route("/v1/api-keys/{id}", delete(api_keys::delete)) // any session token; its own
         .route("/v1/sessions/current", delete(log_out::this_session)) // any session token
         .route("/v1/accounts/{id}/sessions", delete(log_out::every_session)) // admin
         .route("/v1/queues", get(queues::list)) // admin
@@ -180,10 +182,12 @@ mod tests {
         let wrong = r#"{"phone":"13800138000","purpose":"login","code":"000000"}"#;
         let failed = test.post("/v1/verifications/check", &token, wrong).await;
         assert_eq!(failed.problem(), (422, "code_mismatch"));
+        let unreadable = test.post(SEND, &token, r#"{"phone":"12","purpose":"login"}"#).await;
+        assert_eq!(unreadable.problem(), (422, "phone_invalid"));
         let account = test.app.database.account_by_name("shop").await.unwrap().unwrap().id;
         let rows = loop {
             let rows = test.app.database.refusals(Some(account), 10).await.unwrap();
-            if rows.len() == 2 {
+            if rows.len() == 3 {
                 break rows;
             }
             tokio::time::sleep(std::time::Duration::from_millis(20)).await;
@@ -195,12 +199,13 @@ mod tests {
         assert_eq!(
             said,
             [
+                ("code", "phone_invalid", None, None),
                 ("check", "code_mismatch", None, Some("login")),
                 ("code", "phone_limited", Some("phone-60s"), Some("login")),
             ]
         );
-        assert!(rows.iter().all(|row| row.phone_number.as_deref() == Some("+86138****8000")));
-        assert_eq!(rows[0].request_id.as_deref(), failed.headers["x-request-id"].to_str().ok());
+        assert!(rows[1..].iter().all(|row| row.phone_number.as_deref() == Some("+86138****8000")));
+        assert_eq!(rows[1].request_id.as_deref(), failed.headers["x-request-id"].to_str().ok());
     }
 
     #[tokio::test]
