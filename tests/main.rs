@@ -8,6 +8,8 @@
 
 mod accept_many;
 #[cfg(test)]
+mod accounts;
+#[cfg(test)]
 mod distributed;
 #[cfg(test)]
 mod embedded;
