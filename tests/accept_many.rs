@@ -120,6 +120,7 @@ fn make_job() -> MakeJobs {
         lane: Lane::Notice,
         purpose: String::new(),
         template: format!("item {place}"),
+        raw_template: false,
         verification: None,
         key_id: KeyId::from("0a0b0c0d"),
         accepted_at: accepted.accepted_at,

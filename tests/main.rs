@@ -10,6 +10,8 @@ mod accept_many;
 #[cfg(test)]
 mod accounts;
 #[cfg(test)]
+mod dialects;
+#[cfg(test)]
 mod distributed;
 #[cfg(test)]
 mod embedded;

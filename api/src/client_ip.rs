@@ -15,34 +15,45 @@ const FORWARDED_FOR: &str = "x-forwarded-for";
 
 /// The address that the request came from, as far as trusted proxies tell; an IPv4-mapped one as IPv4.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct ClientIp(Option<IpAddr>);
+pub struct ClientIp {
+    address: Option<IpAddr>,
+    /// Whether a trusted proxy said so.
+    forwarded: bool,
+}
 
 impl FromRequestParts<Shared> for ClientIp {
     type Rejection = Infallible;
 
     async fn from_request_parts(parts: &mut Parts, app: &Shared) -> Result<Self, Infallible> {
         let peer = parts.extensions.get::<ConnectInfo<SocketAddr>>();
+        let peer = peer.map(|peer| peer.0.ip().to_canonical());
         let trusted = &app.settings.server.trusted_proxies;
-        Ok(Self(peer.map(|peer| of_request(peer.0.ip(), &parts.headers, trusted))))
+        let address = peer.map(|peer| of_request(peer, &parts.headers, trusted));
+        Ok(Self { address, forwarded: address != peer })
     }
 }
 
 impl ClientIp {
     /// The caller's own address; one that no network holds where it isn't known.
     pub fn of_caller(self) -> IpAddr {
-        self.0.unwrap_or(IpAddr::V6(Ipv6Addr::UNSPECIFIED))
+        self.address.unwrap_or(IpAddr::V6(Ipv6Addr::UNSPECIFIED))
     }
 
     /// The caller's own address, for what is counted by it; `None` where it isn't known.
     pub fn address(self) -> Option<IpAddr> {
-        self.0
+        self.address
     }
 
     /// The end user's address. A caller that acts on behalf of its users says it in the body, and one that says
     /// nothing isn't limited by address; everybody else's body is not believed, since a caller could dodge
     /// bans and limits with it.
     pub fn of_user<P: Policy>(self, caller: &Caller<P>, given: Option<IpAddr>) -> Option<IpAddr> {
-        if caller.on_behalf() { given } else { self.0 }
+        if caller.on_behalf() { given } else { self.address }
+    }
+
+    /// The same where no body says it: what a trusted proxy says takes its place.
+    pub fn of_forwarded_user<P: Policy>(self, caller: &Caller<P>) -> Option<IpAddr> {
+        self.of_user(caller, self.address.filter(|_| self.forwarded))
     }
 }
 

@@ -161,6 +161,19 @@ impl Fields {
         texts.or_else(|| self.wrong(field, "type", what())).unwrap_or_default()
     }
 
+    /// A text, or a whole number as its digits, as older clients may write it; nothing where there is neither.
+    pub fn loose(&mut self, field: &str) -> Option<String> {
+        match self.members.remove(field)? {
+            Value::String(text) => Some(text),
+            Value::Number(number) if number.is_u64() => Some(number.to_string()),
+            _ => None,
+        }
+    }
+
+    pub fn take(&mut self, field: &str) -> Option<Value> {
+        self.members.remove(field)
+    }
+
     /// An object of texts; missing is empty.
     pub fn texts(&mut self, field: &str) -> std::collections::BTreeMap<String, String> {
         let texts = match self.members.remove(field) {

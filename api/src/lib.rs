@@ -19,6 +19,7 @@ pub mod commands;
 pub mod connect;
 pub mod credits;
 pub mod data_lock;
+pub mod dialects;
 pub mod explain;
 pub mod guard;
 pub mod health;

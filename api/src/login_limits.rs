@@ -13,7 +13,7 @@ use uuid::Uuid;
 use crate::app::Shared;
 use crate::clock::as_ms;
 use crate::problem::{Code, Problem};
-use crate::rate_limit_headers::{policy_name, rate_limit_headers};
+use crate::rate_limit_headers::rate_limit_headers;
 
 /// A try that was counted.
 #[derive(Debug)]
@@ -75,9 +75,11 @@ async fn count(app: &Shared, (policies, limits): Limits, refusal: Code) -> Resul
         TakeAnswer::Limited { index, wait_ms, limits } => {
             let problem = Problem::new(refusal).headers(headers(&limits)).retry_after(wait_ms);
             Err(match policies.get(index) {
-                Some((scope, limit)) => problem
-                    .by_policy(policy_name(*scope, limit))
-                    .detail(format!("at most {} in {} s", limit.quota, limit.window.as_secs())),
+                Some((scope, limit)) => problem.by_limit(*scope, *limit).detail(format!(
+                    "at most {} in {} s",
+                    limit.quota,
+                    limit.window.as_secs()
+                )),
                 None => problem,
             })
         }

@@ -5,11 +5,12 @@ use axum::http::header::{RETRY_AFTER, WWW_AUTHENTICATE};
 use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use postrider_common::database::DatabaseError;
-use postrider_common::limits::Scope;
+use postrider_common::limits::{Limit, Scope};
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
 use crate::clock::seconds_up;
+use crate::rate_limit_headers::policy_name;
 
 macro_rules! codes {
     ($($name:ident = $status:literal $word:literal $title:literal,)*) => {
@@ -60,9 +61,9 @@ codes! {
     NotBlacklisted = 404 "not_blacklisted" "There is no such ban",
     MethodNotAllowed = 405 "method_not_allowed" "Another method is needed here",
     AlreadyUsed = 409 "already_used" "The code was right and has been used before",
+    TooManyKeys = 409 "too_many_keys" "The account has as many API keys as it may",
     UsernameTaken = 409 "username_taken" "The user name is another account's",
     EmailTaken = 409 "email_taken" "The e-mail address is another account's",
-    TooManyKeys = 409 "too_many_keys" "The account has as many API keys as it may",
     RequestInFlight = 409 "request_in_flight" "A request with this Idempotency-Key is not answered yet",
     BodyTooLarge = 413 "body_too_large" "The body is too large",
     ContentTypeUnsupported = 415 "content_type_unsupported" "The content type is not application/json",
@@ -137,7 +138,7 @@ struct Occurrence {
     members: Map<String, Value>,
     headers: HeaderMap,
     cause: Option<String>,
-    policy: Option<String>,
+    limit: Option<(Scope, Limit)>,
 }
 
 /// What the caller may try again is tried again after a second, unless something better is known.
@@ -169,14 +170,14 @@ impl Problem {
         self
     }
 
-    /// The limit that refused, for `sms_refusal`.
-    pub fn by_policy(mut self, policy: String) -> Self {
-        self.occurrence.policy = Some(policy);
+    pub fn by_limit(mut self, scope: Scope, limit: Limit) -> Self {
+        self.occurrence.limit = Some((scope, limit));
         self
     }
 
-    pub fn policy(&self) -> Option<&str> {
-        self.occurrence.policy.as_deref()
+    /// The limit that refused.
+    pub fn limit(&self) -> Option<(Scope, Limit)> {
+        self.occurrence.limit
     }
 
     pub fn with(mut self, member: &str, value: impl Into<Value>) -> Self {
@@ -203,6 +204,16 @@ impl Problem {
     pub fn headers(mut self, headers: HeaderMap) -> Self {
         self.occurrence.headers.extend(headers);
         self
+    }
+
+    /// The same as `RateLimit-Policy` names it.
+    pub fn policy(&self) -> Option<String> {
+        self.limit().map(|(scope, limit)| policy_name(scope, &limit))
+    }
+
+    /// The first field that was wrong.
+    pub fn wrong_field(&self) -> Option<&str> {
+        self.occurrence.members.get("errors")?.get(0)?.get("field")?.as_str()
     }
 
     pub fn cause(&self) -> Option<&str> {
@@ -240,6 +251,10 @@ impl From<DatabaseError> for Problem {
         Self::new(Code::DatabaseUnavailable).because(&error)
     }
 }
+
+/// Among a response's extensions: a problem that its body tells in other words than ours.
+#[derive(Debug, Clone)]
+pub struct Told(pub Problem);
 
 /// The problem of an answer that some layer gave without one: an unknown path, a wrong method.
 pub fn of_bare(status: StatusCode) -> Option<Problem> {

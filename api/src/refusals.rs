@@ -58,7 +58,7 @@ impl Refusals {
         let owner = account_id.map(|id| Owner::new(id, false));
         let alike = (owner, "login", problem.code.word().to_owned());
         let refusal = Refusal {
-            policy: problem.policy().map(str::to_owned),
+            policy: problem.policy(),
             client_ip: ip.map(|ip| ip.to_string()),
             request_id: request_id::current(),
             ..bare(alike.clone(), 1)
@@ -75,7 +75,7 @@ impl Refusals {
         let Counted { kind, owner, phone, purpose, ip } = *counted;
         let alike = (Some(owner), kind.as_str(), problem.code.word().to_owned());
         let refusal = Refusal {
-            policy: problem.policy().map(str::to_owned),
+            policy: problem.policy(),
             phone_number: phone.map(PhoneNumber::masked),
             purpose: some(purpose),
             template_code: some(template),

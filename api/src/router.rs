@@ -14,9 +14,9 @@ use tower_http::catch_panic::CatchPanicLayer;
 use crate::app::Shared;
 use crate::problem::{Code, Problem};
 use crate::{
-    accounts, api_keys, blacklist, credits, explain, health, json, log_out, message_list, messages,
-    metrics, notices, password_change, queues, request_id, sandbox, sessions, verification_checks,
-    verifications,
+    accounts, api_keys, blacklist, credits, dialects, explain, health, json, log_out, message_list,
+    messages, metrics, notices, password_change, queues, request_id, sandbox, sessions,
+    verification_checks, verifications,
 };
 
 /// The API. A listener is passed in by whoever serves it.
@@ -29,14 +29,14 @@ pub fn app(app: Shared) -> Router {
         .route("/v1/notices", post(notices::send).layer(DefaultBodyLimit::max(notices::LARGEST))) // send
         .route("/v1/messages", get(message_list::list)) // read; its own
         .route("/v1/messages/{id}", get(messages::show)) // read; its own
+        .route("/v1/api-keys", get(api_keys::list).post(api_keys::make)) // any session token; its own
+        .route("/v1/api-keys/{id}", delete(api_keys::delete)) // any session token; its own
         .route("/v1/accounts", get(accounts::list).post(accounts::post)) // admin; anybody, where it is open
         .route("/v1/accounts/me", get(accounts::me)) // read; its own
         .route("/v1/accounts/me/password", put(password_change::put)) // any session token
         .route("/v1/accounts/{id}", get(accounts::show).patch(accounts::patch)) // admin
         .route("/v1/accounts/{id}/credits", post(credits::post)) // admin
         .route("/v1/sessions", post(sessions::create)) // anybody with a password
-        .route("/v1/api-keys", get(api_keys::list).post(api_keys::make)) // any session token; its own
-        .route("/v1/api-keys/{id}", delete(api_keys::delete)) // any session token; its own
         .route("/v1/sessions/current", delete(log_out::this_session)) // any session token
         .route("/v1/accounts/{id}/sessions", delete(log_out::every_session)) // admin
         .route("/v1/queues", get(queues::list)) // admin
@@ -49,8 +49,9 @@ pub fn app(app: Shared) -> Router {
         .route("/sandbox/messages", get(sandbox::list)) // read; its own
         .route("/metrics", get(metrics::for_admins)) // admin
         .route("/healthz", get(health::healthz)) // anybody
-        .route("/readyz", get(health::readyz)); // anybody
-    layered(routes, app)
+        .route("/readyz", get(health::readyz)) // anybody
+        .fallback(async || StatusCode::NOT_FOUND);
+    layered(bounded(routes, &app).merge(dialects::routes(&app)), app)
 }
 
 /// What `[metrics] listen` serves, to whoever reaches it.
@@ -58,20 +59,23 @@ pub fn operations(app: Shared) -> Router {
     let routes = Router::new()
         .route("/metrics", get(metrics::open)) // anybody
         .route("/healthz", get(health::healthz)) // anybody
-        .route("/readyz", get(health::readyz)); // anybody
-    layered(routes, app)
+        .route("/readyz", get(health::readyz)) // anybody
+        .fallback(async || StatusCode::NOT_FOUND);
+    layered(bounded(routes, &app), app)
 }
 
-/// What every request passes, from the last to the first: the id and the body of problems are outermost, so that
-/// also a panic and a time-out have both.
+/// The id and the body of problems are outermost, so that also a panic and a time-out have both. The dialects'
+/// problems arrive here told in their own words.
 fn layered(routes: Router<Shared>, app: Shared) -> Router {
+    routes.layer(middleware::from_fn(request_id::identify)).with_state(app)
+}
+
+/// What no handler does by itself: an end in time, whatever it reads and whatever breaks.
+pub fn bounded(routes: Router<Shared>, app: &Shared) -> Router<Shared> {
     routes
-        .fallback(async || StatusCode::NOT_FOUND)
         .layer(DefaultBodyLimit::max(json::LARGEST))
-        .layer(middleware::from_fn_with_state(Arc::clone(&app), in_time))
+        .layer(middleware::from_fn_with_state(Arc::clone(app), in_time))
         .layer(CatchPanicLayer::custom(panicked))
-        .layer(middleware::from_fn(request_id::identify))
-        .with_state(app)
 }
 
 async fn in_time(State(app): State<Shared>, request: Request, next: Next) -> Response {
@@ -225,7 +229,7 @@ mod tests {
         let routes = Router::new()
             .route("/panics", get(async || -> StatusCode { panic!("broken") }))
             .route("/hangs", get(std::future::pending::<StatusCode>));
-        let layers = layered(routes, test.app.clone());
+        let layers = layered(bounded(routes, &test.app), test.app.clone());
         let get = |path: &str| Request::get(path).body(Body::empty()).unwrap();
         assert_eq!(ask(layers.clone(), get("/panics")).await.problem(), (500, "internal"));
         assert_eq!(ask(layers, get("/hangs")).await.problem(), (503, "request_timeout"));

@@ -104,7 +104,6 @@ async fn time_does_not_tell_whether_there_is_such_an_account() {
     shop(&test).await;
     test.app.database.ensure_account("keys-only", Role::Account, 0).await.unwrap();
     let mut times = [Vec::new(), Vec::new(), Vec::new()];
-    // In turns, so that what else the machine does weighs on all alike.
     for _ in 0..15 {
         for (name, times) in ["shop", "nobody", "keys-only"].iter().zip(&mut times) {
             let begun = Instant::now();
@@ -113,17 +112,10 @@ async fn time_does_not_tell_whether_there_is_such_an_account() {
             assert_eq!(answer.problem(), (401, "credentials_invalid"));
         }
     }
-    let median = |times: &mut Vec<Duration>| {
-        times.sort_unstable();
-        times[times.len() / 2].as_secs_f64()
-    };
-    let medians = times.each_mut().map(median);
-    let [shortest, .., longest] = {
-        let mut sorted = medians;
-        sorted.sort_by(f64::total_cmp);
-        sorted
-    };
-    assert!(longest < shortest * 1.5, "{medians:?}");
+    // What else the machine does only adds to a time: the shortest of each is nearest to what it takes.
+    let mut shortest = times.map(|times| times.into_iter().min().unwrap().as_secs_f64());
+    shortest.sort_by(f64::total_cmp);
+    assert!(shortest[2] < shortest[0] * 1.5, "{shortest:?}");
 }
 
 #[tokio::test]

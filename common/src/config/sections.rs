@@ -10,6 +10,7 @@ use secrecy::SecretString;
 use serde::Deserialize;
 
 use super::accounts::Accounts;
+use super::dialects::Dialects;
 use super::values::{duration, list, optional_duration, optional_list};
 use crate::job::Lane;
 use crate::limits::{Limit, Scope};
@@ -50,6 +51,7 @@ pub struct Settings {
     pub purposes: BTreeMap<String, Purpose>,
     pub limits: Limits,
     pub bans: Bans,
+    pub dialects: Dialects,
     pub queue: Queue,
     pub retry: Retry,
     pub worker: Worker,

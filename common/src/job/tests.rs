@@ -28,6 +28,7 @@ fn job() -> Job {
         lane: Lane::Code,
         purpose: "login".to_owned(),
         template: "verify".to_owned(),
+        raw_template: true,
         verification: Some(JobVerification {
             id: VerificationId::generate(),
             digits: 6,
