@@ -86,8 +86,7 @@ async fn a_spoofed_address_of_a_peer_that_is_not_trusted_changes_nothing() {
     .into_iter()
     .enumerate()
     {
-        let body =
-            json!({"phone": phone(n), "purpose": "login", "client_ip": "203.0.113.9"});
+        let body = json!({"phone": phone(n), "purpose": "login", "client_ip": "203.0.113.9"});
         let body = body.to_string();
         let raw = it.raw(&format!(
             "POST /v1/verifications HTTP/1.1\r\n{host}\r\n{header}\r\nAuthorization: Bearer {token}\r\n\

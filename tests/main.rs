@@ -8,6 +8,8 @@
 
 mod accept_many;
 #[cfg(test)]
+mod accounts;
+#[cfg(test)]
 mod attacks;
 #[cfg(test)]
 mod dialects;

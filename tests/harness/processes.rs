@@ -178,6 +178,14 @@ impl Client {
         self.answer(self.http.post(format!("{}{path}", self.url)).json(body)).await
     }
 
+    pub async fn put(&self, path: &str, body: &Value) -> Answer {
+        self.answer(self.http.put(format!("{}{path}", self.url)).json(body)).await
+    }
+
+    pub async fn patch(&self, path: &str, body: &Value) -> Answer {
+        self.answer(self.http.patch(format!("{}{path}", self.url)).json(body)).await
+    }
+
     pub async fn delete(&self, path: &str) -> Answer {
         self.answer(self.http.delete(format!("{}{path}", self.url))).await
     }
