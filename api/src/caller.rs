@@ -252,7 +252,7 @@ pub async fn load(app: &Shared, id: i64) -> Result<Option<Arc<Account>>, Problem
     Ok(Some(app.accounts.put(account)))
 }
 
-fn bearer(headers: &HeaderMap) -> Result<&str, Problem> {
+pub fn bearer(headers: &HeaderMap) -> Result<&str, Problem> {
     let missing = || Problem::new(Code::TokenMissing);
     let value = headers.get(AUTHORIZATION).ok_or_else(missing)?;
     let text = value.to_str().map_err(|_| refused(TokenError::Invalid))?;

@@ -166,7 +166,7 @@ pub(super) fn say(path: &str, problem: &Problem) -> Response {
         _ if checks => (500, "验证码错误或已过期".into()),
         Code::PhoneInvalid => (400, "手机号格式不正确".into()),
         Code::FieldsInvalid => match problem.wrong_field() {
-            Some(field) => (400, format!("参数不完整：{field}").into()),
+            Some((field, _)) => (400, format!("参数不完整：{field}").into()),
             None => (400, "请求格式不正确".into()),
         },
         Code::RequestMalformed
