@@ -15,6 +15,7 @@ use postrider_common::store::{BanCheck, Explain, Store, StoreError};
 use crate::account_cache::AccountCache;
 use crate::automatic_bans::AutomaticBans;
 use crate::back_pressure::BackPressure;
+use crate::key_uses::KeyUses;
 use crate::passwords::Passwords;
 use crate::problem::{Code, Problem};
 use crate::refusals::Refusals;
@@ -34,6 +35,7 @@ pub struct App {
     pub pressure: BackPressure,
     pub verified: Verified,
     pub refusals: Refusals,
+    pub key_uses: KeyUses,
     pub automatic_bans: AutomaticBans,
     pub metrics: PrometheusHandle,
     /// Whether a store that lost its data is being given its bans back.

@@ -137,6 +137,21 @@ impl Fields {
         })
     }
 
+    /// A list of 1 to `most` texts of 1 to `longest` bytes each.
+    pub fn list(&mut self, field: &str, most: usize, longest: usize) -> Vec<String> {
+        let Some(Value::Array(values)) = self.members.remove(field) else {
+            return self.wrong(field, "type", "is a list of texts").unwrap_or_default();
+        };
+        if !(1..=most).contains(&values.len()) {
+            return self.wrong(field, "length", format!("has 1 to {most}")).unwrap_or_default();
+        }
+        let fine = |text: &String| (1..=longest).contains(&text.len());
+        let texts: Option<Vec<_>> =
+            values.into_iter().map(|v| v.as_str().map(str::to_owned).filter(fine)).collect();
+        let what = || format!("each is a text of 1 to {longest} bytes");
+        texts.or_else(|| self.wrong(field, "type", what())).unwrap_or_default()
+    }
+
     /// A text, or a whole number as its digits, as older clients may write it; nothing where there is neither.
     pub fn loose(&mut self, field: &str) -> Option<String> {
         match self.members.remove(field)? {
@@ -161,6 +176,31 @@ impl Fields {
             Some(_) => None,
         };
         texts.or_else(|| self.wrong(field, "type", "is an object of texts")).unwrap_or_default()
+    }
+
+    /// A list of texts, each read as `T`, at most `most`; missing and null are an empty one.
+    pub fn parsed_list<T>(
+        &mut self,
+        field: &str,
+        most: usize,
+        what: &str,
+        read: impl Fn(&str) -> Option<T>,
+    ) -> Vec<T> {
+        let list = match self.members.remove(field) {
+            None | Some(Value::Null) => return Vec::new(),
+            Some(Value::Array(list)) if list.len() <= most => list,
+            _ => {
+                self.note(field, "type", format!("is a list of at most {most} texts"));
+                return Vec::new();
+            }
+        };
+        let read: Option<Vec<T>> = list.iter().map(|text| read(text.as_str()?)).collect();
+        read.or_else(|| self.wrong(field, "format", format!("each is {what}"))).unwrap_or_default()
+    }
+
+    /// Whether anything was wrong with a field.
+    pub fn has_errors(&self, field: &str) -> bool {
+        self.errors.iter().any(|error| error.field == field)
     }
 
     /// Notes what is wrong with a field.

@@ -1,8 +1,9 @@
-//! `POST /v1/notices`: sends a templated SMS to one phone.
+//! `POST /v1/notices`: sends a templated SMS to one phone, or to many.
 
 use axum::Json;
 use axum::extract::State;
-use axum::http::{HeaderMap, StatusCode};
+use axum::http::StatusCode;
+use axum::response::{IntoResponse as _, Response};
 use postrider_common::config::Template;
 use postrider_common::ids::MessageId;
 use postrider_common::template::{self, Params};
@@ -13,9 +14,13 @@ use crate::caller::{Caller, Sends};
 use crate::client_ip::ClientIp;
 use crate::idempotency::IdempotencyKey;
 use crate::json::Body;
+use crate::notices_to_many::{self, MOST_PHONES};
 use crate::problem::{Code, FieldError, Problem};
 use crate::sending::{self, NoticeToSend, Origin};
 use crate::trace::Trace;
+
+/// The largest body that is read here, in bytes: of a request with [`MOST_PHONES`] and long parameters.
+pub const LARGEST: usize = 256 * 1024;
 
 /// A notice that is on its way.
 #[derive(Debug, Serialize)]
@@ -31,22 +36,32 @@ pub async fn send(
     key: IdempotencyKey,
     Trace(trace): Trace,
     Body { raw, mut fields }: Body,
-) -> Result<(StatusCode, HeaderMap, Json<Sent>), Problem> {
-    let (template, phone) = (fields.text("template", 64), fields.text("phone", 64));
+) -> Result<Response, Problem> {
+    let template = fields.text("template", 64);
+    let to_many = fields.has("phones");
+    let phones = if to_many {
+        fields.list("phones", MOST_PHONES, 64)
+    } else {
+        vec![fields.text("phone", 64)]
+    };
     let params = fields.texts("params");
     let given_ip = fields.address("client_ip");
     fields.done()?;
-    let phone = app.phone(&phone)?;
-    check_params(known(&app, &template)?, &params)?;
-    let origin = Origin {
-        ip: peer.of_user(&caller, given_ip),
-        idempotency: key.of(caller.owner(), &raw, &app.keys),
-        trace,
-    };
-    let purpose = String::new();
-    let asked = NoticeToSend { phone, purpose, template, raw_template: false, params };
-    let (accepted, headers) = sending::notice(&app, &mut caller, asked, origin).await?;
-    Ok((StatusCode::ACCEPTED, headers, Json(Sent { id: accepted.message_id })))
+    let (owner, ip) = (caller.owner(), peer.of_user(&caller, given_ip));
+    let origin = Origin { ip, idempotency: key.of(owner, &raw, &app.keys), trace };
+    let notice = NoticeToSend { purpose: String::new(), template, raw_template: false, params };
+    let counted = notice.counted(owner, None, ip);
+    let refused = |problem: &Problem| app.refusals.note(problem, &counted, &notice.template);
+    let known = || check_params(known(&app, &notice.template)?, &notice.params);
+    if to_many {
+        known().inspect_err(refused)?;
+        return notices_to_many::send(&app, &mut caller, &notice, phones, origin).await;
+    }
+    let phone = phones.first().map_or("", String::as_str);
+    let phone = app.phone(phone).and_then(|phone| known().map(|()| phone)).inspect_err(refused)?;
+    let sent = sending::notice(&app, &mut caller, &notice, &phone, origin).await;
+    let (accepted, headers) = sent?;
+    Ok((StatusCode::ACCEPTED, headers, Json(Sent { id: accepted.message_id })).into_response())
 }
 
 /// A template that is configured.
@@ -57,19 +72,28 @@ pub fn known<'a>(app: &'a App, template: &str) -> Result<&'a Template, Problem> 
     })
 }
 
+/// Parameters of one notice at the most, and the bytes of each: no SMS holds more, and each phone's job has them.
+const MOST_PARAMS: usize = 32;
+const LONGEST_PARAM: usize = 1000;
+
 /// Every place of the template must be filled and nothing else be given; the sign is the template's own. A
 /// template that only the provider knows the text of takes what it is given.
 pub fn check_params(template: &Template, params: &Params) -> Result<(), Problem> {
+    let error = |name: &str, code, detail: &str| FieldError {
+        field: format!("params.{}", name.chars().take(64).collect::<String>()),
+        code,
+        detail: detail.to_owned(),
+    };
+    let is_long = |(name, text): &(&String, &String)| name.len().max(text.len()) > LONGEST_PARAM;
+    if params.len() > MOST_PARAMS || params.iter().any(|param| is_long(&param)) {
+        let detail = "at most 32 parameters of at most 1000 bytes each";
+        return Err(Problem::field(Code::ParamsInvalid, "params", "length", detail));
+    }
     if template.text.is_empty() {
         return Ok(());
     }
     let places = template::places(&template.text)
         .map_err(|error| Problem::new(Code::Internal).because(&error))?;
-    let error = |name: &str, code, detail: &str| FieldError {
-        field: format!("params.{name}"),
-        code,
-        detail: detail.to_owned(),
-    };
     let missing = places.iter().filter(|place| **place != "sign" && !params.contains_key(**place));
     let unknown = params.keys().filter(|name| *name == "sign" || !places.contains(&name.as_str()));
     let errors: Vec<FieldError> = missing
@@ -94,6 +118,17 @@ mod tests {
         let wrong = problem.body("id")["errors"].take();
         let listed = wrong.as_array()?.iter().map(|e| format!("{} {}", e["field"], e["code"]));
         Some(listed.collect::<Vec<_>>().join(", ").replace('"', ""))
+    }
+
+    #[test]
+    fn parameters_are_few_and_short() {
+        let template = Template::default();
+        let refused = |count: usize, length: usize| {
+            let params = (0..count).map(|n| (n.to_string(), "x".repeat(length))).collect();
+            check_params(&template, &params).is_err()
+        };
+        assert!(!refused(MOST_PARAMS, LONGEST_PARAM));
+        assert!(refused(MOST_PARAMS + 1, 1) && refused(1, LONGEST_PARAM + 1));
     }
 
     #[test]

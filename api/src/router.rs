@@ -14,9 +14,9 @@ use tower_http::catch_panic::CatchPanicLayer;
 use crate::app::Shared;
 use crate::problem::{Code, Problem};
 use crate::{
-    accounts, blacklist, credits, dialects, explain, health, json, log_out, message_list, messages,
-    metrics, notices, password_change, queues, request_id, sandbox, sessions, verification_checks,
-    verifications,
+    accounts, api_keys, blacklist, credits, dialects, explain, health, json, log_out, message_list,
+    messages, metrics, notices, password_change, queues, request_id, sandbox, sessions,
+    verification_checks, verifications,
 };
 
 /// The API, with the dialects' paths beside it. A listener is passed in by whoever serves it.
@@ -26,9 +26,11 @@ pub fn app(app: Shared) -> Router {
         .route("/v1/verifications", post(verifications::send)) // send
         .route("/v1/verifications/check", post(verification_checks::check)) // verify
         .route("/v1/verifications/{id}", get(verifications::show)) // read; its own
-        .route("/v1/notices", post(notices::send)) // send
+        .route("/v1/notices", post(notices::send).layer(DefaultBodyLimit::max(notices::LARGEST))) // send
         .route("/v1/messages", get(message_list::list)) // read; its own
         .route("/v1/messages/{id}", get(messages::show)) // read; its own
+        .route("/v1/api-keys", get(api_keys::list).post(api_keys::make)) // any session token; its own
+        .route("/v1/api-keys/{id}", delete(api_keys::delete)) // any session token; its own
         .route("/v1/accounts", get(accounts::list).post(accounts::post)) // admin; anybody, where it is open
         .route("/v1/accounts/me", get(accounts::me)) // read; its own
         .route("/v1/accounts/me/password", put(password_change::put)) // any session token
@@ -184,10 +186,12 @@ mod tests {
         let wrong = r#"{"phone":"13800138000","purpose":"login","code":"000000"}"#;
         let failed = test.post("/v1/verifications/check", &token, wrong).await;
         assert_eq!(failed.problem(), (422, "code_mismatch"));
+        let unreadable = test.post(SEND, &token, r#"{"phone":"12","purpose":"login"}"#).await;
+        assert_eq!(unreadable.problem(), (422, "phone_invalid"));
         let account = test.app.database.account_by_name("shop").await.unwrap().unwrap().id;
         let rows = loop {
             let rows = test.app.database.refusals(Some(account), 10).await.unwrap();
-            if rows.len() == 2 {
+            if rows.len() == 3 {
                 break rows;
             }
             tokio::time::sleep(std::time::Duration::from_millis(20)).await;
@@ -199,12 +203,13 @@ mod tests {
         assert_eq!(
             said,
             [
+                ("code", "phone_invalid", None, None),
                 ("check", "code_mismatch", None, Some("login")),
                 ("code", "phone_limited", Some("phone-60s"), Some("login")),
             ]
         );
-        assert!(rows.iter().all(|row| row.phone_number.as_deref() == Some("+86138****8000")));
-        assert_eq!(rows[0].request_id.as_deref(), failed.headers["x-request-id"].to_str().ok());
+        assert!(rows[1..].iter().all(|row| row.phone_number.as_deref() == Some("+86138****8000")));
+        assert_eq!(rows[1].request_id.as_deref(), failed.headers["x-request-id"].to_str().ok());
     }
 
     #[tokio::test]

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use axum::http::HeaderMap;
 use postrider_common::code::Code as Digits;
 use postrider_common::config::{CodeRules, ScopeLimits};
-use postrider_common::ids::VerificationId;
+use postrider_common::ids::{MessageId, VerificationId};
 use postrider_common::job::{Contents, Lane};
 use postrider_common::owner::Owner;
 use postrider_common::phone::PhoneNumber;
@@ -50,6 +50,7 @@ pub async fn code(
     let counted = Counted { kind: Kind::Code, owner, phone: Some(&phone), purpose: &purpose, ip };
     let verification = new_verification(app, owner, &purpose, &phone, &rules);
     let asked = guard::Asked {
+        id: MessageId::generate(),
         subject: verification.subject.clone(),
         ttl_ms: verification.ttl_ms,
         verification: Some(verification),
@@ -57,7 +58,6 @@ pub async fn code(
         bans: counted.bans(&app.settings.bans),
         strikes: counted.strikes(&app.settings.bans),
         limits: counted.limits(&app.settings, &limits),
-        trace: origin.trace,
         draft: Draft {
             lane: Lane::Code,
             owner,
@@ -67,7 +67,7 @@ pub async fn code(
             purpose: purpose.clone(),
         },
     };
-    let answer = admit(app, caller, asked).await;
+    let answer = admit(app, caller, asked, origin.trace).await;
     answer.inspect_err(|problem| app.refusals.note(problem, &counted, &rules.template))
 }
 
@@ -76,13 +76,19 @@ async fn admit(
     app: &Shared,
     caller: &mut Caller<Sends>,
     asked: guard::Asked,
+    trace: String,
 ) -> Result<(Accepted, HeaderMap), Problem> {
-    if !is_allowed(app, &asked.draft.contents.phone) {
-        let detail = "the operator doesn't send to this country";
-        return Err(Problem::field(Code::CountryNotAllowed, "phone", "country", detail));
-    }
+    check_country(app, &asked.draft.contents.phone)?;
     app.pressure.check(asked.draft.lane)?;
-    guard::admit(app, caller, asked).await
+    guard::admit(app, caller, asked, trace).await
+}
+
+pub fn check_country(app: &App, phone: &PhoneNumber) -> Result<(), Problem> {
+    if is_allowed(app, phone) {
+        return Ok(());
+    }
+    let detail = "the operator doesn't send to this country";
+    Err(Problem::field(Code::CountryNotAllowed, "phone", "country", detail))
 }
 
 /// The code that was just sent, where `[code] echo` lets it be told.
@@ -123,10 +129,9 @@ fn new_verification(
     }
 }
 
-/// A templated text for a phone, without a code.
+/// A templated text, without a code.
 #[derive(Debug)]
 pub struct NoticeToSend {
-    pub phone: PhoneNumber,
     /// What it is for; empty where the caller doesn't say.
     pub purpose: String,
     /// A name in `[templates]`, or with `raw_template` a provider's own template code.
@@ -135,36 +140,63 @@ pub struct NoticeToSend {
     pub params: Params,
 }
 
-/// Sends a notice; gives what was accepted, with the headers for the answer.
+/// Sends a notice to a phone; gives what was accepted, with the headers for the answer.
 pub async fn notice(
     app: &Shared,
     caller: &mut Caller<Sends>,
-    asked: NoticeToSend,
+    notice: &NoticeToSend,
+    phone: &PhoneNumber,
     origin: Origin,
 ) -> Result<(Accepted, HeaderMap), Problem> {
-    let NoticeToSend { phone, purpose, template, raw_template, params } = asked;
-    let (owner, ip) = (caller.owner(), origin.ip);
-    let counted = Counted { kind: Kind::Notice, owner, phone: Some(&phone), purpose: &purpose, ip };
-    let asked = guard::Asked {
-        subject: notice_subject(app, owner, &template, &params, &phone),
-        ttl_ms: as_ms(app.settings.notices.ttl),
-        verification: None,
-        idempotency: origin.idempotency,
-        bans: counted.bans(&app.settings.bans),
-        strikes: counted.strikes(&app.settings.bans),
-        limits: counted.limits(&app.settings, &app.settings.limits.notice),
-        trace: origin.trace,
-        draft: Draft {
-            lane: Lane::Notice,
-            owner,
-            purpose: purpose.clone(),
-            template: template.clone(),
-            raw_template,
-            contents: Contents { phone: phone.clone(), params, client_ip: ip },
-        },
-    };
-    let answer = admit(app, caller, asked).await;
-    answer.inspect_err(|problem| app.refusals.note(problem, &counted, &template))
+    let counted = notice.counted(caller.owner(), Some(phone), origin.ip);
+    let asked = notice.asked(app, counted, phone, MessageId::generate(), origin.idempotency);
+    let answer = admit(app, caller, asked, origin.trace).await;
+    answer.inspect_err(|problem| app.refusals.note(problem, &counted, &notice.template))
+}
+
+impl NoticeToSend {
+    /// What it is counted by; without a phone, what a refusal that comes before is written down with.
+    pub fn counted<'a>(
+        &'a self,
+        owner: Owner,
+        phone: Option<&'a PhoneNumber>,
+        ip: Option<IpAddr>,
+    ) -> Counted<'a> {
+        Counted { kind: Kind::Notice, owner, phone, purpose: &self.purpose, ip }
+    }
+
+    /// What the guard is asked for one phone.
+    pub fn asked(
+        &self,
+        app: &App,
+        counted: Counted<'_>,
+        phone: &PhoneNumber,
+        id: MessageId,
+        idempotency: Option<Idempotency>,
+    ) -> guard::Asked {
+        guard::Asked {
+            id,
+            subject: notice_subject(app, counted.owner, &self.template, &self.params, phone),
+            ttl_ms: as_ms(app.settings.notices.ttl),
+            verification: None,
+            idempotency,
+            bans: counted.bans(&app.settings.bans),
+            strikes: counted.strikes(&app.settings.bans),
+            limits: counted.limits(&app.settings, &app.settings.limits.notice),
+            draft: Draft {
+                lane: Lane::Notice,
+                owner: counted.owner,
+                purpose: self.purpose.clone(),
+                template: self.template.clone(),
+                raw_template: self.raw_template,
+                contents: Contents {
+                    phone: phone.clone(),
+                    params: self.params.clone(),
+                    client_ip: counted.ip,
+                },
+            },
+        }
+    }
 }
 
 /// What makes two requests without a key the same notice.

@@ -26,6 +26,7 @@ use crate::automatic_bans::AutomaticBans;
 use crate::back_pressure::BackPressure;
 use crate::clock::unix_ms;
 use crate::connect;
+use crate::key_uses::KeyUses;
 use crate::passwords::Passwords;
 use crate::refusals::Refusals;
 use crate::token::{self, Grant};
@@ -65,6 +66,7 @@ impl TestApp {
             acceptor: Acceptor::embedded(sqlite, table),
             verified: Verified::start(database.clone()).0,
             refusals: Refusals::start(database.clone()).0,
+            key_uses: KeyUses::start(database.clone()).0,
             database,
             accounts: AccountCache::default(),
             passwords: Passwords::new(),

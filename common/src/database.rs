@@ -2,6 +2,7 @@
 //! of queries; one contract suite runs over all three.
 
 pub mod account;
+pub mod api_key;
 pub mod blacklist;
 pub mod blacklist_write;
 pub mod credentials;
@@ -9,6 +10,7 @@ pub mod dead_letter;
 mod engine;
 mod error;
 pub mod ledger;
+pub mod purge;
 pub mod refusal;
 pub mod revocation;
 pub mod sms_log;

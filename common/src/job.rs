@@ -260,3 +260,6 @@ impl Job {
         u32::try_from(count).unwrap_or(u32::MAX)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -5,7 +5,7 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::post;
 use axum::{Json, Router};
-use postrider_common::config::{self, Anonymous, Settings};
+use postrider_common::config::{self, Anonymous, Settings, Template};
 use postrider_common::limits::Scope;
 use postrider_common::store::{SettleAnswer, Which, verification_subject};
 use postrider_common::template::Params;
@@ -110,8 +110,8 @@ async fn notice(
     let phone = app.phone(&needed(&mut fields, "phone")?)?;
     let (template, raw_template) = template_of(&app, template, &params)?;
     let origin = Origin { ip: peer.of_forwarded_user(&caller), idempotency: None, trace };
-    let asked = NoticeToSend { phone, purpose, template, raw_template, params };
-    sending::notice(&app, &mut caller, asked, origin).await?;
+    let notice = NoticeToSend { purpose, template, raw_template, params };
+    sending::notice(&app, &mut caller, &notice, &phone, origin).await?;
     Ok(answer(200, "请求成功!", &json!({})))
 }
 
@@ -153,6 +153,7 @@ fn template_of(app: &App, given: String, params: &Params) -> Result<(String, boo
         return Ok((name.clone(), false));
     }
     if app.settings.dialects.flask.allow_raw_templates && fits(&given, LONGEST_TEMPLATE) {
+        check_params(&Template::default(), params)?;
         return Ok((given, true));
     }
     Err(Problem::new(Code::TemplateUnknown))

@@ -1,9 +1,11 @@
 //! `account`: who calls the API.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use sea_query::{Expr, ExprTrait as _, OnConflict, Query, SelectStatement, UpdateStatement};
 
+use super::api_key::ApiKey;
 use super::error::refused;
 use super::revocation::change_of;
 use super::statement::Write;
@@ -30,6 +32,7 @@ pub struct Account {
     pub create_time: i64,
     /// The `jti` of its tokens that are dead before their time.
     pub revoked: BTreeSet<String>,
+    pub api_keys: Vec<Arc<ApiKey>>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -165,7 +168,8 @@ impl Database {
             return Ok(None);
         };
         // What belongs to it is read after its version: it may be newer than that, and never older.
-        let revoked = self.revoked(read.id).await?;
+        let (revoked, api_keys) =
+            futures::try_join!(self.revoked(read.id), self.api_keys(read.id))?;
         Ok(Some(Account {
             id: read.id,
             username: read.username,
@@ -178,6 +182,7 @@ impl Database {
             balance: read.balance,
             create_time: read.create_time,
             revoked,
+            api_keys,
         }))
     }
 }

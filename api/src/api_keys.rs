@@ -1,0 +1,203 @@
+//! `/v1/api-keys`: long-lived keys of an account, made and deleted by whoever is logged in, and never by a key.
+
+use std::net::IpAddr;
+
+use axum::Json;
+use axum::extract::{Path, State};
+use axum::http::header::CACHE_CONTROL;
+use axum::http::{HeaderName, StatusCode};
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use ipnet::IpNet;
+use postrider_common::database::api_key::{ApiKey, MOST};
+use serde::Serialize;
+use sha2::{Digest as _, Sha256};
+use uuid::Uuid;
+
+use crate::app::Shared;
+use crate::caller::{Caller, LoggedIn, load};
+use crate::clock::{parse_rfc3339, rfc3339, unix_ms};
+use crate::json::{Body, Fields};
+use crate::problem::{Code, Problem};
+use crate::token::Grant;
+
+const LIVE: &str = "pk_live_";
+const TEST: &str = "pk_test_";
+/// 32 bytes in base64url.
+const RANDOM: usize = 43;
+/// How much of a key its account may see later on.
+const HINT: usize = 12;
+/// So many fit their column, whatever they are.
+const MOST_NETWORKS: usize = 20;
+
+/// A key as its account may see it: never itself.
+#[derive(Debug, Serialize)]
+pub struct Listed {
+    id: String,
+    name: String,
+    hint: String,
+    scopes: Vec<String>,
+    test: bool,
+    networks: Vec<IpNet>,
+    expires_at: Option<String>,
+    created_at: String,
+    /// To a minute or so.
+    last_used: Option<String>,
+}
+
+/// A new key, shown this once.
+#[derive(Debug, Serialize)]
+pub struct Made {
+    key: String,
+    #[serde(flatten)]
+    listed: Listed,
+}
+
+#[derive(Debug, Serialize)]
+pub struct Keys {
+    items: Vec<Listed>,
+}
+
+/// What is asked for.
+#[derive(Debug)]
+struct Asked {
+    name: String,
+    scopes: Vec<Grant>,
+    test: bool,
+    networks: Vec<IpNet>,
+    expires_at: Option<i64>,
+}
+
+/// `POST /v1/api-keys`
+pub async fn make(
+    State(app): State<Shared>,
+    caller: Caller<LoggedIn>,
+    Body { fields, .. }: Body,
+) -> Result<(StatusCode, [(HeaderName, &'static str); 1], Json<Made>), Problem> {
+    let now = unix_ms();
+    let asked = read(fields, now)?;
+    if let Some(lacking) = asked.scopes.iter().find(|scope| !caller.holds(**scope)) {
+        let detail = format!("the scope `{}` is not yours to give", lacking.word());
+        return Err(Problem::new(Code::ScopeMissing).detail(detail));
+    }
+    let (key, kept) = generate(asked, now);
+    if !app.database.add_api_key(caller.account_id(), &kept).await? {
+        let detail = format!("an account has at most {MOST} keys");
+        return Err(Problem::new(Code::TooManyKeys).detail(detail));
+    }
+    load(&app, caller.account_id()).await?;
+    tracing::info!(account.id = caller.account_id(), api_key.id = kept.id, "an API key was made");
+    let made = Made { key, listed: Listed::of(&kept) };
+    Ok((StatusCode::CREATED, [(CACHE_CONTROL, "no-store")], Json(made)))
+}
+
+/// `GET /v1/api-keys`: oldest first.
+pub async fn list(
+    State(app): State<Shared>,
+    caller: Caller<LoggedIn>,
+) -> Result<Json<Keys>, Problem> {
+    // From the table: what is kept in memory doesn't know the latest uses.
+    let keys = app.database.api_keys(caller.account_id()).await?;
+    Ok(Json(Keys { items: keys.iter().map(|key| Listed::of(key)).collect() }))
+}
+
+/// `DELETE /v1/api-keys/{id}`. Where the store can't be told the answer is 503: the same again tells it.
+pub async fn delete(
+    State(app): State<Shared>,
+    caller: Caller<LoggedIn>,
+    Path(id): Path<String>,
+) -> Result<StatusCode, Problem> {
+    let id = id.parse::<Uuid>().map_err(|_| Problem::new(Code::ApiKeyNotFound))?.to_string();
+    let deleted = app.database.delete_api_key(caller.account_id(), &id, unix_ms()).await?;
+    // Also where it was gone already: the store may not have been told that time.
+    load(&app, caller.account_id()).await?;
+    if !deleted {
+        return Err(Problem::new(Code::ApiKeyNotFound));
+    }
+    tracing::info!(account.id = caller.account_id(), api_key.id = id, "an API key was deleted");
+    Ok(StatusCode::NO_CONTENT)
+}
+
+fn read(mut fields: Fields, now: i64) -> Result<Asked, Problem> {
+    let name = fields.text("name", 128);
+    if !name.is_empty() && (name.trim() != name || name.contains(char::is_control)) {
+        fields.note("name", "format", "has no space at its ends");
+    }
+    let scopes = fields.parsed_list("scopes", 16, "a scope", Grant::of_word);
+    if scopes.is_empty() && !fields.has_errors("scopes") {
+        fields.note("scopes", "missing", "names at least one scope");
+    }
+    let test = fields.flag("test");
+    if test && scopes.contains(&Grant::Admin) {
+        fields.note("scopes", "test", "a test key can't have `admin`");
+    }
+    let networks =
+        fields.parsed_list("networks", MOST_NETWORKS, "a network like 10.0.0.0/8", network);
+    let expires_at = fields.parsed("expires_at", "a time to come as RFC 3339 says it", |text| {
+        parse_rfc3339(text).filter(|at| *at > now)
+    });
+    fields.done()?;
+    Ok(Asked { name, scopes, test, networks, expires_at })
+}
+
+/// A single address is a network too.
+fn network(text: &str) -> Option<IpNet> {
+    let address = || text.parse::<IpAddr>().ok().map(IpNet::from);
+    text.parse().ok().or_else(address).map(|network: IpNet| network.trunc())
+}
+
+/// A key of 256 bits of the operating system's chance, and what is kept of it.
+fn generate(asked: Asked, now: i64) -> (String, ApiKey) {
+    let prefix = if asked.test { TEST } else { LIVE };
+    let key = format!("{prefix}{}", URL_SAFE_NO_PAD.encode(rand::random::<[u8; 32]>()));
+    let mut words: Vec<_> = Vec::new();
+    for scope in &asked.scopes {
+        if !words.contains(&scope.word()) {
+            words.push(scope.word());
+        }
+    }
+    let kept = ApiKey {
+        id: Uuid::now_v7().to_string(),
+        name: asked.name,
+        hint: key[..HINT].to_owned(),
+        hash: hash(&key),
+        scopes: words.join(" "),
+        test: asked.test,
+        networks: asked.networks,
+        expires_at: asked.expires_at,
+        last_used: None,
+        create_time: now,
+    };
+    (key, kept)
+}
+
+/// Whether a bearer's text is a key of ours, by its form.
+pub fn is_key(text: &str) -> bool {
+    let random = text.strip_prefix(LIVE).or_else(|| text.strip_prefix(TEST));
+    random.is_some_and(|random| random.len() == RANDOM && random.is_ascii())
+}
+
+/// What is kept of a key: plain SHA-256, in hex. A salt or a slow hash would defend what can be guessed; nobody guesses
+/// 256 random bits.
+pub fn hash(key: &str) -> String {
+    hex::encode(Sha256::digest(key.as_bytes()))
+}
+
+impl Listed {
+    fn of(key: &ApiKey) -> Self {
+        Self {
+            id: key.id.clone(),
+            name: key.name.clone(),
+            hint: key.hint.clone(),
+            scopes: key.scopes.split(' ').map(str::to_owned).collect(),
+            test: key.test,
+            networks: key.networks.clone(),
+            expires_at: key.expires_at.map(rfc3339),
+            created_at: rfc3339(key.create_time),
+            last_used: key.last_used.map(rfc3339),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
