@@ -175,7 +175,7 @@ pub(super) fn say(path: &str, problem: &Problem) -> Response {
             (Code::PhoneInvalid, _) => told(NOT_SENT.0, NOT_SENT.1),
             (Code::FieldsInvalid, Some((field, _))) => told(400, &format!("参数不完整：{field}")),
             (code, _) if code.status().is_server_error() => told(400, "验证失败，请稍后再试"),
-            (Code::ScopeMissing, _) => told(WRONG.0, WRONG.1),
+            (Code::ScopeMissing | Code::AddressNotAllowed, _) => told(WRONG.0, WRONG.1),
             _ => told(400, "请求格式不正确"),
         },
         (Code::PhoneLimited, SEND) => {

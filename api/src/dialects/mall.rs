@@ -178,9 +178,11 @@ pub(super) fn say(path: &str, problem: &Problem) -> Response {
         Code::AccountLimited | Code::PrefixLimited | Code::GlobalLimited | Code::Overloaded => {
             (429, "系统繁忙，请稍后再试".into())
         }
-        Code::PhoneBlocked | Code::IpBlocked | Code::ScopeMissing | Code::SendingNotAllowed => {
-            (403, "请求已被限制，请稍后再试".into())
-        }
+        Code::PhoneBlocked
+        | Code::IpBlocked
+        | Code::ScopeMissing
+        | Code::AddressNotAllowed
+        | Code::SendingNotAllowed => (403, "请求已被限制，请稍后再试".into()),
         _ => (500, "验证码发送失败".into()),
     };
     answer(path, code, text).into_response()

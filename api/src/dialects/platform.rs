@@ -201,7 +201,7 @@ pub(super) fn say(_path: &str, problem: &Problem) -> Response {
         Code::EmailTaken => (StatusCode::BAD_REQUEST, "邮箱已存在"),
         Code::BalanceTooHigh => (StatusCode::BAD_REQUEST, "余额超出上限"),
         Code::RegistrationClosed => (status, "注册已关闭"),
-        Code::ScopeMissing => (status, "没有权限"),
+        Code::ScopeMissing | Code::SessionNeeded | Code::AddressNotAllowed => (status, "没有权限"),
         Code::LoginLimited => (status, "失败次数过多，请稍后再试"),
         Code::IpLimited => (status, "请求过于频繁，请稍后再试"),
         Code::NotFound => (status, "接口不存在"),
