@@ -27,6 +27,9 @@ use crate::client_ip::ClientIp;
 use crate::problem::{self, Code, Problem, Told};
 use crate::router;
 
+/// The longest purpose that a dialect has, in bytes: a channel of 255 characters behind its prefix.
+pub const LONGEST_PURPOSE: usize = 6 + 4 * 255;
+
 /// The routes of every dialect that is enabled.
 pub fn routes(app: &Shared) -> Router<Shared> {
     let served = |dialect| app.settings.dialects.enabled.contains(&dialect);
