@@ -198,7 +198,7 @@ impl Caller<LoggedIn> {
     }
 }
 
-fn bearer(headers: &HeaderMap) -> Result<&str, Problem> {
+pub fn bearer(headers: &HeaderMap) -> Result<&str, Problem> {
     let missing = || Problem::new(Code::TokenMissing);
     let mut given = headers.get_all(AUTHORIZATION).iter();
     let value = given.next().ok_or_else(missing)?;

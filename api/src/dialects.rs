@@ -3,6 +3,7 @@
 
 mod flask;
 mod mall;
+mod platform;
 #[cfg(test)]
 mod testing;
 #[cfg(test)]
@@ -26,26 +27,33 @@ use crate::client_ip::ClientIp;
 use crate::problem::{self, Code, Problem, Told};
 use crate::router;
 
+/// The longest purpose that a dialect has, in bytes: a channel of 255 characters behind its prefix.
+pub const LONGEST_PURPOSE: usize = 6 + 4 * 255;
+
 /// The routes of every dialect that is enabled.
 pub fn routes(app: &Shared) -> Router<Shared> {
     let served = |dialect| app.settings.dialects.enabled.contains(&dialect);
     let mut routes = Router::new();
     if served(Dialect::Mall) {
-        let mall = mall::routes().merge(rest(["/sms", "/sms/", "/sms/{*rest}"]));
+        let mall = mall::routes().merge(rest(&["/sms", "/sms/", "/sms/{*rest}"]));
         routes = routes.merge(speaking(mall, app, mall::say));
     }
     if served(Dialect::Flask) {
-        let paths = ["/sms_message", "/sms_message/", "/sms_message/{*rest}"];
+        let paths = &["/sms_message", "/sms_message/", "/sms_message/{*rest}"];
         let flask = flask::routes().merge(rest(paths));
         routes = routes.merge(speaking(flask, app, flask::say));
+    }
+    if served(Dialect::Platform) {
+        let platform = platform::routes().merge(rest(&["/api/{*rest}"]));
+        routes = routes.merge(speaking(platform, app, platform::say));
     }
     routes
 }
 
 /// What lies under a dialect's prefix and isn't there.
-fn rest(paths: [&str; 3]) -> Router<Shared> {
+fn rest(paths: &[&str]) -> Router<Shared> {
     let nowhere = || any(async || StatusCode::NOT_FOUND);
-    paths.into_iter().fold(Router::new(), |routes, path| routes.route(path, nowhere()))
+    paths.iter().fold(Router::new(), |routes, path| routes.route(path, nowhere()))
 }
 
 /// How a dialect says a problem, at this path.

@@ -10,6 +10,7 @@ use serde_json::{Map, Value};
 use crate::app::{App, Shared};
 use crate::caller::{Caller, Reads};
 use crate::clock::{parse_rfc3339, unix_ms};
+use crate::dialects::LONGEST_PURPOSE;
 use crate::json::Fields;
 use crate::messages::Message;
 use crate::pages::{Page, PageQuery, Pages};
@@ -51,7 +52,7 @@ impl Asked {
             phone: None,
             status: fields.parsed("status", "a message's status", word),
             lane: fields.parsed("kind", "`code` or `notice`", word),
-            purpose: fields.optional_text("purpose", 255),
+            purpose: fields.optional_text("purpose", LONGEST_PURPOSE),
             from: fields.parsed("from", time, parse_rfc3339),
             to: fields.parsed("to", time, parse_rfc3339),
         };

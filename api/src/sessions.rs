@@ -91,7 +91,7 @@ async fn check(
 
 /// A token from `at` on. That is before the password was looked at, so that a change of password that came between
 /// ends it too.
-fn session(app: &Shared, account: Account, at: i64) -> Result<(Account, String, i64), Problem> {
+pub fn session(app: &Shared, account: Account, at: i64) -> Result<(Account, String, i64), Problem> {
     let ttl = as_ms(app.settings.accounts.session_ttl);
     let token = token::issue(&app.keys, account.id, &Grant::of(&account), at, ttl);
     let token = token.map_err(|error| Problem::new(Code::Internal).because(&error))?;

@@ -309,11 +309,13 @@ fn credentials_come_from_the_environment_where_the_file_has_none() {
 #[test]
 fn the_flask_dialect_has_rules_and_windows_of_its_own() {
     let settings = with_file("[code]\nmax_attempts = 3").load().unwrap().settings;
-    let rules = settings.flask_rules();
+    let rules = settings.code_rules("flask/any text").unwrap();
     assert_eq!((rules.length, rules.ttl.as_secs(), rules.max_attempts), (4, 300, 3));
     assert_eq!(rules.remembered().as_secs(), 86_400);
+    assert_eq!(settings.code_rules("mall/any text").unwrap().length, 6);
+    assert!(settings.code_rules("other/any text").is_none());
     let windows: Vec<_> = settings
-        .flask_limits()
+        .code_limits("flask/any text")
         .in_order()
         .iter()
         .map(|(s, l)| format!("{} {l}", s.policy()))
