@@ -200,7 +200,12 @@ impl Caller<LoggedIn> {
 
 fn bearer(headers: &HeaderMap) -> Result<&str, Problem> {
     let missing = || Problem::new(Code::TokenMissing);
-    let value = headers.get(AUTHORIZATION).ok_or_else(missing)?;
+    let mut given = headers.get_all(AUTHORIZATION).iter();
+    let value = given.next().ok_or_else(missing)?;
+    // Who is asked for is said once: something in front of us may have looked at the other one.
+    if given.next().is_some() {
+        return Err(refused(TokenError::Invalid));
+    }
     let text = value.to_str().map_err(|_| refused(TokenError::Invalid))?;
     let (scheme, token) = text.split_once(' ').ok_or_else(missing)?;
     scheme.eq_ignore_ascii_case("bearer").then(|| token.trim()).ok_or_else(missing)
@@ -274,5 +279,9 @@ mod tests {
         assert_eq!(found("Basic abc"), Err(Code::TokenMissing));
         assert_eq!(found("abc"), Err(Code::TokenMissing));
         assert!(bearer(&HeaderMap::new()).is_err());
+        let mut twice = HeaderMap::new();
+        twice.append(AUTHORIZATION, HeaderValue::from_static("Bearer abc"));
+        twice.append(AUTHORIZATION, HeaderValue::from_static("Bearer abc"));
+        assert_eq!(bearer(&twice).unwrap_err().code, Code::TokenInvalid);
     }
 }
