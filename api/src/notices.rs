@@ -1,5 +1,7 @@
 //! `POST /v1/notices`: sends a templated SMS to one phone.
 
+use std::collections::BTreeMap;
+
 use axum::Json;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
@@ -7,23 +9,57 @@ use postrider_common::config::Template;
 use postrider_common::ids::MessageId;
 use postrider_common::template::{self, Params};
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use crate::app::{App, Shared};
 use crate::caller::{Caller, Sends};
 use crate::client_ip::ClientIp;
 use crate::idempotency::IdempotencyKey;
 use crate::json::Body;
+use crate::openapi::{GUARDED, problems};
 use crate::problem::{Code, FieldError, Problem};
 use crate::sending::{self, NoticeToSend, Origin};
 use crate::trace::Trace;
 
+/// A notice to be sent, as the body says it.
+#[derive(Debug, ToSchema)]
+pub struct SendNotice {
+    /// One of the operator's `[templates]`
+    #[schema(min_length = 1, max_length = 64)]
+    pub template: String,
+    /// E.164, or a national number of the operator's region
+    #[schema(min_length = 1, max_length = 64)]
+    pub phone: String,
+    /// A text for each place of the template
+    pub params: Option<BTreeMap<String, String>>,
+    /// The end user's address; believed of a token with the scope `on_behalf`
+    #[schema(min_length = 1, max_length = 128)]
+    pub client_ip: Option<String>,
+}
+
 /// A notice that is on its way.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = SentNotice)]
 pub struct Sent {
+    /// The message's
+    #[schema(value_type = String, format = "uuid")]
     id: MessageId,
 }
 
-/// `POST /v1/notices`
+/// Send a notice
+///
+/// Sends a templated text without a code. 202 means that the job is on disk.
+#[utoipa::path(
+    post, path = "/v1/notices", tag = "notices", operation_id = "send_notice",
+    security(("bearer" = ["send"])), params(IdempotencyKey),
+    request_body(content = SendNotice, example = json!(
+        {"template": "order_shipped", "phone": "13800138000", "params": {"order": "A-1042"}}
+    )),
+    responses((status = 202, description = "Accepted: the job is on disk", body = Sent, example = json!(
+        {"id": "0198c9a1-52f0-7c3e-9d5b-6f1d2a7c4e12"}
+    ))),
+    extensions(("x-problems" = json!(problems(&[GUARDED, &[Code::TemplateUnknown, Code::ParamsInvalid]])))),
+)]
 pub async fn send(
     State(app): State<Shared>,
     mut caller: Caller<Sends>,

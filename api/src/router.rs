@@ -14,8 +14,8 @@ use tower_http::catch_panic::CatchPanicLayer;
 use crate::app::Shared;
 use crate::problem::{Code, Problem};
 use crate::{
-    health, json, message_list, messages, metrics, notices, queues, request_id, sandbox,
-    verification_checks, verifications,
+    docs, health, json, message_list, messages, metrics, notices, openapi, queues, request_id,
+    sandbox, verification_checks, verifications,
 };
 
 /// The API. A listener is passed in by whoever serves it.
@@ -31,6 +31,10 @@ pub fn app(app: Shared) -> Router {
         .route("/v1/queues", get(queues::list)) // admin
         .route("/sandbox/messages", get(sandbox::list)) // read; its own
         .route("/metrics", get(metrics::for_admins)) // admin
+        .route("/openapi.json", get(openapi::show)) // anybody
+        .route("/docs", get(docs::redirect)) // anybody
+        .route("/docs/", get(docs::page)) // anybody
+        .route("/docs/{file}", get(docs::file)) // anybody
         .route("/healthz", get(health::healthz)) // anybody
         .route("/readyz", get(health::readyz)); // anybody
     layered(routes, app)
