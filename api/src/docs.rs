@@ -45,7 +45,10 @@ pub async fn page() -> Result<impl IntoResponse, Problem> {
 #[utoipa::path(
     get, path = "/docs/{file}", tag = "docs", operation_id = "show_page_file",
     params(("file" = String, Path, description = "Its name", example = "swagger-initializer.js")),
-    responses((status = 200, description = "A script, style or icon of the page")),
+    responses((
+        status = 200, description = "A script, style or icon of the page", content_type = "*/*", body = Text,
+        example = "window.onload = function() {}"
+    )),
     extensions(("x-problems" = json!(crate::openapi::problems(&[&[Code::NotFound]])))),
 )]
 pub async fn file(Path(name): Path<String>) -> Result<impl IntoResponse, Problem> {

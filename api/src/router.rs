@@ -78,7 +78,7 @@ fn panicked(panic: Box<dyn Any + Send + 'static>) -> Response {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::{TestApp, ask};
+    use crate::testing::{TestApp, ask, ask_undescribed};
     use crate::token::Grant;
     use axum::body::Body;
 
@@ -211,7 +211,13 @@ mod tests {
             .route("/hangs", get(std::future::pending::<StatusCode>));
         let layers = layered(routes, test.app.clone());
         let get = |path: &str| Request::get(path).body(Body::empty()).unwrap();
-        assert_eq!(ask(layers.clone(), get("/panics")).await.problem(), (500, "internal"));
-        assert_eq!(ask(layers, get("/hangs")).await.problem(), (503, "request_timeout"));
+        assert_eq!(
+            ask_undescribed(layers.clone(), get("/panics")).await.problem(),
+            (500, "internal")
+        );
+        assert_eq!(
+            ask_undescribed(layers, get("/hangs")).await.problem(),
+            (503, "request_timeout")
+        );
     }
 }

@@ -23,6 +23,7 @@ pub(super) fn finished(described: OpenApi) -> Value {
     components["securitySchemes"]["bearer"] = bearer();
     for (name, code) in ["UnknownPath", "OtherMethod"].into_iter().zip(problems::UNROUTED) {
         components["responses"][name] = response(&[*code]);
+        add_headers(&mut components["responses"][name], code.status().as_str(), false);
     }
     document
 }
@@ -56,11 +57,15 @@ fn finish(operation: &mut Value) {
         merge(&mut responses[status.to_string()], response(&alike));
     }
     for (status, response) in responses.as_object_mut().into_iter().flatten() {
-        let own = response.pointer("/content/application~1json").is_some();
-        let headers = &mut response["headers"];
-        for (name, described) in headers_of(status, own, limited) {
-            headers[name] = json!({ "$ref": format!("#/components/headers/{described}") });
-        }
+        add_headers(response, status, limited);
+    }
+}
+
+fn add_headers(response: &mut Value, status: &str, limited: bool) {
+    let own = response.pointer("/content/application~1json").is_some();
+    let headers = &mut response["headers"];
+    for (name, described) in headers_of(status, own, limited) {
+        headers[name] = json!({ "$ref": format!("#/components/headers/{described}") });
     }
 }
 
@@ -76,6 +81,7 @@ fn headers_of(status: &str, own: bool, limited: bool) -> Vec<(&'static str, &'st
     let mut names = vec![("X-Request-Id", "X-Request-Id")];
     match status {
         "401" => names.push(("WWW-Authenticate", "WWW-Authenticate")),
+        "405" => names.push(("Allow", "Allow")),
         "409" => names.push(("Retry-After", "Retry-After-Maybe")),
         // A 503 that isn't only a problem is /readyz's, and has none.
         "503" if own => names.push(("Retry-After", "Retry-After-Maybe")),
@@ -188,6 +194,7 @@ fn headers() -> Value {
             "The caller's own, where it is 1 to 64 letters, digits, `.`, `_` and `-`; else one made here", true,
             json!({ "type": "string", "pattern": "^[A-Za-z0-9._-]{1,64}$" }),
         ),
+        "Allow": header("The methods that there are", true, text("POST")),
         "WWW-Authenticate": header("How to authenticate", true, json!({ "type": "string", "const": "Bearer" })),
         "Retry-After": header("Seconds until it is worth trying again", true, seconds.clone()),
         "Retry-After-Maybe": header("Seconds until it is worth trying again, where that is known", false, seconds),
