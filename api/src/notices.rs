@@ -25,15 +25,15 @@ use crate::trace::Trace;
 #[derive(Debug, ToSchema)]
 pub struct SendNotice {
     /// One of the operator's `[templates]`
-    #[schema(min_length = 1, max_length = 64)]
+    #[schema(min_length = 1, max_length = 64, example = "order_shipped")]
     pub template: String,
     /// E.164, or a national number of the operator's region
-    #[schema(min_length = 1, max_length = 64)]
+    #[schema(min_length = 1, max_length = 64, example = "13800138000")]
     pub phone: String,
     /// A text for each place of the template
     pub params: Option<BTreeMap<String, String>>,
     /// The end user's address; believed of a token with the scope `on_behalf`
-    #[schema(min_length = 1, max_length = 128)]
+    #[schema(min_length = 1, max_length = 128, example = "203.0.113.7")]
     pub client_ip: Option<String>,
 }
 

@@ -32,16 +32,16 @@ pub enum CheckCode {
 #[derive(Debug, Deserialize, ToSchema)]
 pub struct CheckCodeOfPhone {
     /// E.164, or a national number of the operator's region
-    #[schema(min_length = 1, max_length = 64)]
+    #[schema(min_length = 1, max_length = 64, example = "13800138000")]
     pub phone: String,
     /// As it was given when the code was sent
-    #[schema(pattern = "^[a-z0-9_.-]{1,64}$")]
+    #[schema(pattern = "^[a-z0-9_.-]{1,64}$", example = "login")]
     pub purpose: String,
     /// What the end user typed
     #[schema(min_length = 1, max_length = 32)]
     pub code: String,
     /// The end user's address; believed of a token with the scope `on_behalf`
-    #[schema(min_length = 1, max_length = 128)]
+    #[schema(min_length = 1, max_length = 128, example = "203.0.113.7")]
     pub client_ip: Option<String>,
 }
 
@@ -54,7 +54,7 @@ pub struct CheckCodeOfVerification {
     #[schema(min_length = 1, max_length = 32)]
     pub code: String,
     /// The end user's address; believed of a token with the scope `on_behalf`
-    #[schema(min_length = 1, max_length = 128)]
+    #[schema(min_length = 1, max_length = 128, example = "203.0.113.7")]
     pub client_ip: Option<String>,
 }
 

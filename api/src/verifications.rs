@@ -30,16 +30,16 @@ pub const LONGEST_PURPOSE: usize = 64;
 #[derive(Debug, ToSchema)]
 pub struct SendCode {
     /// E.164, or a national number of the operator's region
-    #[schema(min_length = 1, max_length = 64)]
+    #[schema(min_length = 1, max_length = 64, example = "13800138000")]
     pub phone: String,
     /// What the code is for; each has rules of its own
-    #[schema(pattern = "^[a-z0-9_.-]{1,64}$")]
+    #[schema(pattern = "^[a-z0-9_.-]{1,64}$", example = "login")]
     pub purpose: String,
     /// The language that is wished for
     #[schema(min_length = 1, max_length = 35)]
     pub locale: Option<String>,
     /// The end user's address; believed of a token with the scope `on_behalf`
-    #[schema(min_length = 1, max_length = 128)]
+    #[schema(min_length = 1, max_length = 128, example = "203.0.113.7")]
     pub client_ip: Option<String>,
 }
 

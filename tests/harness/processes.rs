@@ -177,7 +177,7 @@ impl Client {
     /// The body of an answer that isn't JSON.
     pub async fn text(&self, path: &str) -> String {
         let request = self.http.get(format!("{}{path}", self.url));
-        String::from_utf8(self.exchange(request).await.unwrap().1.into()).unwrap()
+        String::from_utf8_lossy(&self.exchange(request).await.unwrap().1).into_owned()
     }
 
     pub async fn post(&self, path: &str, body: &Value) -> Answer {
