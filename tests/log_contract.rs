@@ -3,6 +3,7 @@
 mod accounts_and_bans;
 mod pages;
 mod refusals;
+mod revocations;
 mod writing;
 
 use postrider_common::database::Database;
@@ -60,9 +61,16 @@ on_every_engine! {
     pages::dead_letters_come_in_pages,
     accounts_and_bans::an_account_is_made_once,
     accounts_and_bans::a_promotion_raises_the_version,
+    accounts_and_bans::a_grant_raises_the_version_once,
     accounts_and_bans::names_are_told_apart_by_case,
     accounts_and_bans::a_ban_holds_until_it_ends,
+    accounts_and_bans::a_ban_by_itself_never_shortens_another,
+    accounts_and_bans::bans_come_in_pages,
     refusals::refusals_are_read_newest_first_by_account,
+    revocations::a_revocation_comes_with_its_account_and_raises_its_version,
+    revocations::revoked_at_once_by_many_it_is_revoked,
+    revocations::too_many_revocations_kill_every_older_token,
+    revocations::all_tokens_of_an_account_die_at_once,
 }
 
 async fn sqlite() -> (tempfile::TempDir, Database) {

@@ -6,12 +6,15 @@
     reason = "a test that can't go on ends by panicking, in its helpers too"
 )]
 
+mod accept_many;
 #[cfg(test)]
 mod distributed;
 #[cfg(test)]
 mod embedded;
 mod harness;
 mod log_contract;
+#[cfg(test)]
+mod log_out;
 mod poison;
 mod queue_contract;
 mod schema;

@@ -1,5 +1,6 @@
 //! What the code store promises, asserted alike over Redis and SQLite.
 
+mod batch;
 mod random;
 mod strikes;
 mod takes;
@@ -20,6 +21,12 @@ use postrider_common::store::{
     Read, Resolve, ResolveAnswer, Settle, SettleAnswer, Store, StoreError, Take, Which, rank,
 };
 
+use self::batch::{
+    a_batch_key_with_another_body_decides_nothing, a_batch_of_an_outdated_account_decides_nothing,
+    a_repeat_of_a_batch_is_answered_item_by_item,
+    a_send_a_check_and_a_batch_never_answer_for_each_other, fifty_items_are_one_step,
+    items_are_decided_in_their_order_each_seeing_what_those_before_it_counted,
+};
 use self::strikes::{
     a_ban_that_is_there_is_never_shortened,
     a_failed_check_strikes_phone_and_address_and_a_refused_one_nothing,
@@ -471,6 +478,7 @@ async fn a_store_that_lost_its_data_decides_nothing_until_its_bans_are_back() {
     held.redis.as_ref().unwrap().empty().await;
     let ask = admit("+8613800000001", BEGIN, Vec::new());
     assert!(matches!(held.store.admit(&ask).await, Err(StoreError::Lost)));
+    assert!(matches!(held.store.ban(&[]).await, Err(StoreError::Lost)));
     let (limits, ban_check, now) = (Vec::new(), ask.ban_check.clone(), None);
     let take = Take { now, limits, ban_check, entry: "a".to_owned() };
     assert!(matches!(held.store.take(&take).await, Err(StoreError::Lost)));
@@ -513,4 +521,10 @@ over_both!(
     an_entry_is_taken_in_all_limits_or_in_none_and_given_back,
     a_ban_refuses_to_take_in_its_rank,
     explaining_names_every_ban_and_counts_nothing,
+    items_are_decided_in_their_order_each_seeing_what_those_before_it_counted,
+    a_repeat_of_a_batch_is_answered_item_by_item,
+    a_batch_key_with_another_body_decides_nothing,
+    a_send_a_check_and_a_batch_never_answer_for_each_other,
+    fifty_items_are_one_step,
+    a_batch_of_an_outdated_account_decides_nothing,
 );

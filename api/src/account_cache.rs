@@ -1,40 +1,85 @@
-//! The accounts this process has seen lately: bounded, and never trusted without its version being checked.
+//! The accounts this process has seen lately, and what leads to them: bounded, and never trusted without an account's
+//! version being checked.
 
+use std::borrow::Borrow;
 use std::collections::HashMap;
+use std::hash::Hash;
 use std::sync::{Arc, PoisonError, RwLock};
 
 use postrider_common::database::account::Account;
 
-/// Accounts kept at the most; which one goes for a new one is left to chance, since any can be loaded again.
+/// Entries kept at the most; which one goes for a new one is left to chance, since any can be loaded again.
 const MOST: usize = 10_000;
 
 #[derive(Debug, Default)]
-pub struct AccountCache(RwLock<HashMap<i64, Arc<Account>>>);
+pub struct AccountCache {
+    accounts: Bounded<i64, Arc<Account>>,
+    /// User names, which never change.
+    names: Bounded<String, i64>,
+}
+
+#[derive(Debug)]
+struct Bounded<K, V>(RwLock<HashMap<K, V>>);
 
 impl AccountCache {
     pub fn get(&self, id: i64) -> Option<Arc<Account>> {
-        self.0.read().unwrap_or_else(PoisonError::into_inner).get(&id).cloned()
+        self.accounts.get(&id)
+    }
+
+    pub fn id_of_name(&self, username: &str) -> Option<i64> {
+        self.names.get(username)
+    }
+
+    pub fn put_name(&self, username: &str, id: i64) {
+        self.names.put(username.to_owned(), id, |_| false);
     }
 
     /// Keeps an account, unless a newer version of it is there.
     pub fn put(&self, account: Account) -> Arc<Account> {
         let account = Arc::new(account);
-        let mut kept = self.0.write().unwrap_or_else(PoisonError::into_inner);
-        if kept.get(&account.id).is_some_and(|known| known.version > account.version) {
-            return account;
-        }
-        if kept.len() >= MOST
-            && !kept.contains_key(&account.id)
-            && let Some(gone) = kept.keys().next().copied()
-        {
-            kept.remove(&gone);
-        }
-        kept.insert(account.id, Arc::clone(&account));
+        let newer = |known: &Arc<Account>| known.version > account.version;
+        self.accounts.put(account.id, Arc::clone(&account), newer);
         account
     }
 
     pub fn forget(&self, id: i64) {
-        self.0.write().unwrap_or_else(PoisonError::into_inner).remove(&id);
+        self.accounts.forget(&id);
+    }
+}
+
+impl<K: Eq + Hash + Clone, V: Clone> Bounded<K, V> {
+    fn get<Q: Eq + Hash + ?Sized>(&self, key: &Q) -> Option<V>
+    where
+        K: Borrow<Q>,
+    {
+        self.0.read().unwrap_or_else(PoisonError::into_inner).get(key).cloned()
+    }
+
+    fn put(&self, key: K, value: V, unless: impl FnOnce(&V) -> bool) {
+        let mut kept = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        if kept.get(&key).is_some_and(unless) {
+            return;
+        }
+        if kept.len() >= MOST
+            && !kept.contains_key(&key)
+            && let Some(gone) = kept.keys().next().cloned()
+        {
+            kept.remove(&gone);
+        }
+        kept.insert(key, value);
+    }
+
+    fn forget<Q: Eq + Hash + ?Sized>(&self, key: &Q)
+    where
+        K: Borrow<Q>,
+    {
+        self.0.write().unwrap_or_else(PoisonError::into_inner).remove(key);
+    }
+}
+
+impl<K, V> Default for Bounded<K, V> {
+    fn default() -> Self {
+        Self(RwLock::default())
     }
 }
 
@@ -51,6 +96,8 @@ mod tests {
             version,
             tokens_valid_from: 0,
             may_send: true,
+            on_behalf: false,
+            revoked: std::collections::BTreeSet::new(),
         }
     }
 
@@ -60,7 +107,7 @@ mod tests {
         for id in 0..=i64::try_from(MOST).unwrap() {
             cache.put(account(id, 2));
         }
-        assert_eq!(cache.0.read().unwrap().len(), MOST);
+        assert_eq!(cache.accounts.0.read().unwrap().len(), MOST);
         let last = i64::try_from(MOST).unwrap();
         cache.put(account(last, 1));
         assert_eq!(cache.get(last).unwrap().version, 2);

@@ -13,6 +13,7 @@ use postrider_common::secret::KeyRing;
 use postrider_common::store::{Store, StoreError};
 
 use crate::account_cache::AccountCache;
+use crate::automatic_bans::AutomaticBans;
 use crate::back_pressure::BackPressure;
 use crate::problem::{Code, Problem};
 use crate::refusals::Refusals;
@@ -31,6 +32,7 @@ pub struct App {
     pub pressure: BackPressure,
     pub verified: Verified,
     pub refusals: Refusals,
+    pub automatic_bans: AutomaticBans,
     pub metrics: PrometheusHandle,
     /// Whether a store that lost its data is being given its bans back.
     pub restoring: AtomicBool,

@@ -2,6 +2,7 @@
 //! nobody gets in whose token doesn't say so.
 
 use std::marker::PhantomData;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use axum::extract::FromRequestParts;
@@ -12,25 +13,27 @@ use postrider_common::database::account::{Account, Role};
 use postrider_common::owner::Owner;
 use postrider_common::store::AccountCheck;
 
-use crate::app::{App, Shared};
+use crate::app::Shared;
+use crate::client_ip::ClientIp;
 use crate::problem::{Code, Problem};
 use crate::token::{self, Claims, Grant, TokenError};
 
 /// What a route asks of its caller.
 pub trait Policy: Send + Sync + 'static {
-    const GRANT: Grant;
+    /// What it must be allowed; nothing: to be logged in, with a token and never an API key.
+    const GRANT: Option<Grant>;
     /// Whether the handler asks the store's guard, which looks at the account's version with all else.
     const GUARDED: bool;
 }
 
 macro_rules! policies {
-    ($($(#[$doc:meta])* $name:ident: $grant:ident, guarded $guarded:literal;)*) => {$(
+    ($($(#[$doc:meta])* $name:ident: $grant:expr, guarded $guarded:literal;)*) => {$(
         $(#[$doc])*
         #[derive(Debug)]
         pub struct $name;
 
         impl Policy for $name {
-            const GRANT: Grant = Grant::$grant;
+            const GRANT: Option<Grant> = $grant;
             const GUARDED: bool = $guarded;
         }
     )*};
@@ -38,46 +41,88 @@ macro_rules! policies {
 
 policies! {
     /// May send codes and notices; the account must be allowed to send.
-    Sends: Send, guarded true;
+    Sends: Some(Grant::Send), guarded true;
     /// May check codes.
-    Verifies: Verify, guarded true;
+    Verifies: Some(Grant::Verify), guarded true;
     /// May read what became of its messages.
-    Reads: Read, guarded false;
+    Reads: Some(Grant::Read), guarded false;
     /// An admin's account, with a token that says so.
-    Administers: Admin, guarded false;
+    Administers: Some(Grant::Admin), guarded false;
+    /// Whoever logged in, whatever the token allows.
+    LoggedIn: None, guarded false;
 }
 
 /// An operator.
 pub type Admin = Caller<Administers>;
 
-/// A caller with a valid token of a known account that the policy lets in.
+/// A caller of a known account that the policy lets in.
 #[derive(Debug)]
 pub struct Caller<P> {
     account: Arc<Account>,
-    claims: Claims,
+    credential: Credential,
     policy: PhantomData<P>,
+}
+
+/// What a caller shows for its account.
+#[derive(Debug)]
+enum Credential {
+    /// A JWT.
+    Token(Claims),
+    /// Nothing: the configuration names the account.
+    Trust,
 }
 
 impl<P: Policy> FromRequestParts<Shared> for Caller<P> {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, app: &Shared) -> Result<Self, Problem> {
-        let claims = token::verify(&app.keys, bearer(&parts.headers)?).map_err(refused)?;
-        let id = claims.account_id().ok_or_else(|| refused(TokenError::Invalid))?;
-        let account = match app.accounts.get(id) {
-            Some(account) => account,
-            None => load(app, id).await?,
-        };
-        let mut caller = Self { account, claims, policy: PhantomData };
+        let Ok(address) = ClientIp::from_request_parts(parts, app).await;
+        authenticate(app, bearer(&parts.headers)?, address.of_caller()).await
+    }
+}
+
+/// The caller with this token or key, wherever the request carries it. `address` is the caller's own.
+pub async fn authenticate<P: Policy>(
+    app: &Shared,
+    token: &str,
+    _address: IpAddr,
+) -> Result<Caller<P>, Problem> {
+    let claims = token::verify(&app.keys, token).map_err(refused)?;
+    let id = claims.account_id().ok_or_else(|| refused(TokenError::Invalid))?;
+    let account = known(app, id).await?.ok_or_else(|| refused(TokenError::Invalid))?;
+    Caller::admit(app, account, Credential::Token(claims)).await
+}
+
+/// The caller of an account that the configuration names, for requests without a token from networks that it
+/// trusts: with the usual scopes, and never more.
+pub async fn on_trust<P: Policy>(app: &Shared, username: &str) -> Result<Caller<P>, Problem> {
+    let unknown = || {
+        let because =
+            format!("the configuration names the account `{username}`, which isn't there");
+        Problem::new(Code::TokenMissing).because(&because)
+    };
+    let account = known_by_name(app, username).await?.ok_or_else(unknown)?;
+    Caller::admit(app, account, Credential::Trust).await
+}
+
+impl<P: Policy> Caller<P> {
+    async fn admit(
+        app: &Shared,
+        account: Arc<Account>,
+        credential: Credential,
+    ) -> Result<Self, Problem> {
+        let mut caller = Self { account, credential, policy: PhantomData };
         caller.check()?;
         if !P::GUARDED {
             caller.refresh(app).await?;
         }
         Ok(caller)
     }
-}
 
-impl<P: Policy> Caller<P> {
+    pub fn account(&self) -> &Account {
+        &self.account
+    }
+
     pub fn account_id(&self) -> i64 {
         self.account.id
     }
@@ -92,9 +137,14 @@ impl<P: Policy> Caller<P> {
         AccountCheck { id: self.account.id, version: self.account.version }
     }
 
-    /// Whether it may say whose address a request comes from.
+    /// Whether it may say whose address a request comes from: token and account must both allow it.
     pub fn on_behalf(&self) -> bool {
-        self.claims.grants(Grant::OnBehalf)
+        self.account.on_behalf && self.credential.grants(Grant::OnBehalf)
+    }
+
+    /// Whether it is an operator: token and account must both say so.
+    pub fn is_admin(&self) -> bool {
+        self.account.role == Role::Admin && self.credential.grants(Grant::Admin)
     }
 
     /// Whether it may see what is `owner`'s.
@@ -102,12 +152,11 @@ impl<P: Policy> Caller<P> {
         self.owner() == owner || self.is_admin()
     }
 
-    /// Loads the account again and tells the store its version: the guard said that ours is out of date.
+    /// Loads the account again: the guard said that ours is out of date.
     pub async fn reload(&mut self, app: &Shared) -> Result<(), Problem> {
-        self.account = load(app, self.account.id).await?;
-        self.check()?;
-        let AccountCheck { id, version } = self.version();
-        app.store.set_account_version(id, version).await.map_err(|error| app.store_failed(&error))
+        let account = load(app, self.account.id).await?;
+        self.account = account.ok_or_else(|| refused(TokenError::Invalid))?;
+        self.check()
     }
 
     /// Loads the account again if the store knows another version of it: so a token that was revoked on
@@ -120,32 +169,87 @@ impl<P: Policy> Caller<P> {
         }
     }
 
-    fn is_admin(&self) -> bool {
-        self.account.role == Role::Admin && self.claims.grants(Grant::Admin)
-    }
-
     fn check(&self) -> Result<(), Problem> {
-        if self.claims.issued_at() < self.account.tokens_valid_from {
-            return Err(refused(TokenError::Invalid));
-        }
-        let admin_needed = P::GRANT == Grant::Admin;
-        if !self.claims.grants(P::GRANT) || (admin_needed && !self.is_admin()) {
-            let detail = format!("the scope `{}` is needed", P::GRANT.word());
+        self.credential.check(&self.account)?;
+        let Some(grant) = P::GRANT else { return self.credential.check_logged_in() };
+        let admin_needed = grant == Grant::Admin;
+        if !self.credential.grants(grant) || (admin_needed && !self.is_admin()) {
+            let detail = format!("the scope `{}` is needed", grant.word());
             return Err(Problem::new(Code::ScopeMissing).detail(detail));
         }
-        if P::GRANT == Grant::Send && !self.account.may_send {
+        if grant == Grant::Send && !self.account.may_send {
             return Err(Problem::new(Code::SendingNotAllowed));
         }
         Ok(())
     }
 }
 
-async fn load(app: &App, id: i64) -> Result<Arc<Account>, Problem> {
+impl Caller<LoggedIn> {
+    /// The token that it logged in with.
+    pub fn token(&self) -> Result<&Claims, Problem> {
+        match &self.credential {
+            Credential::Token(claims) => Ok(claims),
+            Credential::Trust => Err(Problem::new(Code::TokenMissing)),
+        }
+    }
+}
+
+impl Credential {
+    fn grants(&self, grant: Grant) -> bool {
+        match self {
+            Self::Token(claims) => claims.grants(grant),
+            Self::Trust => Grant::USUAL.contains(&grant),
+        }
+    }
+
+    /// Whether it is still good for the account as it is now.
+    fn check(&self, account: &Account) -> Result<(), Problem> {
+        match self {
+            Self::Token(claims)
+                if claims.issued_at() < account.tokens_valid_from
+                    || account.revoked.contains(claims.jti()) =>
+            {
+                Err(refused(TokenError::Invalid))
+            }
+            Self::Token(_) | Self::Trust => Ok(()),
+        }
+    }
+
+    fn check_logged_in(&self) -> Result<(), Problem> {
+        match self {
+            Self::Token(_) => Ok(()),
+            Self::Trust => Err(Problem::new(Code::TokenMissing)),
+        }
+    }
+}
+
+/// An account as this process remembers it, loaded where it doesn't.
+async fn known(app: &Shared, id: i64) -> Result<Option<Arc<Account>>, Problem> {
+    match app.accounts.get(id) {
+        Some(account) => Ok(Some(account)),
+        None => load(app, id).await,
+    }
+}
+
+async fn known_by_name(app: &Shared, username: &str) -> Result<Option<Arc<Account>>, Problem> {
+    if let Some(id) = app.accounts.id_of_name(username) {
+        return known(app, id).await;
+    }
+    let Some(account) = app.database.account_by_name(username).await? else { return Ok(None) };
+    app.accounts.put_name(username, account.id);
+    known(app, account.id).await
+}
+
+/// Loads an account, and tells the store its version before anything is decided by it: a change that the store
+/// couldn't be told of reaches the other replicas so.
+pub async fn load(app: &Shared, id: i64) -> Result<Option<Arc<Account>>, Problem> {
     let Some(account) = app.database.account(id).await? else {
         app.accounts.forget(id);
-        return Err(refused(TokenError::Invalid));
+        return Ok(None);
     };
-    Ok(app.accounts.put(account))
+    let told = app.store.set_account_version(id, account.version).await;
+    told.map_err(|error| app.store_failed(&error))?;
+    Ok(Some(app.accounts.put(account)))
 }
 
 fn bearer(headers: &HeaderMap) -> Result<&str, Problem> {
@@ -167,6 +271,57 @@ fn refused(error: TokenError) -> Problem {
 mod tests {
     use super::*;
     use axum::http::HeaderValue;
+
+    use crate::clock::unix_ms;
+    use crate::testing::TestApp;
+
+    const ANYWHERE: IpAddr = IpAddr::V4(std::net::Ipv4Addr::LOCALHOST);
+
+    async fn caller<P: Policy>(test: &TestApp, token: &str) -> Result<Caller<P>, Code> {
+        authenticate(&test.app, token, ANYWHERE).await.map_err(|problem| problem.code)
+    }
+
+    #[tokio::test]
+    async fn acting_on_behalf_takes_the_scope_and_the_grant() {
+        let test = TestApp::start(&[]).await;
+        let both = test.token("shop", &[Grant::Read, Grant::OnBehalf]).await;
+        assert!(caller::<Reads>(&test, &both).await.unwrap().on_behalf());
+        let without_scope = test.token("shop", &[Grant::Read]).await;
+        assert!(!caller::<Reads>(&test, &without_scope).await.unwrap().on_behalf());
+        let other = test.app.database.ensure_account("other", Role::Account, 0).await.unwrap();
+        let grants = [Grant::Read, Grant::OnBehalf];
+        let pretender = token::issue(&test.app.keys, other.id, &grants, unix_ms(), 60_000).unwrap();
+        assert!(!caller::<Reads>(&test, &pretender).await.unwrap().on_behalf());
+        test.app.database.grant_on_behalf(other.id, 0).await.unwrap();
+        load(&test.app, other.id).await.unwrap();
+        assert!(caller::<Reads>(&test, &pretender).await.unwrap().on_behalf());
+    }
+
+    #[tokio::test]
+    async fn who_is_trusted_without_a_token_may_do_the_usual_and_no_more() {
+        let test = TestApp::start(&[]).await;
+        test.token("ops", &[Grant::Admin, Grant::OnBehalf]).await;
+        let trusted = on_trust::<Sends>(&test.app, "ops").await.unwrap();
+        assert_eq!(trusted.account().username, "ops");
+        assert!(!trusted.is_admin() && !trusted.on_behalf() && !trusted.owner().is_test());
+        assert!(on_trust::<Verifies>(&test.app, "ops").await.is_ok());
+        assert!(on_trust::<Reads>(&test.app, "ops").await.is_ok());
+        let code = |problem: Problem| problem.code;
+        let admin = on_trust::<Administers>(&test.app, "ops").await.map_err(code);
+        assert_eq!(admin.unwrap_err(), Code::ScopeMissing);
+        let logged_in = on_trust::<LoggedIn>(&test.app, "ops").await.map_err(code);
+        assert_eq!(logged_in.unwrap_err(), Code::TokenMissing);
+        let nobody = on_trust::<Sends>(&test.app, "nobody").await.map_err(code);
+        assert_eq!(nobody.unwrap_err(), Code::TokenMissing);
+    }
+
+    #[tokio::test]
+    async fn a_token_without_scopes_is_logged_in_and_may_do_nothing_else() {
+        let test = TestApp::start(&[]).await;
+        let token = test.token("shop", &[]).await;
+        assert!(caller::<LoggedIn>(&test, &token).await.is_ok());
+        assert_eq!(caller::<Reads>(&test, &token).await.unwrap_err(), Code::ScopeMissing);
+    }
 
     #[test]
     fn a_bearer_token_is_found_in_any_case() {

@@ -7,7 +7,7 @@ use axum::http::HeaderMap;
 use postrider_common::code::Code as Digits;
 use postrider_common::ids::VerificationId;
 use postrider_common::phone::PhoneNumber;
-use postrider_common::store::{Idempotency, Live, Read, Settle, SettleAnswer, Which};
+use postrider_common::store::{Ban, Idempotency, Live, Read, Settle, SettleAnswer, Which};
 
 use crate::app::{App, Shared};
 use crate::caller::{Caller, Verifies};
@@ -60,8 +60,8 @@ pub async fn check(
             right,
             idempotency: asked.idempotency.clone(),
             limits: limits.checks.clone(),
-            ban_check: counted.bans(),
-            strikes: Vec::new(),
+            ban_check: counted.bans(&app.settings.bans),
+            strikes: counted.strikes(&app.settings.bans),
         };
         match app.store.settle(&request).await.map_err(|error| app.store_failed(&error))? {
             SettleAnswer::StaleAccount => caller.reload(app).await?,
@@ -71,6 +71,7 @@ pub async fn check(
                 if let SettleAnswer::Approved { id, at, first: true, .. } = &answer {
                     app.verified.note(*id, *at);
                 }
+                app.automatic_bans.note(struck(&answer), Kind::Check, owner);
                 if let Err(problem) = settled(answer.clone(), &limits) {
                     app.refusals.note(&problem, &counted, "");
                 }
@@ -95,6 +96,17 @@ fn is_right(app: &App, live: &Live, test: bool, given: &str) -> Result<bool, Pro
         Problem::new(Code::Internal).because(&format!("the key {} is not here", live.key_id))
     })?;
     Ok(Digits::derive(&keys.code, live.id, live.digits).matches(given))
+}
+
+/// The bans that a failure made.
+fn struck(answer: &SettleAnswer) -> Vec<Ban> {
+    match answer {
+        SettleAnswer::NotSent { struck, .. }
+        | SettleAnswer::Expired { struck, .. }
+        | SettleAnswer::Spent { struck, .. }
+        | SettleAnswer::Mismatch { struck, .. } => struck.clone(),
+        _ => Vec::new(),
+    }
 }
 
 fn word(answer: &SettleAnswer) -> &'static str {

@@ -46,6 +46,8 @@ enum Dead {
 #[derive(Debug, Clone, Copy, ValueEnum)]
 pub enum Kind {
     Phone,
+    #[value(name = "phone_prefix")]
+    PhonePrefix,
     Ip,
     Cidr,
 }
@@ -54,6 +56,7 @@ impl From<Kind> for BanKind {
     fn from(kind: Kind) -> Self {
         match kind {
             Kind::Phone => Self::Phone,
+            Kind::PhonePrefix => Self::PhonePrefix,
             Kind::Ip => Self::Ip,
             Kind::Cidr => Self::Cidr,
         }
@@ -63,6 +66,7 @@ impl From<Kind> for BanKind {
 /// A scope that a token may have beside the usual ones.
 #[derive(Debug, Clone, Copy, ValueEnum)]
 pub enum ExtraScope {
+    Numbers,
     #[value(name = "on_behalf")]
     OnBehalf,
 }
@@ -70,6 +74,7 @@ pub enum ExtraScope {
 impl From<ExtraScope> for Grant {
     fn from(scope: ExtraScope) -> Self {
         match scope {
+            ExtraScope::Numbers => Self::Numbers,
             ExtraScope::OnBehalf => Self::OnBehalf,
         }
     }

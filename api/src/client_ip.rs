@@ -1,7 +1,7 @@
 //! Whose address a request counts for.
 
 use std::convert::Infallible;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
 use axum::extract::{ConnectInfo, FromRequestParts};
 use axum::http::HeaderMap;
@@ -28,6 +28,11 @@ impl FromRequestParts<Shared> for ClientIp {
 }
 
 impl ClientIp {
+    /// The caller's own address; one that no network holds where it isn't known.
+    pub fn of_caller(self) -> IpAddr {
+        self.0.unwrap_or(IpAddr::V6(Ipv6Addr::UNSPECIFIED))
+    }
+
     /// The end user's address. A caller that acts on behalf of its users says it in the body, and one that says
     /// nothing isn't limited by address; everybody else's body is not believed, since a caller could dodge
     /// bans and limits with it.

@@ -2,18 +2,20 @@
 //! every refusal in the caller's words.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use axum::http::HeaderMap;
-use postrider_common::accept::AcceptError;
+use postrider_common::accept::{AcceptError, AcceptManyAnswer, MakeJob, MakeJobs};
 use postrider_common::address;
 use postrider_common::config::{ScopeLimits, Settings};
 use postrider_common::ids::MessageId;
+use postrider_common::job::Lane;
 use postrider_common::limits::{Limit, Scope};
 use postrider_common::owner::Owner;
 use postrider_common::phone::PhoneNumber;
 use postrider_common::store::{
-    Accepted, Admit, AdmitAnswer, BanCheck, Banned, Idempotency, LimitCheck, LimitState,
-    NewVerification, rank,
+    Accepted, AccountCheck, Admit, AdmitAnswer, AdmitMany, BanCheck, Banned, Idempotency,
+    LimitCheck, LimitState, NewVerification, Strike, rank,
 };
 
 use crate::app::Shared;
@@ -70,13 +72,6 @@ impl Counted<'_> {
         Limits { policies, checks }
     }
 
-    pub fn bans(&self) -> BanCheck {
-        BanCheck {
-            phone: self.phone.map(|phone| phone.as_e164().to_owned()),
-            ip_bits: self.ip.map(address::bits),
-        }
-    }
-
     fn check(&self, scope: Scope, limit: Limit) -> Option<LimitCheck> {
         let account = self.owner.account_id();
         let phone = self.phone.map(PhoneNumber::as_e164);
@@ -116,8 +111,21 @@ fn rank_of(scope: Scope) -> u8 {
 }
 
 impl Limits {
+    /// Scope and window of each, in the order of `checks`.
+    pub fn policies(&self) -> impl Iterator<Item = &(Scope, Limit)> {
+        self.policies.iter()
+    }
+
     pub fn headers(&self, states: &[LimitState]) -> HeaderMap {
         rate_limit_headers(&self.policies, states)
+    }
+
+    /// Of a request for many phones: only what it shares.
+    pub fn shared_headers(&self, states: &[LimitState]) -> HeaderMap {
+        let is_shared = |scope: Scope| matches!(scope, Scope::Ip | Scope::Account);
+        let both = self.policies.iter().zip(states).filter(|((scope, _), _)| is_shared(*scope));
+        let (policies, states): (Vec<_>, Vec<_>) = both.unzip();
+        rate_limit_headers(&policies, &states)
     }
 
     /// The refusal of the limit at `index`.
@@ -147,6 +155,8 @@ impl Limits {
 /// A message that the guard is asked for.
 #[derive(Debug)]
 pub struct Asked {
+    /// The id that the message gets if it is new.
+    pub id: MessageId,
     pub draft: Draft,
     /// What makes two requests without an idempotency key the same.
     pub subject: String,
@@ -156,7 +166,30 @@ pub struct Asked {
     pub idempotency: Option<Idempotency>,
     pub limits: Limits,
     pub bans: BanCheck,
-    pub trace: String,
+    pub strikes: Vec<Strike>,
+}
+
+impl Asked {
+    /// As the store is asked, with what the answer needs: the limits, and how an admitted message's job is made.
+    fn into_request(self, app: &Shared, account: AccountCheck) -> (Admit, Limits, MakeJob) {
+        let request = Admit {
+            now: None,
+            account,
+            owner: self.draft.owner.store_id(),
+            message_id: self.id,
+            lane: self.draft.lane,
+            idempotency: self.idempotency,
+            subject: self.subject,
+            limits: self.limits.checks.clone(),
+            ban_check: self.bans,
+            strikes: self.strikes,
+            verification: self.verification,
+            ttl_ms: self.ttl_ms,
+            confirmed: false,
+            about: self.draft.about(),
+        };
+        (request, self.limits, self.draft.into_make_job(app))
+    }
 }
 
 /// Asks for one message, and has it queued where it is admitted. Gives the headers for the answer too.
@@ -164,39 +197,82 @@ pub async fn admit(
     app: &Shared,
     caller: &mut Caller<Sends>,
     asked: Asked,
+    trace: String,
 ) -> Result<(Accepted, HeaderMap), Problem> {
-    let Asked { draft, subject, verification, ttl_ms, idempotency, limits, bans, trace } = asked;
-    let lane = draft.lane;
-    let mut request = Admit {
-        now: None,
-        account: caller.version(),
-        owner: draft.owner.store_id(),
-        message_id: MessageId::generate(),
-        lane,
-        idempotency,
-        subject,
-        limits: limits.checks.clone(),
-        ban_check: bans,
-        strikes: Vec::new(),
-        verification,
-        ttl_ms,
-        confirmed: false,
-        about: draft.about(),
-    };
-    let make_job = draft.into_make_job(app);
+    let (mut request, limits, make_job) = asked.into_request(app, caller.version());
     for _ in 0..2 {
         request.account = caller.version();
         let answer = app.acceptor.accept(request.clone(), Some(trace.clone()), make_job.clone());
         match answer.await.map_err(|error| not_accepted(app, &error))? {
             AdmitAnswer::StaleAccount => caller.reload(app).await?,
             answer => {
-                let (lane, word) = (lane.as_str(), word(&answer));
-                metrics::counter!("sms_guard_total", "lane" => lane, "answer" => word).increment(1);
+                note(app, request.lane, Owner::of_store_id(request.owner), &answer);
                 return decided(answer, &limits);
             }
         }
     }
     Err(changing())
+}
+
+/// Asks for many messages in one step; see [`MOST_AT_ONCE`](postrider_common::store::MOST_AT_ONCE). `batch` is the
+/// idempotency of the request as a whole. Gives each one's fate in their order; the error is of all of them.
+pub async fn admit_many(
+    app: &Shared,
+    caller: &mut Caller<Sends>,
+    batch: Option<Idempotency>,
+    asked: Vec<Asked>,
+    trace: String,
+) -> Result<Vec<Result<(Accepted, HeaderMap), Problem>>, Problem> {
+    let (mut items, mut limits, mut jobs) = (Vec::new(), Vec::new(), Vec::new());
+    for asked in asked {
+        let (item, its_limits, make_job) = asked.into_request(app, caller.version());
+        items.push(item);
+        limits.push(its_limits);
+        jobs.push(make_job);
+    }
+    let about: Vec<_> = items.iter().map(|i| (i.lane, Owner::of_store_id(i.owner))).collect();
+    let mut request = AdmitMany { now: None, account: caller.version(), batch, items };
+    let make_jobs: MakeJobs = Arc::new(move |place, accepted| jobs[place](accepted));
+    for _ in 0..2 {
+        request.account = caller.version();
+        request.items.iter_mut().for_each(|item| item.account = request.account);
+        let answer =
+            app.acceptor.accept_many(request.clone(), Some(trace.clone()), make_jobs.clone()).await;
+        match answer.map_err(|error| not_accepted(app, &error))? {
+            AcceptManyAnswer::StaleAccount => caller.reload(app).await?,
+            AcceptManyAnswer::KeyReused => return Err(Problem::new(Code::IdempotencyKeyReused)),
+            AcceptManyAnswer::Decided(answers) => {
+                let each = answers.into_iter().zip(&about).zip(&limits);
+                return Ok(each
+                    .map(|((answer, (lane, owner)), limits)| {
+                        let answer = answer.map_err(|error| not_accepted(app, &error))?;
+                        note(app, *lane, *owner, &answer);
+                        let headers = match &answer {
+                            AdmitAnswer::Admitted { limits: states, .. } => {
+                                limits.shared_headers(states)
+                            }
+                            _ => HeaderMap::new(),
+                        };
+                        decided(answer, limits).map(|(accepted, _)| (accepted, headers))
+                    })
+                    .collect());
+            }
+        }
+    }
+    Err(changing())
+}
+
+/// Counts what was decided, and writes down the bans that it made.
+fn note(app: &Shared, lane: Lane, owner: Owner, answer: &AdmitAnswer) {
+    let word = word(answer);
+    metrics::counter!("sms_guard_total", "lane" => lane.as_str(), "answer" => word).increment(1);
+    if let AdmitAnswer::Limited { struck, .. } | AdmitAnswer::MaxSends { struck, .. } = answer {
+        let kind = match lane {
+            Lane::Code => Kind::Code,
+            Lane::Notice => Kind::Notice,
+        };
+        app.automatic_bans.note(struck.clone(), kind, owner);
+    }
 }
 
 /// The account changed while it was being loaded: rare enough to leave it to the caller.

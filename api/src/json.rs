@@ -1,6 +1,7 @@
 //! A request's JSON body: an object whose fields are taken one by one, so that every wrong one is named.
 
 use std::net::IpAddr;
+use std::ops::RangeInclusive;
 
 use axum::body::Bytes;
 use axum::extract::{FromRequest, Request};
@@ -89,6 +90,25 @@ impl Fields {
         }
     }
 
+    /// `true` or `false`; missing and null are false.
+    pub fn flag(&mut self, field: &str) -> bool {
+        match self.members.remove(field) {
+            None | Some(Value::Null) => false,
+            Some(Value::Bool(flag)) => flag,
+            Some(_) => self.wrong(field, "type", "is true or false").unwrap_or(false),
+        }
+    }
+
+    /// An optional whole number within these bounds.
+    pub fn optional_number(&mut self, field: &str, bounds: RangeInclusive<i64>) -> Option<i64> {
+        let number = match self.members.remove(field)? {
+            Value::Null => return None,
+            value => value.as_i64().filter(|number| bounds.contains(number)),
+        };
+        let (least, most) = bounds.into_inner();
+        number.or_else(|| self.wrong(field, "range", format!("is a number from {least} to {most}")))
+    }
+
     /// An optional text read as `T`.
     pub fn parsed<T>(
         &mut self,
@@ -104,6 +124,21 @@ impl Fields {
         self.parsed(field, "an IPv4 or IPv6 address", |text| {
             text.parse::<IpAddr>().ok().map(|address| address.to_canonical())
         })
+    }
+
+    /// A list of 1 to `most` texts of 1 to `longest` bytes each.
+    pub fn list(&mut self, field: &str, most: usize, longest: usize) -> Vec<String> {
+        let Some(Value::Array(values)) = self.members.remove(field) else {
+            return self.wrong(field, "type", "is a list of texts").unwrap_or_default();
+        };
+        if !(1..=most).contains(&values.len()) {
+            return self.wrong(field, "length", format!("has 1 to {most}")).unwrap_or_default();
+        }
+        let fine = |text: &String| (1..=longest).contains(&text.len());
+        let texts: Option<Vec<_>> =
+            values.into_iter().map(|v| v.as_str().map(str::to_owned).filter(fine)).collect();
+        let what = || format!("each is a text of 1 to {longest} bytes");
+        texts.or_else(|| self.wrong(field, "type", what())).unwrap_or_default()
     }
 
     /// An object of texts; missing is empty.

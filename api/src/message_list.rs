@@ -1,17 +1,13 @@
 //! `GET /v1/messages`: an account's finished messages, newest first, in pages.
 
-use std::collections::BTreeMap;
-
 use axum::Json;
-use axum::extract::rejection::QueryRejection;
-use axum::extract::{Query, State};
-use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use axum::extract::State;
 use postrider_common::database::sms_log::{Cursor, Filter, Row};
 use postrider_common::job::Lane;
 use postrider_common::store::MessageStatus;
 use serde::Serialize;
 use serde::de::{DeserializeOwned, IntoDeserializer, value};
+use serde_json::{Map, Value};
 use utoipa::{IntoParams, ToSchema};
 
 use crate::app::{App, Shared};
@@ -21,16 +17,14 @@ use crate::json::Fields;
 use crate::messages::{self, Message};
 use crate::openapi::problems;
 use crate::openapi::schemas::words;
+use crate::pages::{Page, PageParams, PageQuery, Pages};
 use crate::problem::{Code, Problem};
 
 /// Without a phone a list spans at most this many milliseconds: 31 days.
 const LONGEST_SPAN: i64 = 31 * 86_400_000;
-const USUAL: u64 = 50;
-const MOST: u64 = 100;
 
 #[derive(Debug, Serialize, ToSchema)]
-#[schema(as = MessagePage)]
-pub struct Page {
+pub struct Messages {
     /// Without their timelines
     messages: Vec<Message>,
     /// Where the next page begins; null on the last
@@ -57,11 +51,6 @@ pub struct Wanted {
     /// Before this time; now, where it isn't said
     #[param(format = DateTime)]
     pub to: Option<String>,
-    #[param(minimum = 1, maximum = 100, default = 50)]
-    pub limit: Option<u64>,
-    /// The `next_cursor` of the page before
-    #[param(min_length = 1, max_length = 128)]
-    pub cursor: Option<String>,
 }
 
 /// List messages
@@ -69,41 +58,32 @@ pub struct Wanted {
 /// An account's finished messages, newest first. Those that are on their way are shown one by one.
 #[utoipa::path(
     get, path = "/v1/messages", tag = "messages", operation_id = "list_messages",
-    security(("bearer" = ["read"])), params(Wanted),
-    responses((status = 200, description = "A page of them", body = Page, example = json!({
+    security(("bearer" = ["read"])), params(Wanted, PageParams),
+    responses((status = 200, description = "A page of them", body = Messages, example = json!({
         "messages": [messages::example()], "next_cursor": null
     }))),
-    extensions(("x-problems" = json!(problems(&[&[
-        Code::RequestMalformed, Code::FieldsInvalid, Code::PhoneInvalid
-    ]])))),
+    extensions(("x-problems" = json!(problems(&[&[Code::PhoneInvalid]])))),
 )]
 pub async fn list(
     State(app): State<Shared>,
     caller: Caller<Reads>,
-    query: Result<Query<BTreeMap<String, String>>, QueryRejection>,
-) -> Result<Json<Page>, Problem> {
-    let Query(query) = query.map_err(|_| Problem::new(Code::RequestMalformed))?;
-    let asked = Asked::read(&app, query)?;
-    // One more than is shown tells whether there is a next page.
-    let rows =
-        app.database.messages(caller.owner(), &asked.filter, asked.after, asked.limit + 1).await?;
-    let shown = usize::try_from(asked.limit).unwrap_or(usize::MAX);
-    let next_cursor = if rows.len() > shown { rows.get(shown - 1).map(cursor_of) } else { None };
-    let messages = rows.iter().take(shown).map(Message::listed).collect();
-    Ok(Json(Page { messages, next_cursor }))
+    PageQuery(query): PageQuery,
+) -> Result<Json<Messages>, Problem> {
+    let Asked { filter, page: Page { limit, after } } = Asked::read(&app, query)?;
+    let rows = app.database.messages(caller.owner(), &filter, after, limit + 1).await?;
+    let Pages { items, next_cursor } = Pages::of(&rows, limit, cursor_of, Message::listed);
+    Ok(Json(Messages { messages: items, next_cursor }))
 }
 
 #[derive(Debug)]
 struct Asked {
     filter: Filter,
-    after: Option<Cursor>,
-    limit: u64,
+    page: Page<Cursor>,
 }
 
 impl Asked {
-    fn read(app: &App, query: BTreeMap<String, String>) -> Result<Self, Problem> {
-        let members = query.into_iter().map(|(name, text)| (name, text.into())).collect();
-        let mut fields = Fields::new(members);
+    fn read(app: &App, query: Map<String, Value>) -> Result<Self, Problem> {
+        let mut fields = Fields::new(query);
         let phone = fields.optional_text("phone", 64);
         let time = "a time as RFC 3339 says it";
         let filter = Filter {
@@ -114,10 +94,7 @@ impl Asked {
             from: fields.parsed("from", time, parse_rfc3339),
             to: fields.parsed("to", time, parse_rfc3339),
         };
-        let limit = fields.parsed("limit", "a number from 1 to 100", |text| {
-            text.parse().ok().filter(|limit| (1..=MOST).contains(limit))
-        });
-        let after = fields.parsed("cursor", "the `next_cursor` of a page", read_cursor);
+        let page = fields.page(read_cursor);
         let filter = match phone {
             Some(_) => filter,
             None => within_span(filter, &mut fields, unix_ms()),
@@ -125,7 +102,7 @@ impl Asked {
         fields.done()?;
         let phone = phone.map(|text| app.phone(&text)).transpose()?;
         let phone = phone.map(|phone| phone.as_e164().to_owned());
-        Ok(Self { filter: Filter { phone, ..filter }, after, limit: limit.unwrap_or(USUAL) })
+        Ok(Self { filter: Filter { phone, ..filter }, page })
     }
 }
 
@@ -145,36 +122,20 @@ fn word<T: DeserializeOwned>(text: &str) -> Option<T> {
     T::deserialize(text).ok()
 }
 
-/// Opaque to the caller, so that it may change.
 fn cursor_of(row: &Row) -> String {
-    write_cursor(Cursor { create_time: row.create_time, id: row.id })
-}
-
-fn write_cursor(cursor: Cursor) -> String {
-    URL_SAFE_NO_PAD.encode(format!("{}.{}", cursor.create_time, cursor.id))
+    format!("{}.{}", row.create_time, row.id)
 }
 
 fn read_cursor(text: &str) -> Option<Cursor> {
-    let plain = String::from_utf8(URL_SAFE_NO_PAD.decode(text).ok()?).ok()?;
-    let (time, id) = plain.split_once('.')?;
+    let (time, id) = text.split_once('.')?;
     Some(Cursor { create_time: time.parse().ok()?, id: id.parse().ok()? })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use postrider_common::ids::MessageId;
     use postrider_common::job::Lane;
     use postrider_common::store::MessageStatus;
-
-    #[test]
-    fn a_cursor_is_read_back_and_nonsense_is_not() {
-        let cursor = Cursor { create_time: 1_790_000_000_123, id: MessageId::generate() };
-        assert_eq!(read_cursor(&write_cursor(cursor)), Some(cursor));
-        for text in ["", "!!", "MTIz", "MS4y"] {
-            assert_eq!(read_cursor(text), None, "{text}");
-        }
-    }
 
     #[test]
     fn words_are_those_of_the_answers() {

@@ -1,29 +1,57 @@
-//! `POST /v1/notices`: sends a templated SMS to one phone.
+//! `POST /v1/notices`: sends a templated SMS to one phone, or to many.
 
 use std::collections::BTreeMap;
 
 use axum::Json;
 use axum::extract::State;
-use axum::http::{HeaderMap, StatusCode};
+use axum::http::StatusCode;
+use axum::response::{IntoResponse as _, Response};
 use postrider_common::config::Template;
 use postrider_common::ids::MessageId;
 use postrider_common::template::{self, Params};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::app::{App, Shared};
 use crate::caller::{Caller, Sends};
 use crate::client_ip::ClientIp;
+use crate::guard::{Counted, Kind};
 use crate::idempotency::IdempotencyKey;
 use crate::json::Body;
+use crate::notices_to_many::{self, Fates, MOST_PHONES};
 use crate::openapi::{GUARDED, problems};
 use crate::problem::{Code, FieldError, Problem};
 use crate::sending::{self, NoticeToSend, Origin};
 use crate::trace::Trace;
 
-/// A notice to be sent, as the body says it.
-#[derive(Debug, ToSchema)]
-pub struct SendNotice {
+/// The largest body that is read here, in bytes: of a request with [`MOST_PHONES`] and long parameters.
+pub const LARGEST: usize = 256 * 1024;
+
+/// A notice to be sent, as the body says it: to one phone, or to many.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(untagged)]
+pub enum SendNotice {
+    ToOne(NoticeToOne),
+    ToMany(NoticeToMany),
+}
+
+#[derive(Debug, Deserialize, ToSchema)]
+pub struct NoticeToMany {
+    /// One of the operator's `[templates]`
+    #[schema(min_length = 1, max_length = 64, example = "order_shipped")]
+    pub template: String,
+    /// E.164, or national numbers of the operator's region; none twice
+    #[schema(min_items = 1, max_items = 1000)]
+    pub phones: Vec<String>,
+    /// A text for each place of the template, the same for all
+    pub params: Option<BTreeMap<String, String>>,
+    /// The end user's address; believed of a token with the scope `on_behalf`
+    #[schema(min_length = 1, max_length = 128, example = "203.0.113.7")]
+    pub client_ip: Option<String>,
+}
+
+#[derive(Debug, Deserialize, ToSchema)]
+pub struct NoticeToOne {
     /// One of the operator's `[templates]`
     #[schema(min_length = 1, max_length = 64, example = "order_shipped")]
     pub template: String,
@@ -46,17 +74,36 @@ pub struct Sent {
     id: MessageId,
 }
 
+/// What was accepted of a notice.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(untagged)]
+pub enum NoticeAnswer {
+    ToOne(Sent),
+    ToMany(Fates),
+}
+
 /// Send a notice
 ///
-/// Sends a templated text without a code. 202 means that the job is on disk.
+/// Sends a templated text without a code, to one phone or to up to 1,000. 202 means that the jobs are on disk. To many,
+/// each phone is limited on its own: the answer says of each what became of it, and is 202 if any was accepted, else
+/// the problem of the first, with `rejected`.
 #[utoipa::path(
     post, path = "/v1/notices", tag = "notices", operation_id = "send_notice",
     security(("bearer" = ["send"])), params(IdempotencyKey),
-    request_body(content = SendNotice, example = json!(
-        {"template": "order_shipped", "phone": "13800138000", "params": {"order": "A-1042"}}
+    request_body(content = SendNotice, examples(
+        ("to_one" = (summary = "To one phone", value = json!(
+            {"template": "order_shipped", "phone": "13800138000", "params": {"order": "A-1042"}}
+        ))),
+        ("to_many" = (summary = "To many", value = json!(
+            {"template": "order_shipped", "phones": ["13800138000", "+8613900139000"], "params": {"order": "A-1042"}}
+        ))),
     )),
-    responses((status = 202, description = "Accepted: the job is on disk", body = Sent, example = json!(
-        {"id": "0198c9a1-52f0-7c3e-9d5b-6f1d2a7c4e12"}
+    responses((status = 202, description = "Accepted: the jobs are on disk", body = NoticeAnswer, examples(
+        ("to_one" = (summary = "To one phone", value = json!({"id": "0198c9a1-52f0-7c3e-9d5b-6f1d2a7c4e12"}))),
+        ("to_many" = (summary = "To many", value = json!({
+            "accepted": [{"id": "0198c9a1-52f0-7c3e-9d5b-6f1d2a7c4e12", "phone": "13800138000"}],
+            "rejected": [{"phone": "+8613900139000", "code": "phone_limited"}]
+        }))),
     ))),
     extensions(("x-problems" = json!(problems(&[GUARDED, &[Code::TemplateUnknown, Code::ParamsInvalid]])))),
 )]
@@ -67,43 +114,64 @@ pub async fn send(
     key: IdempotencyKey,
     Trace(trace): Trace,
     Body { raw, mut fields }: Body,
-) -> Result<(StatusCode, HeaderMap, Json<Sent>), Problem> {
-    let (template, phone) = (fields.text("template", 64), fields.text("phone", 64));
+) -> Result<Response, Problem> {
+    let template = fields.text("template", 64);
+    let to_many = fields.has("phones");
+    let phones = if to_many {
+        fields.list("phones", MOST_PHONES, 64)
+    } else {
+        vec![fields.text("phone", 64)]
+    };
     let params = fields.texts("params");
     let given_ip = fields.address("client_ip");
     fields.done()?;
-    let phone = app.phone(&phone)?;
-    check_params(known(&app, &template)?, &params)?;
-    let origin = Origin {
-        ip: peer.of_user(&caller, given_ip),
-        idempotency: key.of(caller.owner(), &raw, &app.keys),
-        trace,
-    };
-    let asked = NoticeToSend { phone, template, params };
-    let (accepted, headers) = sending::notice(&app, &mut caller, asked, origin).await?;
-    Ok((StatusCode::ACCEPTED, headers, Json(Sent { id: accepted.message_id })))
+    let (owner, ip) = (caller.owner(), peer.of_user(&caller, given_ip));
+    let origin = Origin { ip, idempotency: key.of(owner, &raw, &app.keys), trace };
+    let notice = NoticeToSend { template, params };
+    let counted = Counted { kind: Kind::Notice, owner, phone: None, purpose: "", ip };
+    let refused = |problem: &Problem| app.refusals.note(problem, &counted, &notice.template);
+    let known = || check_params(known(&app, &notice.template)?, &notice.params);
+    if to_many {
+        known().inspect_err(refused)?;
+        return notices_to_many::send(&app, &mut caller, &notice, phones, origin).await;
+    }
+    let phone = phones.first().map_or("", String::as_str);
+    let phone = app.phone(phone).and_then(|phone| known().map(|()| phone)).inspect_err(refused)?;
+    let sent = sending::notice(&app, &mut caller, &notice, &phone, origin).await;
+    let (accepted, headers) = sent?;
+    Ok((StatusCode::ACCEPTED, headers, Json(Sent { id: accepted.message_id })).into_response())
 }
 
-fn known<'a>(app: &'a App, template: &str) -> Result<&'a Template, Problem> {
+/// A template that is configured.
+pub fn known<'a>(app: &'a App, template: &str) -> Result<&'a Template, Problem> {
     app.settings.templates.get(template).ok_or_else(|| {
         let detail = "no [templates] of this name is configured";
         Problem::field(Code::TemplateUnknown, "template", "unknown", detail)
     })
 }
 
+/// Parameters of one notice at the most, and the bytes of each: no SMS holds more, and each phone's job has them.
+const MOST_PARAMS: usize = 32;
+const LONGEST_PARAM: usize = 1000;
+
 /// Every place of the template must be filled and nothing else be given; the sign is the template's own. A
 /// template that only the provider knows the text of takes what it is given.
 fn check_params(template: &Template, params: &Params) -> Result<(), Problem> {
+    let error = |name: &str, code, detail: &str| FieldError {
+        field: format!("params.{}", name.chars().take(64).collect::<String>()),
+        code,
+        detail: detail.to_owned(),
+    };
+    let is_long = |(name, text): &(&String, &String)| name.len().max(text.len()) > LONGEST_PARAM;
+    if params.len() > MOST_PARAMS || params.iter().any(|param| is_long(&param)) {
+        let detail = "at most 32 parameters of at most 1000 bytes each";
+        return Err(Problem::field(Code::ParamsInvalid, "params", "length", detail));
+    }
     if template.text.is_empty() {
         return Ok(());
     }
     let places = template::places(&template.text)
         .map_err(|error| Problem::new(Code::Internal).because(&error))?;
-    let error = |name: &str, code, detail: &str| FieldError {
-        field: format!("params.{name}"),
-        code,
-        detail: detail.to_owned(),
-    };
     let missing = places.iter().filter(|place| **place != "sign" && !params.contains_key(**place));
     let unknown = params.keys().filter(|name| *name == "sign" || !places.contains(&name.as_str()));
     let errors: Vec<FieldError> = missing
@@ -128,6 +196,17 @@ mod tests {
         let wrong = problem.body("id")["errors"].take();
         let listed = wrong.as_array()?.iter().map(|e| format!("{} {}", e["field"], e["code"]));
         Some(listed.collect::<Vec<_>>().join(", ").replace('"', ""))
+    }
+
+    #[test]
+    fn parameters_are_few_and_short() {
+        let template = Template::default();
+        let refused = |count: usize, length: usize| {
+            let params = (0..count).map(|n| (n.to_string(), "x".repeat(length))).collect();
+            check_params(&template, &params).is_err()
+        };
+        assert!(!refused(MOST_PARAMS, LONGEST_PARAM));
+        assert!(refused(MOST_PARAMS + 1, 1) && refused(1, LONGEST_PARAM + 1));
     }
 
     #[test]

@@ -3,8 +3,8 @@
 //! How an endpoint is described:
 //!
 //! 1. `#[utoipa::path]` on its handler, where the doc comment's first line is the summary and the rest the
-//!    description: method, path, tag, `security` (the scope, `("bearer" = ["send"])`; none where anybody may call
-//!    it), parameters, request body and success, each body with an example.
+//!    description: method, path, tag, `security` (the scope, `("bearer" = ["send"])`; `("bearer" = [])` where any
+//!    log-in will do; none where anybody may call it), parameters, request body and success, each body with an example.
 //! 2. The request's struct beside the handler derives `ToSchema`; nothing reads it, since bodies are read by
 //!    [`crate::json::Fields`], but tests hold the two together. The answer's struct derives it too; where a field is
 //!    of a type that has no schema, `#[schema(schema_with = ..)]` or `value_type` says it ([`schemas`]).
@@ -44,7 +44,14 @@ pub use problems::{GUARDED, problems};
         crate::notices::send,
         crate::message_list::list,
         crate::messages::show,
+        crate::log_out::this_session,
+        crate::log_out::every_session,
         crate::queues::list,
+        crate::blacklist::list,
+        crate::blacklist::add,
+        crate::blacklist::remove,
+        crate::blacklist::changes,
+        crate::explain::explain,
         crate::sandbox::list,
         crate::metrics::for_admins,
         show,
@@ -58,6 +65,7 @@ pub use problems::{GUARDED, problems};
         (name = "codes", description = "Send a verification code, and check it"),
         (name = "notices", description = "Send a templated text without a code"),
         (name = "messages", description = "What became of what was sent"),
+        (name = "accounts", description = "Who calls"),
         (name = "operation", description = "For whoever runs the service"),
         (name = "docs", description = "This description"),
     )

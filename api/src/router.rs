@@ -8,14 +8,14 @@ use axum::extract::{DefaultBodyLimit, Request, State};
 use axum::http::StatusCode;
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse as _, Response};
-use axum::routing::{get, post};
+use axum::routing::{delete, get, post};
 use tower_http::catch_panic::CatchPanicLayer;
 
 use crate::app::Shared;
 use crate::problem::{Code, Problem};
 use crate::{
-    docs, health, json, message_list, messages, metrics, notices, openapi, queues, request_id,
-    sandbox, verification_checks, verifications,
+    blacklist, docs, explain, health, json, log_out, message_list, messages, metrics, notices,
+    openapi, queues, request_id, sandbox, verification_checks, verifications,
 };
 
 /// The API. A listener is passed in by whoever serves it.
@@ -25,10 +25,18 @@ pub fn app(app: Shared) -> Router {
         .route("/v1/verifications", post(verifications::send)) // send
         .route("/v1/verifications/check", post(verification_checks::check)) // verify
         .route("/v1/verifications/{id}", get(verifications::show)) // read; its own
-        .route("/v1/notices", post(notices::send)) // send
+        .route("/v1/notices", post(notices::send).layer(DefaultBodyLimit::max(notices::LARGEST))) // send
         .route("/v1/messages", get(message_list::list)) // read; its own
         .route("/v1/messages/{id}", get(messages::show)) // read; its own
+        .route("/v1/sessions/current", delete(log_out::this_session)) // any session token
+        .route("/v1/accounts/{id}/sessions", delete(log_out::every_session)) // admin
         .route("/v1/queues", get(queues::list)) // admin
+        .route(
+            "/v1/blacklist",
+            get(blacklist::list).post(blacklist::add).delete(blacklist::remove),
+        ) // admin
+        .route("/v1/blacklist/changes", get(blacklist::changes)) // admin
+        .route("/v1/explain", post(explain::explain)) // admin
         .route("/sandbox/messages", get(sandbox::list)) // read; its own
         .route("/metrics", get(metrics::for_admins)) // admin
         .route("/openapi.json", get(openapi::show)) // anybody

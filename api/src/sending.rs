@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use axum::http::HeaderMap;
 use postrider_common::config::{CodeRules, ScopeLimits};
-use postrider_common::ids::VerificationId;
+use postrider_common::ids::{MessageId, VerificationId};
 use postrider_common::job::{Contents, Lane};
 use postrider_common::owner::Owner;
 use postrider_common::phone::PhoneNumber;
@@ -49,13 +49,14 @@ pub async fn code(
     let counted = Counted { kind: Kind::Code, owner, phone: Some(&phone), purpose: &purpose, ip };
     let verification = new_verification(app, owner, &purpose, &phone, &rules);
     let asked = guard::Asked {
+        id: MessageId::generate(),
         subject: verification.subject.clone(),
         ttl_ms: verification.ttl_ms,
         verification: Some(verification),
         idempotency: origin.idempotency,
-        bans: counted.bans(),
+        bans: counted.bans(&app.settings.bans),
+        strikes: counted.strikes(&app.settings.bans),
         limits: counted.limits(&app.settings, &limits),
-        trace: origin.trace,
         draft: Draft {
             lane: Lane::Code,
             owner,
@@ -64,7 +65,7 @@ pub async fn code(
             purpose: purpose.clone(),
         },
     };
-    let answer = admit(app, caller, asked).await;
+    let answer = admit(app, caller, asked, origin.trace).await;
     answer.inspect_err(|problem| app.refusals.note(problem, &counted, &rules.template))
 }
 
@@ -73,15 +74,25 @@ async fn admit(
     app: &Shared,
     caller: &mut Caller<Sends>,
     asked: guard::Asked,
+    trace: String,
 ) -> Result<(Accepted, HeaderMap), Problem> {
-    let countries = &app.settings.server.countries;
-    let phone = &asked.draft.contents.phone;
-    if !countries.is_empty() && !countries.iter().any(|country| phone.is_of(*country)) {
-        let detail = "the operator doesn't send to this country";
-        return Err(Problem::field(Code::CountryNotAllowed, "phone", "country", detail));
-    }
+    check_country(app, &asked.draft.contents.phone)?;
     app.pressure.check(asked.draft.lane)?;
-    guard::admit(app, caller, asked).await
+    guard::admit(app, caller, asked, trace).await
+}
+
+pub fn check_country(app: &App, phone: &PhoneNumber) -> Result<(), Problem> {
+    if is_allowed(app, phone) {
+        return Ok(());
+    }
+    let detail = "the operator doesn't send to this country";
+    Err(Problem::field(Code::CountryNotAllowed, "phone", "country", detail))
+}
+
+/// Whether the operator sends to the number's country.
+pub fn is_allowed(app: &App, phone: &PhoneNumber) -> bool {
+    let countries = &app.settings.server.countries;
+    countries.is_empty() || countries.iter().any(|country| phone.is_of(*country))
 }
 
 fn new_verification(
@@ -105,42 +116,67 @@ fn new_verification(
     }
 }
 
-/// A templated text for a phone, without a code.
+/// A templated text, without a code.
 #[derive(Debug)]
 pub struct NoticeToSend {
-    pub phone: PhoneNumber,
     pub template: String,
     pub params: Params,
 }
 
-/// Sends a notice; gives what was accepted, with the headers for the answer.
+/// Sends a notice to a phone; gives what was accepted, with the headers for the answer.
 pub async fn notice(
     app: &Shared,
     caller: &mut Caller<Sends>,
-    asked: NoticeToSend,
+    notice: &NoticeToSend,
+    phone: &PhoneNumber,
     origin: Origin,
 ) -> Result<(Accepted, HeaderMap), Problem> {
-    let NoticeToSend { phone, template, params } = asked;
-    let (owner, ip) = (caller.owner(), origin.ip);
-    let counted = Counted { kind: Kind::Notice, owner, phone: Some(&phone), purpose: "", ip };
-    let asked = guard::Asked {
-        subject: notice_subject(app, owner, &template, &params, &phone),
+    let counted = counted_notice(caller.owner(), Some(phone), origin.ip);
+    let asked =
+        asked_notice(app, notice, counted, phone, MessageId::generate(), origin.idempotency);
+    let answer = admit(app, caller, asked, origin.trace).await;
+    answer.inspect_err(|problem| app.refusals.note(problem, &counted, &notice.template))
+}
+
+pub fn counted_notice(
+    owner: Owner,
+    phone: Option<&PhoneNumber>,
+    ip: Option<IpAddr>,
+) -> Counted<'_> {
+    Counted { kind: Kind::Notice, owner, phone, purpose: "", ip }
+}
+
+/// What the guard is asked for one phone of a notice.
+pub fn asked_notice(
+    app: &App,
+    notice: &NoticeToSend,
+    counted: Counted<'_>,
+    phone: &PhoneNumber,
+    id: MessageId,
+    idempotency: Option<Idempotency>,
+) -> guard::Asked {
+    let NoticeToSend { template, params } = notice;
+    guard::Asked {
+        id,
+        subject: notice_subject(app, counted.owner, template, params, phone),
         ttl_ms: as_ms(app.settings.notices.ttl),
         verification: None,
-        idempotency: origin.idempotency,
-        bans: counted.bans(),
+        idempotency,
+        bans: counted.bans(&app.settings.bans),
+        strikes: counted.strikes(&app.settings.bans),
         limits: counted.limits(&app.settings, &app.settings.limits.notice),
-        trace: origin.trace,
         draft: Draft {
             lane: Lane::Notice,
-            owner,
+            owner: counted.owner,
             purpose: String::new(),
             template: template.clone(),
-            contents: Contents { phone: phone.clone(), params, client_ip: ip },
+            contents: Contents {
+                phone: phone.clone(),
+                params: params.clone(),
+                client_ip: counted.ip,
+            },
         },
-    };
-    let answer = admit(app, caller, asked).await;
-    answer.inspect_err(|problem| app.refusals.note(problem, &counted, &template))
+    }
 }
 
 /// What makes two requests without a key the same notice.

@@ -26,6 +26,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::account_cache::AccountCache;
 use crate::app::{App, Shared};
+use crate::automatic_bans::AutomaticBans;
 use crate::back_pressure::{self, BackPressure};
 use crate::data_lock::DataLock;
 use crate::refusals::Refusals;
@@ -43,6 +44,25 @@ struct Parts {
     _lock: Option<DataLock>,
 }
 
+/// What takes note of things that are written off the answer's path.
+struct Notes {
+    verified: Verified,
+    refusals: Refusals,
+    automatic_bans: AutomaticBans,
+}
+
+impl Notes {
+    /// With the writers, which end once nobody can take note any more.
+    fn start(config: &Config, parts: &Parts) -> (Self, [JoinHandle<()>; 3]) {
+        let (database, store) = (parts.database.clone(), parts.store.clone());
+        let permanent = config.settings.bans.auto_permanent;
+        let (verified, approvals) = Verified::start(database.clone());
+        let (refusals, refused) = Refusals::start(database.clone());
+        let (automatic_bans, banned) = AutomaticBans::start(database, store, permanent);
+        (Self { verified, refusals, automatic_bans }, [approvals, refused, banned])
+    }
+}
+
 /// Serves until `SIGTERM` or `SIGINT`.
 pub async fn serve(config: Config) -> anyhow::Result<()> {
     let stop = shutdown::signalled()?;
@@ -51,9 +71,8 @@ pub async fn serve(config: Config) -> anyhow::Result<()> {
         Backends::Embedded { .. } => embedded(&config, &worker_stop).await?,
         Backends::Distributed { .. } => distributed(&config).await?,
     };
-    let (verified, approvals) = Verified::start(parts.database.clone());
-    let (refusals, refused) = Refusals::start(parts.database.clone());
-    let app = app(&config, &parts, verified, refusals)?;
+    let (notes, writing) = Notes::start(&config, &parts);
+    let app = app(&config, &parts, notes)?;
     let background = tokio::spawn(back_pressure::watch(Arc::clone(&app), stop.clone()));
 
     let listener = TcpListener::bind(config.settings.server.listen).await;
@@ -76,8 +95,8 @@ pub async fn serve(config: Config) -> anyhow::Result<()> {
     }
     drop(app);
     // A request that was cut off may still hold on to it.
-    if tokio::time::timeout(grace, futures::future::join(approvals, refused)).await.is_err() {
-        tracing::warn!("some approvals or refusals are not written");
+    if tokio::time::timeout(grace, futures::future::join_all(writing)).await.is_err() {
+        tracing::warn!("some approvals, refusals or bans are not written");
     }
     Ok(())
 }
@@ -130,12 +149,7 @@ fn start_worker(
     Ok(tokio::spawn(postrider_worker::run(parts, stop.clone())))
 }
 
-fn app(
-    config: &Config,
-    parts: &Parts,
-    verified: Verified,
-    refusals: Refusals,
-) -> anyhow::Result<Shared> {
+fn app(config: &Config, parts: &Parts, notes: Notes) -> anyhow::Result<Shared> {
     let settings = config.settings.clone();
     let region =
         settings.server.default_region.parse().map_err(|problem: String| anyhow!(problem))?;
@@ -149,8 +163,9 @@ fn app(
         database: parts.database.clone(),
         accounts: AccountCache::default(),
         pressure: BackPressure::default(),
-        verified,
-        refusals,
+        verified: notes.verified,
+        refusals: notes.refusals,
+        automatic_bans: notes.automatic_bans,
         metrics: telemetry::init_metrics()?,
         restoring: AtomicBool::new(false),
     }))

@@ -21,6 +21,7 @@ use tower::ServiceExt as _;
 use self::conformance::{Conformance, Exchange};
 use crate::account_cache::AccountCache;
 use crate::app::{App, Shared};
+use crate::automatic_bans::AutomaticBans;
 use crate::back_pressure::BackPressure;
 use crate::clock::unix_ms;
 use crate::connect;
@@ -52,11 +53,14 @@ impl TestApp {
         let sqlite = connect::open_embedded(dir.path()).await.unwrap();
         let table = SqliteQueue::start(sqlite.clone()).await.unwrap();
         let database = Database::sqlite(sqlite.clone());
+        let store = Store::Sqlite(SqliteStore::new(sqlite.clone()));
+        let permanent = config.settings.bans.auto_permanent;
         let app = App {
+            automatic_bans: AutomaticBans::start(database.clone(), store.clone(), permanent).0,
             region: "CN".parse().unwrap(),
             settings: config.settings,
             keys: config.keys,
-            store: Store::Sqlite(SqliteStore::new(sqlite.clone())),
+            store,
             queue: Queue::Sqlite(table.clone()),
             acceptor: Acceptor::embedded(sqlite, table),
             verified: Verified::start(database.clone()).0,
@@ -73,20 +77,45 @@ impl TestApp {
     /// Makes the store forget everything, as Redis does that lost its data.
     pub(crate) async fn break_store(&self) {
         self.app.restoring.store(true, std::sync::atomic::Ordering::Release);
+        self.run("DELETE FROM store_epoch").await;
+    }
+
+    /// Changes the database behind the app's back.
+    pub(crate) async fn run(&self, sql: &'static str) {
         let Acceptor::Embedded { sqlite, .. } = &self.app.acceptor else { panic!("embedded") };
         let mut connection = sqlite.connect().await.unwrap();
-        sqlx::query("DELETE FROM store_epoch").execute(&mut connection).await.unwrap();
+        sqlx::query(sql).execute(&mut connection).await.unwrap();
     }
 
     /// A token of an account that is made for it.
     pub(crate) async fn token(&self, account: &str, grants: &[Grant]) -> String {
         let role = if grants.contains(&Grant::Admin) { Role::Admin } else { Role::Account };
         let account = self.app.database.ensure_account(account, role, 0).await.unwrap();
+        if grants.contains(&Grant::OnBehalf) {
+            self.app.database.grant_on_behalf(account.id, 0).await.unwrap();
+        }
         token::issue(&self.app.keys, account.id, grants, unix_ms(), 60_000).unwrap()
     }
 
     pub(crate) async fn post(&self, path: &str, token: &str, body: impl Into<Body>) -> Answer {
         let request = Request::post(path)
+            .header("authorization", format!("Bearer {token}"))
+            .header("content-type", "application/json");
+        ask(crate::router::app(Arc::clone(&self.app)), request.body(body.into()).unwrap()).await
+    }
+
+    pub(crate) async fn delete(&self, path: &str, token: &str) -> Answer {
+        let request = Request::delete(path).header("authorization", format!("Bearer {token}"));
+        ask(crate::router::app(Arc::clone(&self.app)), request.body(Body::empty()).unwrap()).await
+    }
+
+    pub(crate) async fn delete_with(
+        &self,
+        path: &str,
+        token: &str,
+        body: impl Into<Body>,
+    ) -> Answer {
+        let request = Request::delete(path)
             .header("authorization", format!("Bearer {token}"))
             .header("content-type", "application/json");
         ask(crate::router::app(Arc::clone(&self.app)), request.body(body.into()).unwrap()).await

@@ -4,6 +4,7 @@ use jsonwebtoken::errors::ErrorKind;
 use jsonwebtoken::{
     Algorithm, DecodingKey, EncodingKey, Header, Validation, decode, decode_header,
 };
+use postrider_common::database::account::{Account, Role};
 use postrider_common::secret::{KeyId, KeyRing};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
@@ -26,7 +27,9 @@ pub enum Grant {
     Verify,
     /// To read messages and verifications.
     Read,
-    /// To say whose address a request comes from.
+    /// To hold numbers and read what they receive.
+    Numbers,
+    /// To say whose address a request comes from; the account must be granted it too.
     OnBehalf,
     /// To operate the service; the account must be an admin's too.
     Admin,
@@ -36,11 +39,20 @@ impl Grant {
     /// What every token is made with.
     pub const USUAL: [Self; 3] = [Self::Send, Self::Verify, Self::Read];
 
+    /// All that an account may do: what a token is made with when its owner logs in.
+    pub fn of(account: &Account) -> Vec<Self> {
+        let mut grants = vec![Self::Send, Self::Verify, Self::Read, Self::Numbers];
+        grants.extend(account.on_behalf.then_some(Self::OnBehalf));
+        grants.extend((account.role == Role::Admin).then_some(Self::Admin));
+        grants
+    }
+
     pub fn word(self) -> &'static str {
         match self {
             Self::Send => "send",
             Self::Verify => "verify",
             Self::Read => "read",
+            Self::Numbers => "numbers",
             Self::OnBehalf => "on_behalf",
             Self::Admin => "admin",
         }
@@ -77,6 +89,17 @@ impl Claims {
 
     pub fn account_id(&self) -> Option<i64> {
         self.sub.parse().ok()
+    }
+
+    /// What revokes it.
+    pub fn jti(&self) -> &str {
+        &self.jti
+    }
+
+    /// From when on (unix milliseconds) it is refused for its age by every process, whatever its clock says.
+    pub fn dead_at(&self) -> i64 {
+        let seconds = self.exp.saturating_add(2 * LEEWAY);
+        i64::try_from(seconds.saturating_mul(1000)).unwrap_or(i64::MAX)
     }
 
     /// Unix milliseconds.

@@ -15,6 +15,7 @@ use crate::app::{App, Shared};
 use crate::caller::{Caller, Reads, Sends};
 use crate::client_ip::ClientIp;
 use crate::clock::rfc3339;
+use crate::guard::{Counted, Kind};
 use crate::idempotency::IdempotencyKey;
 use crate::json::Body;
 use crate::openapi::schemas::{one_of, words};
@@ -94,13 +95,13 @@ pub async fn send(
     let _locale = fields.optional_text("locale", 35);
     let given_ip = fields.address("client_ip");
     fields.done()?;
-    let phone = app.phone(&phone)?;
-    let rules = rules_of(&app, &purpose)?;
-    let origin = Origin {
-        ip: peer.of_user(&caller, given_ip),
-        idempotency: key.of(caller.owner(), &raw, &app.keys),
-        trace,
-    };
+    let (owner, ip) = (caller.owner(), peer.of_user(&caller, given_ip));
+    let known = || Ok((app.phone(&phone)?, rules_of(&app, &purpose)?));
+    let (phone, rules) = known().inspect_err(|problem| {
+        let counted = Counted { kind: Kind::Code, owner, phone: None, purpose: "", ip };
+        app.refusals.note(problem, &counted, "");
+    })?;
+    let origin = Origin { ip, idempotency: key.of(caller.owner(), &raw, &app.keys), trace };
     let limits = app.settings.code_limits(&purpose);
     let asked = CodeToSend { phone, purpose, rules, limits };
     let (accepted, headers) = sending::code(&app, &mut caller, asked, origin).await?;

@@ -1,10 +1,13 @@
 //! Guard and enqueue: the only place that knows whether they are one transaction.
 
+mod many;
+
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::mpsc;
 
+pub use self::many::{AcceptManyAnswer, MakeJobs};
 use crate::ids::MessageId;
 use crate::job::Job;
 use crate::queue::sqlite::SqliteQueue;

@@ -3,10 +3,12 @@
 
 pub mod account;
 pub mod blacklist;
+pub mod blacklist_write;
 pub mod dead_letter;
 mod engine;
 mod error;
 pub mod refusal;
+pub mod revocation;
 pub mod sms_log;
 mod sms_log_read;
 mod sms_log_write;

@@ -20,6 +20,14 @@ macro_rules! id {
                 Self(Uuid::now_v7())
             }
 
+            /// The id that a hash stands for: UUID version 8 (RFC 9562, 5.8) of its first 16 bytes.
+            #[must_use]
+            pub fn derived(hash: &[u8; 32]) -> Self {
+                let mut bytes = [0; 16];
+                bytes.copy_from_slice(&hash[..16]);
+                Self(uuid::Builder::from_custom_bytes(bytes).into_uuid())
+            }
+
             /// The 16 bytes of the UUID, big-endian.
             #[must_use]
             pub fn as_bytes(&self) -> &[u8; 16] {

@@ -43,6 +43,15 @@ impl Store {
         self.call(Operation::Admit, request).await
     }
 
+    /// The guard of many sends, in one atomic step: decides about each in their order.
+    pub async fn admit_many(&self, request: &AdmitMany) -> Result<AdmitManyAnswer, StoreError> {
+        request.check_size()?;
+        match self {
+            Self::Redis(_) => self.call(Operation::AdmitMany, request).await,
+            Self::Sqlite(store) => store.admit_many(request).await,
+        }
+    }
+
     /// Takes back what an admission counted: its publish surely failed.
     pub async fn withdraw(&self, message: MessageId) -> Result<(), StoreError> {
         self.call(Operation::Withdraw, &Messages::one(message)).await

@@ -184,6 +184,10 @@ impl Client {
         self.answer(self.http.post(format!("{}{path}", self.url)).json(body)).await
     }
 
+    pub async fn delete(&self, path: &str) -> Answer {
+        self.answer(self.http.delete(format!("{}{path}", self.url))).await
+    }
+
     /// A POST with a key; `Err` where no answer came.
     pub async fn try_post(
         &self,

@@ -3,8 +3,8 @@
 use postrider_common::ids::MessageId;
 use postrider_common::limits::Scope;
 use postrider_common::store::{
-    Admit, Ban, BanCheck, BanSubject, Calling, Explain, GiveBack, Idempotency, Store, StoreError,
-    Strike, Take, rank,
+    Admit, AdmitMany, Ban, BanCheck, BanSubject, Calling, Claim, Explain, GiveBack, Idempotency,
+    LimitCheck, Store, StoreError, Strike, Take, rank,
 };
 use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
@@ -20,111 +20,165 @@ async fn both_stores_give_the_same_answers_to_any_sequence() {
     }
 }
 
+/// Asks both stores the same.
+macro_rules! both {
+    ($stores:expr, $operation:ident($ask:expr)) => {{
+        let ask = $ask;
+        (text($stores.0.$operation(ask).await), text($stores.1.$operation(ask).await))
+    }};
+}
+
+/// What was asked so far, and when.
+struct Sequence {
+    random: StdRng,
+    tag: String,
+    now: i64,
+    messages: Vec<MessageId>,
+    taken: Vec<GiveBack>,
+}
+
 /// What two stores are asked alike, at random: few phones and keys, so that they meet.
 async fn same_answers(seed: u64, redis: &Store, sqlite: &Store) {
-    let mut random = StdRng::seed_from_u64(seed);
-    let (mut now, mut messages) = (BEGIN, vec![MessageId::generate()]);
-    let (tag, mut taken) = (seed.to_string(), Vec::new());
+    let mut sequence = Sequence {
+        random: StdRng::seed_from_u64(seed),
+        tag: seed.to_string(),
+        now: BEGIN,
+        messages: vec![MessageId::generate()],
+        taken: Vec::new(),
+    };
     for step in 0..60 {
-        now += [0, 1, 999, 20_000, 30_000, 60_000, 180_000][random.random_range(0..7)];
-        let phone = format!("+86138{tag:0>6}{:02}", random.random_range(0..2));
-        let limits = vec![
-            limit(&phone, Scope::Phone, rank::PHONE, 1, 60_000),
-            limit(&phone, Scope::PhoneAll, rank::PHONE, 4, 300_000),
-            limit(&tag, Scope::Global, rank::GLOBAL, 1500, 60_000),
-        ];
-        let message = messages[random.random_range(0..messages.len())];
-        let what = random.random_range(0..15);
-        let (ours, theirs) = match what {
-            0..=3 => {
-                let mut ask =
-                    Admit { confirmed: random.random_bool(0.2), ..admit(&phone, now, limits) };
-                if random.random_bool(0.4) {
-                    let fingerprints = vec![format!("f{}", random.random_range(0..2))];
-                    ask.idempotency = Some(Idempotency {
-                        key: format!("{tag}/{}", random.random_range(0..2)),
-                        fingerprints,
-                    });
-                }
-                ask.strikes = strikes(&phone, &mut random);
-                messages.push(ask.message_id);
-                (text(redis.admit(&ask).await), text(sqlite.admit(&ask).await))
-            }
-            4 => (text(redis.withdraw(message).await), text(sqlite.withdraw(message).await)),
-            5 => (text(redis.confirm(&[message]).await), text(sqlite.confirm(&[message]).await)),
-            6 => (text(redis.doubt(message).await), text(sqlite.doubt(message).await)),
-            7 => {
-                let read = live(redis, &phone).await;
-                assert_eq!(read, live(sqlite, &phone).await, "seed {seed}, step {step}");
+        let at = format!("seed {seed}, step {step}");
+        sequence.now +=
+            [0, 1, 999, 20_000, 30_000, 60_000, 180_000][sequence.random.random_range(0..7)];
+        let message = sequence.messages[sequence.random.random_range(0..sequence.messages.len())];
+        let what = sequence.random.random_range(0..17);
+        let (ours, theirs) = sequence.ask((redis, sqlite), what, message, &at).await;
+        assert_eq!(ours, theirs, "{at}, operation {what} at {}", sequence.now);
+        let (ours, theirs) = both!((redis, sqlite), message(message));
+        assert_eq!(ours, theirs, "{at}: the state of a message after operation {what}");
+    }
+}
+
+impl Sequence {
+    fn phone(&mut self) -> String {
+        format!("+86138{:0>6}{:02}", self.tag, self.random.random_range(0..2))
+    }
+
+    fn limits(&self, phone: &str) -> Vec<LimitCheck> {
+        vec![
+            limit(phone, Scope::Phone, rank::PHONE, 1, 60_000),
+            limit(phone, Scope::PhoneAll, rank::PHONE, 4, 300_000),
+            limit(&self.tag, Scope::Global, rank::GLOBAL, 1500, 60_000),
+        ]
+    }
+
+    /// Few keys and bodies, of sends, checks and batches alike.
+    fn idempotency(&mut self) -> Option<Idempotency> {
+        let key = format!("{}/{}", self.tag, self.random.random_range(0..3));
+        let fingerprints = vec![format!("f{}", self.random.random_range(0..2))];
+        self.random.random_bool(0.4).then_some(Idempotency { key, fingerprints })
+    }
+
+    fn send(&mut self) -> Admit {
+        let phone = self.phone();
+        let mut ask = admit(&phone, self.now, self.limits(&phone));
+        ask.confirmed = self.random.random_bool(0.2);
+        ask.idempotency = self.idempotency();
+        ask.strikes = strikes(&phone, &mut self.random);
+        self.messages.push(ask.message_id);
+        ask
+    }
+
+    fn batch(&mut self) -> AdmitMany {
+        let items = (0..self.random.random_range(0..5)).map(|_| self.send()).collect();
+        let batch = self.idempotency();
+        AdmitMany { batch, ..super::batch::batch(self.now, items) }
+    }
+
+    async fn ask(
+        &mut self,
+        stores: (&Store, &Store),
+        what: u32,
+        message: MessageId,
+        at: &str,
+    ) -> (String, String) {
+        match what {
+            0..=2 => both!(stores, admit(&self.send())),
+            3..=5 => both!(stores, admit_many(&self.batch())),
+            6 => both!(stores, withdraw(message)),
+            7 => both!(stores, confirm(&[message])),
+            8 => both!(stores, doubt(message)),
+            9 => {
+                let phone = self.phone();
+                let read = live(stores.0, &phone).await;
+                assert_eq!(read, live(stores.1, &phone).await, "{at}");
                 let checks =
                     vec![limit(&format!("check/{phone}"), Scope::Phone, rank::PHONE, 3, 120_000)];
-                let mut ask = settle(&phone, now, read, random.random_bool(0.3), checks);
-                ask.strikes = strikes(&phone, &mut random);
-                (text(redis.settle(&ask).await), text(sqlite.settle(&ask).await))
+                let right = self.random.random_bool(0.3);
+                let mut ask = settle(&phone, self.now, read, right, checks);
+                ask.strikes = strikes(&phone, &mut self.random);
+                ask.idempotency = self.idempotency();
+                both!(stores, settle(&ask))
             }
-            8 => {
-                let ask = claim(
-                    message,
-                    random.random_range(1..3),
-                    &random.random_range(0..2).to_string(),
-                    now,
-                );
-                (text(redis.claim(&ask).await), text(sqlite.claim(&ask).await))
-            }
-            9 => (text(redis.archive(&[message]).await), text(sqlite.archive(&[message]).await)),
-            10 => {
-                let ask = Calling {
-                    now: Some(now),
-                    message_id: message,
-                    generation: 0,
-                    attempt: random.random_range(1..3),
-                    owner: random.random_range(0..2).to_string(),
-                    lease_ms: 20_000,
-                    provider: "main".to_owned(),
-                };
-                (text(redis.calling(&ask).await), text(sqlite.calling(&ask).await))
-            }
-            11 => {
-                let subject = BanSubject::Phone(phone.clone());
-                if random.random_bool(0.4) {
-                    let bans = [Ban { subject, until: now + 30_000 }];
-                    (text(redis.ban(&bans).await), text(sqlite.ban(&bans).await))
-                } else {
-                    (
-                        text(redis.unban(std::slice::from_ref(&subject)).await),
-                        text(sqlite.unban(&[subject]).await),
+            10 => both!(stores, archive(&[message])),
+            11 => both!(stores, claim(&self.claim(message))),
+            12 => both!(stores, calling(&self.calling(message))),
+            13 => {
+                let subject = BanSubject::Phone(self.phone());
+                if self.random.random_bool(0.4) {
+                    both!(
+                        stores,
+                        ban(&[Ban { subject: subject.clone(), until: self.now + 30_000 }])
                     )
+                } else {
+                    both!(stores, unban(std::slice::from_ref(&subject)))
                 }
             }
-            12 => {
-                let ban_check = BanCheck { phone: Some(phone.clone()), ip_bits: None };
-                let ask = Explain { now: Some(now), limits, ban_check };
-                (text(redis.explain(&ask).await), text(sqlite.explain(&ask).await))
+            14 => {
+                let phone = self.phone();
+                let (now, limits) = (Some(self.now), self.limits(&phone));
+                let ban_check = BanCheck { phone: Some(phone), ip_bits: None };
+                both!(stores, explain(&Explain { now, limits, ban_check }))
             }
-            13 if taken.is_empty() || random.random_bool(0.6) => {
-                let ban_check = BanCheck { phone: Some(phone.clone()), ip_bits: None };
-                let entry = format!("{tag}/{step}");
-                taken.push(GiveBack { limits: limits.clone(), entry: entry.clone(), at: now });
-                let ask = Take { now: Some(now), limits, ban_check, entry };
-                (text(redis.take(&ask).await), text(sqlite.take(&ask).await))
+            15 if self.taken.is_empty() || self.random.random_bool(0.6) => {
+                both!(stores, take(&self.take(at)))
             }
-            13 => {
+            15 => {
                 // What was refused is given back too: alike, if wrongly.
-                let ask = taken.swap_remove(random.random_range(0..taken.len()));
-                (text(redis.give_back(&ask).await), text(sqlite.give_back(&ask).await))
+                let given_back = self.random.random_range(0..self.taken.len());
+                both!(stores, give_back(&self.taken.swap_remove(given_back)))
             }
             _ => {
-                let mut ask = resolve(message, random.random_range(1..3), "r", now);
-                ask.refund = random.random_bool(0.5);
-                (text(redis.resolve(&ask).await), text(sqlite.resolve(&ask).await))
+                let mut ask = resolve(message, self.random.random_range(1..3), "r", self.now);
+                ask.refund = self.random.random_bool(0.5);
+                both!(stores, resolve(&ask))
             }
-        };
-        assert_eq!(ours, theirs, "seed {seed}, step {step}, operation {what}, {phone} at {now}");
-        let states = (text(redis.message(message).await), text(sqlite.message(message).await));
-        assert_eq!(
-            states.0, states.1,
-            "seed {seed}, step {step}: the state of a message after operation {what}"
-        );
+        }
+    }
+
+    fn claim(&mut self, message: MessageId) -> Claim {
+        let attempt = self.random.random_range(1..3);
+        claim(message, attempt, &self.random.random_range(0..2).to_string(), self.now)
+    }
+
+    fn calling(&mut self, message_id: MessageId) -> Calling {
+        Calling {
+            now: Some(self.now),
+            message_id,
+            generation: 0,
+            attempt: self.random.random_range(1..3),
+            owner: self.random.random_range(0..2).to_string(),
+            lease_ms: 20_000,
+            provider: "main".to_owned(),
+        }
+    }
+
+    fn take(&mut self, entry: &str) -> Take {
+        let phone = self.phone();
+        let (limits, entry) = (self.limits(&phone), entry.to_owned());
+        self.taken.push(GiveBack { limits: limits.clone(), entry: entry.clone(), at: self.now });
+        let ban_check = BanCheck { phone: Some(phone), ip_bits: None };
+        Take { now: Some(self.now), limits, ban_check, entry }
     }
 }
 
@@ -146,8 +200,7 @@ fn strikes(phone: &str, random: &mut StdRng) -> Vec<Strike> {
 /// An answer to compare: epochs differ by nature.
 fn text<T: std::fmt::Debug>(answer: Result<T, StoreError>) -> String {
     let text = format!("{:?}", answer.unwrap());
-    match text.split_once("epoch: \"") {
-        Some((before, after)) => format!("{before}epoch{}", after.split_once('"').unwrap().1),
-        None => text,
-    }
+    let mut parts = text.split("epoch: \"");
+    let before = parts.next().unwrap_or_default().to_owned();
+    parts.fold(before, |text, part| format!("{text}epoch{}", part.split_once('"').unwrap().1))
 }

@@ -6,13 +6,16 @@ use anyhow::{Context as _, anyhow, bail};
 use clap::Args;
 use postrider_common::config::Config;
 use postrider_common::database::blacklist::{BanKind, BlacklistEntry};
-use postrider_common::epoch;
-use postrider_common::store::StoreError;
+use postrider_common::database::blacklist_write::Lift;
 
 use super::print;
+use crate::blacklist::{self, is_safe};
 use crate::cli::{Kind, duration};
 use crate::clock::{as_ms, rfc3339, unix_ms};
 use crate::connect;
+
+/// Who says so, in the table.
+const BY: &str = "postrider-api";
 
 #[derive(Debug, Args)]
 pub struct Asked {
@@ -30,6 +33,9 @@ pub struct Asked {
 pub struct Lifted {
     #[command(flatten)]
     whom: Whom,
+    /// Why, for whoever reads the changes.
+    #[arg(long, default_value = "")]
+    reason: String,
 }
 
 #[derive(Debug, Args)]
@@ -58,17 +64,15 @@ pub async fn ban(config: &Config, asked: Asked) -> anyhow::Result<()> {
         kind,
         value,
         reason: asked.reason,
-        created_by: "postrider-api ban".to_owned(),
+        created_by: BY.to_owned(),
         until,
         create_time: now,
     };
-    let ban = entry.ban().ok_or_else(|| anyhow!("the store can't look that up"))?;
-    let (database, store) = connect::tables_and_store(config).await?;
-    database.ban(&entry).await.context("the table of bans")?;
-    if let Err(StoreError::Lost) = store.ban(std::slice::from_ref(&ban)).await {
-        epoch::restore(&store, &database).await.context("a store that lost its data")?;
+    if is_safe(&config.settings.bans, kind, &entry.value) {
+        bail!("it is on the safe list, [bans] safe_phones and safe_networks");
     }
-    store.ban(&[ban]).await.context("it is in the table, but the store isn't told: ban again")?;
+    let (database, store) = connect::tables_and_store(config).await?;
+    blacklist::set(&database, &store, &entry).await.context("ban again")?;
     let end =
         until.map_or_else(|| "for good".to_owned(), |until| format!("until {}", rfc3339(until)));
     print(&format!("banned {kind} {end}"))?;
@@ -77,14 +81,10 @@ pub async fn ban(config: &Config, asked: Asked) -> anyhow::Result<()> {
 
 pub async fn unban(config: &Config, lifted: &Lifted) -> anyhow::Result<()> {
     let (kind, value) = lifted.whom.normalised(config)?;
-    let subject = kind.subject(&value).ok_or_else(|| anyhow!("the store can't look that up"))?;
     let (database, store) = connect::tables_and_store(config).await?;
-    let was_there = database.unban(kind, &value).await.context("the table of bans")?;
-    match store.unban(&[subject]).await {
-        // A store that lost its data gets its bans from the table, where this one is no more.
-        Ok(()) | Err(StoreError::Lost) => {}
-        Err(error) => bail!("it is off the table, but the store isn't told: unban again: {error}"),
-    }
+    let reason = &lifted.reason;
+    let lift = Lift { kind, value: &value, reason, by: BY, now: unix_ms() };
+    let was_there = blacklist::lift(&database, &store, &lift).await.context("lift it again")?;
     print(if was_there { "the ban is lifted" } else { "there was no such ban" })?;
     Ok(())
 }

@@ -21,7 +21,7 @@ pub struct Asked {
     /// Make the account an admin's, and the token one that may operate the service.
     #[arg(long)]
     admin: bool,
-    /// A scope beside `send verify read`.
+    /// A scope beside `send verify read`; `on_behalf` is granted to the account too.
     #[arg(long = "scope", value_enum)]
     scopes: Vec<ExtraScope>,
     /// How long the token lives.
@@ -32,15 +32,19 @@ pub struct Asked {
 pub async fn run(config: &Config, asked: Asked) -> anyhow::Result<()> {
     let (database, store) = connect::tables_and_store(config).await?;
     let (now, role) = (unix_ms(), if asked.admin { Role::Admin } else { Role::Account });
-    let account =
+    let mut account =
         database.ensure_account(&asked.account, role, now).await.context("the account")?;
-    // An account that just became an admin's is one at once also for processes that know it already. Without the
+    let mut grants = Grant::USUAL.to_vec();
+    grants.extend(asked.scopes.into_iter().map(Grant::from));
+    if grants.contains(&Grant::OnBehalf) {
+        let granted = database.grant_on_behalf(account.id, now).await.context("the account")?;
+        account = granted.context("the account is gone")?;
+    }
+    // What the account just became it is at once also for processes that know it already. Without the
     // store this waits until they load it again; the token is good in any case.
     if let Err(error) = store.set_account_version(account.id, account.version).await {
         tracing::warn!(%error, "the code store wasn't told of the account");
     }
-    let mut grants = Grant::USUAL.to_vec();
-    grants.extend(asked.scopes.into_iter().map(Grant::from));
     if asked.admin {
         grants.push(Grant::Admin);
     }

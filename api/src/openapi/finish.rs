@@ -43,6 +43,7 @@ fn finish(operation: &mut Value) {
     let scope = operation["security"].pointer("/0/bearer/0").and_then(Value::as_str);
     let who = match scope {
         Some(scope) => format!("**Who:** a token with the scope `{scope}`."),
+        None if operation["security"].is_array() => "**Who:** any token of a log-in.".to_owned(),
         None => "**Who:** anybody.".to_owned(),
     };
     let said = operation["description"].as_str().unwrap_or_default();
@@ -177,6 +178,11 @@ fn problem() -> Value {
                         "detail": text("What is the matter with it"),
                     },
                 },
+            },
+            "rejected": {
+                "type": "array",
+                "description": "Of a notice to many, where none was accepted: each phone with its own code",
+                "items": { "$ref": "#/components/schemas/NoticeRejected" },
             },
             "attempts_left": {
                 "type": "integer", "minimum": 0, "description": "Of `code_mismatch`: tries that are left",

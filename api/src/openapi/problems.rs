@@ -24,13 +24,14 @@ const OF_A_TOKEN: &[Code] = &[
     Code::TokenMissing,
     Code::TokenInvalid,
     Code::TokenExpired,
-    Code::ScopeMissing,
     Code::StoreUnavailable,
     Code::DatabaseUnavailable,
 ];
+const OF_A_SCOPE: &[Code] = &[Code::ScopeMissing];
 const OF_A_BODY: &[Code] =
     &[Code::BodyMalformed, Code::BodyTooLarge, Code::ContentTypeUnsupported, Code::FieldsInvalid];
 const OF_A_PATH: &[Code] = &[Code::RequestMalformed];
+const OF_A_QUERY: &[Code] = &[Code::RequestMalformed, Code::FieldsInvalid];
 const OF_A_KEY: &[Code] = &[Code::IdempotencyKeyInvalid, Code::IdempotencyKeyReused];
 const OF_SENDING: &[Code] = &[
     Code::SendingNotAllowed,
@@ -57,10 +58,12 @@ pub(super) fn of_operation(operation: &Value) -> Vec<Code> {
     };
     let groups = [
         (true, EVERYWHERE),
-        (scope.is_some(), OF_A_TOKEN),
+        (operation["security"].is_array(), OF_A_TOKEN),
+        (scope.is_some(), OF_A_SCOPE),
         (scope == Some("send"), OF_SENDING),
         (operation["requestBody"].is_object(), OF_A_BODY),
         (parameter("path", ""), OF_A_PATH),
+        (parameter("query", ""), OF_A_QUERY),
         (parameter("header", "Idempotency-Key"), OF_A_KEY),
     ];
     for (_, group) in groups.into_iter().filter(|(applies, _)| *applies) {
@@ -104,6 +107,9 @@ fn occurrence(code: Code) -> Problem {
             code: "missing",
             detail: "the template needs it".to_owned(),
         }]),
+        Code::SafeListed => {
+            field("value", "safe", "it is on the safe list, [bans] safe_phones and safe_networks")
+        }
         Code::CodeMismatch => Problem::new(code).with("attempts_left", 4),
         Code::PhoneLimited => Problem::new(code).detail("at most 1 in 60 s"),
         Code::IpLimited => Problem::new(code).detail("at most 20 in 60 s"),

@@ -1,7 +1,7 @@
 //! The configuration as types: one struct a section, each field with its meaning and default.
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -234,7 +234,7 @@ pub struct Bans {
     /// Numbers in E.164 that are never banned; none.
     #[serde(deserialize_with = "list")]
     pub safe_phones: Vec<String>,
-    /// Networks whose addresses are never banned; none.
+    /// Networks whose addresses are never banned; this machine's own.
     #[serde(deserialize_with = "list")]
     pub safe_networks: Vec<IpNet>,
 }
@@ -565,9 +565,19 @@ impl Default for Bans {
             duration: Duration::from_mins(30),
             auto_permanent: false,
             safe_phones: Vec::new(),
-            safe_networks: Vec::new(),
+            safe_networks: loopback(),
         }
     }
+}
+
+/// What comes from here is the operator, or a proxy that stands for everybody.
+fn loopback() -> Vec<IpNet> {
+    let networks = [(Ipv4Addr::LOCALHOST.into(), 8), (Ipv6Addr::LOCALHOST.into(), 128)];
+    networks
+        .into_iter()
+        .filter_map(|(address, length)| IpNet::new(address, length).ok())
+        .map(|network| network.trunc())
+        .collect()
 }
 
 impl Default for Queue {

@@ -1,5 +1,7 @@
 //! `account`: who calls the API.
 
+use std::collections::BTreeSet;
+
 use sea_query::{Expr, ExprTrait as _, OnConflict, Query, SelectStatement};
 
 use super::error::refused;
@@ -17,6 +19,10 @@ pub struct Account {
     pub tokens_valid_from: i64,
     /// Whether it may send.
     pub may_send: bool,
+    /// Whether it may say whose address a request comes from.
+    pub on_behalf: bool,
+    /// The `jti` of its tokens that are dead before their time.
+    pub revoked: BTreeSet<String>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -25,11 +31,12 @@ pub enum Role {
     Admin,
 }
 
-const COLUMNS: [&str; 8] = [
+const COLUMNS: [&str; 9] = [
     "id",
     "username",
     "role",
     "may_send",
+    "on_behalf",
     "version",
     "tokens_valid_from",
     "create_time",
@@ -48,6 +55,7 @@ struct AccountRead {
     username: String,
     role: String,
     may_send: i32,
+    on_behalf: i32,
     version: i64,
     tokens_valid_from: i64,
 }
@@ -79,11 +87,12 @@ impl Database {
         }
         let mut insert = Query::insert();
         insert.into_table("account").columns(COLUMNS);
-        let values: [Expr; 8] = [
+        let values: [Expr; 9] = [
             rand::random_range(1..IDS).into(),
             username.into(),
             role.as_str().into(),
             1.into(),
+            0.into(),
             1_i64.into(),
             0_i64.into(),
             now.into(),
@@ -108,18 +117,42 @@ impl Database {
         account.ok_or_else(|| refused("an account that was just made is not there"))
     }
 
+    /// Lets an account say whose address a request comes from; its version rises. `None`: there is no such account.
+    pub async fn grant_on_behalf(
+        &self,
+        id: i64,
+        now: i64,
+    ) -> Result<Option<Account>, DatabaseError> {
+        let mut grant = Query::update();
+        grant
+            .table("account")
+            .value("on_behalf", 1)
+            .value("version", Expr::col("version").add(1))
+            .value("update_time", now)
+            .and_where(Expr::col("id").eq(id))
+            .and_where(Expr::col("on_behalf").eq(0));
+        self.write(&[Write::Update(grant)]).await?;
+        self.account(id).await
+    }
+
     async fn first_account(
         &self,
         select: &SelectStatement,
     ) -> Result<Option<Account>, DatabaseError> {
-        let account = self.fetch::<AccountRead>(select).await?.into_iter().next();
-        Ok(account.map(|read| Account {
+        let Some(read) = self.fetch::<AccountRead>(select).await?.into_iter().next() else {
+            return Ok(None);
+        };
+        // What belongs to it is read after its version: it may be newer than that, and never older.
+        let revoked = self.revoked(read.id).await?;
+        Ok(Some(Account {
             id: read.id,
             username: read.username,
             role: if read.role == Role::Admin.as_str() { Role::Admin } else { Role::Account },
             version: read.version,
             tokens_valid_from: read.tokens_valid_from,
             may_send: read.may_send != 0,
+            on_behalf: read.on_behalf != 0,
+            revoked,
         }))
     }
 }

@@ -4,11 +4,8 @@ use std::fmt;
 use std::net::IpAddr;
 
 use ipnet::IpNet;
-use sea_query::{Expr, ExprTrait as _, OnConflict, Query};
+use sea_query::{Expr, ExprTrait as _, Order, Query, SelectStatement};
 
-use super::error::refused;
-use super::statement::Write;
-use super::text::{WORDS, cut, cut_characters};
 use super::{Database, DatabaseError};
 use crate::address;
 use crate::phone::{DefaultRegion, PhoneNumber};
@@ -45,7 +42,8 @@ pub struct BanError {
     problem: String,
 }
 
-const COLUMNS: [&str; 6] = ["kind", "value", "reason", "created_by", "until", "create_time"];
+pub(super) const COLUMNS: [&str; 6] =
+    ["kind", "value", "reason", "created_by", "until", "create_time"];
 
 impl BanKind {
     pub const ALL: [Self; 4] = [Self::Phone, Self::PhonePrefix, Self::Ip, Self::Cidr];
@@ -86,6 +84,28 @@ impl BanKind {
         }
     }
 
+    #[must_use]
+    pub fn of_word(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| kind.as_str() == word)
+    }
+
+    /// What a ban is called that the store made by itself: the inverse of [`BanKind::subject`].
+    #[must_use]
+    pub fn of_subject(subject: &BanSubject) -> Option<(Self, String)> {
+        Some(match subject {
+            BanSubject::Phone(phone) => (Self::Phone, phone.clone()),
+            BanSubject::PhonePrefix(prefix) => (Self::PhonePrefix, prefix.clone()),
+            BanSubject::Network(bits) => {
+                let network = address::network_of_bits(bits)?;
+                if network.prefix_len() == network.max_prefix_len() {
+                    (Self::Ip, network.addr().to_string())
+                } else {
+                    (Self::Cidr, network.to_string())
+                }
+            }
+        })
+    }
+
     /// What the store looks up for a value in its written form; `None` where it isn't in it.
     #[must_use]
     pub fn subject(self, value: &str) -> Option<BanSubject> {
@@ -95,6 +115,14 @@ impl BanKind {
             Self::Ip => BanSubject::Network(address::bits(value.parse().ok()?)),
             Self::Cidr => BanSubject::Network(address::network_bits(value.parse().ok()?)),
         })
+    }
+}
+
+impl BanError {
+    /// What is wrong, without the value.
+    #[must_use]
+    pub fn problem(&self) -> &str {
+        &self.problem
     }
 }
 
@@ -123,50 +151,67 @@ struct BanRead {
     create_time: i64,
 }
 
+impl BanRead {
+    fn read(self) -> Option<BlacklistEntry> {
+        let kind = BanKind::of_word(&self.kind)?;
+        let Self { value, reason, created_by, until, create_time, .. } = self;
+        Some(BlacklistEntry { kind, value, reason, created_by, until, create_time })
+    }
+}
+
 impl Database {
-    /// Adds a ban, or replaces the one on the same kind and value.
-    pub async fn ban(&self, entry: &BlacklistEntry) -> Result<(), DatabaseError> {
-        let mut insert = Query::insert();
-        insert.into_table("sms_blacklist").columns(COLUMNS);
-        let values: [Expr; 6] = [
-            entry.kind.as_str().into(),
-            entry.value.clone().into(),
-            cut(&entry.reason, WORDS).into(),
-            cut_characters(&entry.created_by, 128).into(),
-            entry.until.into(),
-            entry.create_time.into(),
-        ];
-        insert.values(values).map_err(refused)?;
-        let replaced = ["reason", "created_by", "until", "create_time"];
-        insert.on_conflict(
-            OnConflict::columns(["kind", "value"]).update_columns(replaced).to_owned(),
-        );
-        self.write(&[Write::Insert(insert)]).await.map(drop)
-    }
-
-    /// Lifts a ban; `false` where there was none.
-    pub async fn unban(&self, kind: BanKind, value: &str) -> Result<bool, DatabaseError> {
-        let mut delete = Query::delete();
-        delete
-            .from_table("sms_blacklist")
-            .and_where(Expr::col("kind").eq(kind.as_str()))
-            .and_where(Expr::col("value").eq(value));
-        let touched = self.write(&[Write::Delete(delete)]).await?;
-        Ok(touched.first().is_some_and(|rows| *rows > 0))
-    }
-
     /// Every ban in force at `now`.
     pub async fn bans(&self, now: i64) -> Result<Vec<BlacklistEntry>, DatabaseError> {
-        let mut select = Query::select();
-        select
-            .columns(COLUMNS)
-            .from("sms_blacklist")
-            .and_where(Expr::col("until").is_null().or(Expr::col("until").gt(now)));
-        let entries = self.fetch::<BanRead>(&select).await?.into_iter().filter_map(|read| {
-            let kind = BanKind::ALL.into_iter().find(|kind| kind.as_str() == read.kind)?;
-            let BanRead { value, reason, created_by, until, create_time, .. } = read;
-            Some(BlacklistEntry { kind, value, reason, created_by, until, create_time })
-        });
-        Ok(entries.collect())
+        self.fetch_bans(&in_force(now)).await
     }
+
+    /// Bans in force at `now`, by kind and value, at most `limit`, behind `after`.
+    pub async fn bans_page(
+        &self,
+        now: i64,
+        kind: Option<BanKind>,
+        after: Option<(BanKind, &str)>,
+        limit: u64,
+    ) -> Result<Vec<BlacklistEntry>, DatabaseError> {
+        let mut select = in_force(now);
+        if let Some(kind) = kind {
+            select.and_where(Expr::col("kind").eq(kind.as_str()));
+        }
+        if let Some((kind, value)) = after {
+            let same = Expr::col("kind").eq(kind.as_str()).and(Expr::col("value").gt(value));
+            select.and_where(Expr::col("kind").gt(kind.as_str()).or(same));
+        }
+        select.order_by("kind", Order::Asc).order_by("value", Order::Asc).limit(limit);
+        self.fetch_bans(&select).await
+    }
+
+    /// The ban of this kind and value in force at `now`.
+    pub async fn ban_of(
+        &self,
+        kind: BanKind,
+        value: &str,
+        now: i64,
+    ) -> Result<Option<BlacklistEntry>, DatabaseError> {
+        let mut select = in_force(now);
+        select
+            .and_where(Expr::col("kind").eq(kind.as_str()))
+            .and_where(Expr::col("value").eq(value));
+        Ok(self.fetch_bans(&select).await?.into_iter().next())
+    }
+
+    async fn fetch_bans(
+        &self,
+        select: &SelectStatement,
+    ) -> Result<Vec<BlacklistEntry>, DatabaseError> {
+        Ok(self.fetch::<BanRead>(select).await?.into_iter().filter_map(BanRead::read).collect())
+    }
+}
+
+fn in_force(now: i64) -> SelectStatement {
+    let mut select = Query::select();
+    select
+        .columns(COLUMNS)
+        .from("sms_blacklist")
+        .and_where(Expr::col("until").is_null().or(Expr::col("until").gt(now)));
+    select
 }

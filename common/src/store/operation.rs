@@ -4,10 +4,12 @@
 //! it out and the store's own clock counts. Every answer is `{"ok": ...}`, or `{"lost": true}` where
 //! the store has no epoch: it lost its data, and nothing may be decided before bans are back.
 
+mod batch;
 mod take;
 
 use serde::{Deserialize, Serialize};
 
+pub use self::batch::*;
 pub use self::take::*;
 
 use crate::ids::{MessageId, VerificationId};
@@ -19,6 +21,7 @@ use crate::secret::KeyId;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Operation {
     Admit,
+    AdmitMany,
     Withdraw,
     Confirm,
     Doubt,
@@ -65,7 +68,8 @@ pub struct Admit {
     pub account: AccountCheck,
     /// Whose the message is: the account's id, or a negative one that stands for something of its own.
     pub owner: i64,
-    /// The id that the message gets if it is new.
+    /// The id that the message gets if it is new. Never one that another message has: only a repeat, which its
+    /// idempotency key tells, may name it again.
     pub message_id: MessageId,
     pub lane: Lane,
     #[serde(skip_serializing_if = "Option::is_none")]

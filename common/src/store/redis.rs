@@ -27,6 +27,13 @@ macro_rules! script {
     };
 }
 
+/// A script that decides about sends.
+macro_rules! deciding {
+    ($file:literal) => {
+        script!("guard.lua", "ban_set.lua", "strike.lua", "give_back.lua", "decide.lua", $file)
+    };
+}
+
 #[derive(Clone)]
 pub struct RedisStore {
     connection: ConnectionManager,
@@ -78,10 +85,8 @@ impl RedisStore {
 
 fn scripts() -> HashMap<Operation, Script> {
     HashMap::from([
-        (
-            Operation::Admit,
-            script!("guard.lua", "ban_set.lua", "strike.lua", "give_back.lua", "admit.lua"),
-        ),
+        (Operation::Admit, deciding!("admit.lua")),
+        (Operation::AdmitMany, deciding!("admit_many.lua")),
         (Operation::Withdraw, script!("give_back.lua", "withdraw.lua")),
         (Operation::Confirm, script!("answered.lua", "confirm.lua")),
         (Operation::Doubt, script!("doubt.lua")),

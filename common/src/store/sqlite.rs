@@ -3,9 +3,10 @@
 
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
 use sqlx::SqliteConnection;
 
-use super::{Operation, StoreError};
+use super::{AdmitMany, AdmitManyAnswer, Operation, StoreError, read_answer};
 use crate::sqlite::{Sqlite, SqliteError};
 
 /// Temporary tables and views that the texts use; run once on the writer's connection.
@@ -62,6 +63,41 @@ impl SqliteStore {
         answer.map_err(|error| StoreError::Unavailable(error.to_string()))
     }
 
+    pub(super) async fn admit_many(
+        &self,
+        request: &AdmitMany,
+    ) -> Result<AdmitManyAnswer, StoreError> {
+        let request = request.clone();
+        let decided = self.sqlite.write(move |connection| {
+            let request = request.clone();
+            Box::pin(async move { Self::decide_many(connection, request).await })
+        });
+        decided.await.map_err(|error| StoreError::Unavailable(error.to_string()))?
+    }
+
+    /// Decides about many messages within the caller's transaction, one by one. Where that fails midway the error is
+    /// the outer one, so that nothing is kept of it.
+    pub(crate) async fn decide_many(
+        connection: &mut SqliteConnection,
+        mut request: AdmitMany,
+    ) -> Result<Result<AdmitManyAnswer, StoreError>, sqlx::Error> {
+        let items = std::mem::take(&mut request.items);
+        let begun = Self::run(connection, Operation::AdmitMany, encode(&request)?).await?;
+        let now = match read_answer(&begun) {
+            Ok(Beginning::Begun { now }) => now,
+            Ok(Beginning::StaleAccount) => return Ok(Ok(AdmitManyAnswer::StaleAccount)),
+            Ok(Beginning::KeyReused) => return Ok(Ok(AdmitManyAnswer::KeyReused)),
+            Err(error) => return Ok(Err(error)),
+        };
+        let mut answers = Vec::with_capacity(items.len());
+        for mut item in items {
+            item.now = Some(now);
+            let answer = Self::run(connection, Operation::Admit, encode(&item)?).await?;
+            answers.push(read_answer(&answer).map_err(|e| sqlx::Error::Decode(e.into()))?);
+        }
+        Ok(Ok(AdmitManyAnswer::Decided { answers }))
+    }
+
     /// Runs an operation within the caller's transaction, on the writer's connection.
     pub(crate) async fn run(
         connection: &mut SqliteConnection,
@@ -70,6 +106,19 @@ impl SqliteStore {
     ) -> Result<String, sqlx::Error> {
         sqlx::query_scalar(text(operation)).bind(request).fetch_one(connection).await
     }
+}
+
+/// What is decided about a batch as a whole.
+#[derive(Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+enum Beginning {
+    StaleAccount,
+    KeyReused,
+    Begun { now: i64 },
+}
+
+fn encode<T: Serialize>(request: &T) -> Result<String, sqlx::Error> {
+    serde_json::to_string(request).map_err(|error| sqlx::Error::Encode(error.into()))
 }
 
 fn reads_only(operation: Operation) -> bool {
@@ -89,6 +138,7 @@ fn reads_only(operation: Operation) -> bool {
 fn text(operation: Operation) -> &'static str {
     match operation {
         Operation::Admit => concat!(include_str!("sql/ask.sql"), include_str!("sql/admit.sql")),
+        Operation::AdmitMany => include_str!("sql/admit_many.sql"),
         Operation::Withdraw => include_str!("sql/withdraw.sql"),
         Operation::Confirm => include_str!("sql/confirm.sql"),
         Operation::Doubt => include_str!("sql/doubt.sql"),

@@ -1,13 +1,14 @@
 //! PostgreSQL: one server for the whole run, with a database for each test; or a server of a test's own, to be killed.
 
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
 
 use sqlx::{AssertSqlSafe, Connection as _, PgConnection};
 
 use super::server::Server;
-use crate::harness::eventually;
 use crate::harness::ports::free_port;
+use crate::harness::{eventually, eventually_blocking};
 
 const FOLDERS: [&str; 1] = ["/usr/lib/postgresql/*/bin"];
 const USER: &str = "postgres";
@@ -15,6 +16,7 @@ const USER: &str = "postgres";
 #[derive(Debug)]
 pub struct PostgresServer {
     server: Server,
+    data: PathBuf,
 }
 
 /// A database of the shared server.
@@ -72,7 +74,7 @@ impl PostgresServer {
         command.current_dir(&folder);
         // QUIT ends it at once, and unlike KILL has it give back its shared memory.
         let server = Server::new(command, port, &folder).ending_by("QUIT");
-        let mut server = Self { server };
+        let mut server = Self { server, data: folder.join("data") };
         server.start();
         server
     }
@@ -92,8 +94,20 @@ impl PostgresServer {
         });
     }
 
-    /// SIGKILL. Its children, in groups of their own, end by themselves when they miss it.
+    /// SIGKILL. Its children, in groups of their own, end by themselves when they miss it; returns when all have, since
+    /// it doesn't start again while one holds its shared memory.
     pub fn kill(&mut self) {
         self.server.kill();
+        eventually_blocking("the killed server's children to end", || {
+            (!works_anywhere_in(&self.data)).then_some(())
+        });
     }
+}
+
+/// Whether any process works in this folder, as each one of a server's does.
+fn works_anywhere_in(folder: &Path) -> bool {
+    let processes = std::fs::read_dir("/proc").unwrap().flatten();
+    processes.into_iter().any(|process| {
+        std::fs::read_link(process.path().join("cwd")).is_ok_and(|place| place == folder)
+    })
 }

@@ -133,16 +133,16 @@ local function look_at_bans()
   return hit ~= nil
 end
 
-local function stale_account()
-  return num(redis.call('GET', 'account:' .. int(request.account.id))) ~= request.account.version
+local function stale_account(account)
+  return num(redis.call('GET', 'account:' .. int(account.id))) ~= account.version
 end
 
--- The entry of the request's idempotency key, and whether it was made of the same body.
-local function kept_answer()
-  if not is(request.idempotency) then return nil end
-  local entry = hash('idem:' .. request.idempotency.key)
+-- The entry of an idempotency key, and whether it was made of the same body.
+local function kept_answer(idempotency)
+  if not is(idempotency) then return nil end
+  local entry = hash('idem:' .. idempotency.key)
   if entry == nil or num(entry.keep_until) <= now then return nil end
-  for _, fingerprint in ipairs(request.idempotency.fingerprints) do
+  for _, fingerprint in ipairs(idempotency.fingerprints) do
     if fingerprint == entry.fingerprint then return entry, true end
   end
   return entry, false

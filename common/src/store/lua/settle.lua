@@ -1,14 +1,15 @@
 -- The guard of a check, and its verdict.
 if not epoch then return LOST end
-if stale_account() then return answer({ kind = 'stale_account' }) end
+if stale_account(request.account) then return answer({ kind = 'stale_account' }) end
 look_at_limits()
 local function say(kind, fields)
   fields.kind, fields.limits = kind, limit_states()
   return answer(fields)
 end
-local kept, same = kept_answer()
+local kept, same = kept_answer(request.idempotency)
 if kept then
-  if not same then return answer({ kind = 'key_reused' }) end
+  -- A send's entry, which has a message, and a batch's, which has no answer, are of another body in any case.
+  if not same or kept.message_id or not kept.answer then return answer({ kind = 'key_reused' }) end
   local approved = cjson.decode(kept.answer)
   return say('approved', { id = approved.id, at = approved.at, first = false })
 end

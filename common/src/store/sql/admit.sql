@@ -15,7 +15,8 @@ UPDATE decision SET (kind, message_id, wait_ms) = (
           AND (m.confirmed = 2 OR decision.now - m.asked_at >= 30000)
     )
     SELECT 'stale_account', NULL, NULL WHERE (SELECT version FROM asker) IS NOT ?1 ->> '$.account.version'
-    UNION ALL SELECT 'key_reused', NULL, NULL FROM kept WHERE NOT same
+    -- An entry without a message is a batch's or a check's: another body in any case.
+    UNION ALL SELECT 'key_reused', NULL, NULL FROM kept WHERE NOT same OR message_id IS NULL
     UNION ALL SELECT 'replayed', message_id, NULL FROM kept WHERE done OR coalesce(confirmed, 1) = 1
     UNION ALL SELECT 'again', message_id, NULL FROM kept WHERE confirmed = 2 OR decision.now - asked_at >= 30000
     UNION ALL SELECT 'in_flight', NULL, asked_at + 30000 - decision.now FROM kept

@@ -8,7 +8,8 @@ UPDATE decision SET (kind, verification_id, at) = (
     )
     SELECT 'stale_account', NULL, NULL
     WHERE (SELECT version FROM store_account WHERE id = ?1 ->> '$.account.id') IS NOT ?1 ->> '$.account.version'
-    UNION ALL SELECT 'key_reused', NULL, NULL FROM kept WHERE NOT same
+    -- A send's entry, which has a message, and a batch's, which has no answer, are of another body in any case.
+    UNION ALL SELECT 'key_reused', NULL, NULL FROM kept WHERE NOT same OR message_id IS NOT NULL OR answer = ''
     UNION ALL SELECT 'repeated', answer ->> 'id', answer ->> 'at' FROM kept
     LIMIT 1
 );
@@ -39,11 +40,10 @@ UPDATE store_verification SET fails = fails + 1
 WHERE id = (SELECT verification_id FROM decision WHERE kind = 'mismatch');
 UPDATE store_verification SET approved_at = (SELECT now FROM decision)
 WHERE id = (SELECT verification_id FROM decision WHERE kind = 'approved');
-INSERT INTO store_idempotency
+INSERT OR REPLACE INTO store_idempotency
 SELECT ?1 ->> '$.idempotency.key', ?1 ->> '$.idempotency.fingerprints[0]', NULL, 1,
        json_object('id', verification_id, 'at', at), now + 86400000
-FROM decision WHERE kind = 'approved' AND ?1 ->> '$.idempotency.key' IS NOT NULL
-ON CONFLICT DO UPDATE SET fingerprint = excluded.fingerprint, answer = excluded.answer, keep_until = excluded.keep_until;
+FROM decision WHERE kind = 'approved' AND ?1 ->> '$.idempotency.key' IS NOT NULL;
 INSERT OR IGNORE INTO store_limit_entry
 SELECT asked."key", asked.now, lower(hex(randomblob(8))), asked.now + asked.window_ms FROM asked, decision
 WHERE kind IN ('not_sent', 'expired', 'mismatch') AND exact;

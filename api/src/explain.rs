@@ -1,0 +1,445 @@
+//! `POST /v1/explain`: why a request of somebody would be refused, or what would carry it. Sends and counts nothing.
+
+use std::net::IpAddr;
+
+use axum::Json;
+use axum::extract::State;
+use postrider_common::config::ScopeLimits;
+use postrider_common::database::account::Account;
+use postrider_common::database::blacklist::{BanKind, BlacklistEntry};
+use postrider_common::ids::VerificationId;
+use postrider_common::job::Lane;
+use postrider_common::owner::Owner;
+use postrider_common::phone::PhoneNumber;
+use postrider_common::store::{
+    Ban, BanSubject, Explain, Explained, LimitUse, Read, VerificationState, VerificationStatus,
+    Which, rank, verification_subject,
+};
+use serde::Serialize;
+use utoipa::ToSchema;
+use utoipa::openapi::schema::Object;
+
+use crate::app::{App, Shared};
+use crate::blacklist;
+use crate::caller::Admin;
+use crate::clock::{rfc3339, seconds_up, unix_ms};
+use crate::guard::{Counted, Kind, Limits};
+use crate::json::{Body, Fields};
+use crate::notices::known;
+use crate::openapi::problems;
+use crate::openapi::schemas::{one_of, words};
+use crate::problem::{Code, Problem};
+use crate::rate_limit_headers::policy_name;
+use crate::sending::is_allowed;
+use crate::verifications::{LONGEST_PURPOSE, rules_of};
+
+/// Who would ask for what.
+#[derive(Debug)]
+struct Asked {
+    phone: Option<PhoneNumber>,
+    ip: Option<IpAddr>,
+    /// Of a code and its check.
+    purpose: Option<String>,
+    /// Of a notice.
+    template: Option<String>,
+    account: Account,
+    owner: Owner,
+}
+
+/// Who would ask for what, as the body says it: for a code and its check with `purpose`, for a notice with `template`.
+#[derive(Debug, ToSchema)]
+pub struct ExplainRequest {
+    #[schema(min_length = 1, max_length = 64, example = "13800138000")]
+    pub phone: Option<String>,
+    /// The end user's address
+    #[schema(min_length = 1, max_length = 128, example = "203.0.113.7")]
+    pub client_ip: Option<String>,
+    /// Of a code and its check
+    #[schema(min_length = 1, max_length = 64, example = "login")]
+    pub purpose: Option<String>,
+    /// Of a notice
+    #[schema(min_length = 1, max_length = 64)]
+    pub template: Option<String>,
+    /// Whose request; the caller's own, where it isn't said
+    #[schema(minimum = 1)]
+    pub account_id: Option<i64>,
+    /// Whether with a test key
+    pub test: Option<bool>,
+}
+
+/// How things stand for what was asked about.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Explanation {
+    /// Masked.
+    #[schema(required)]
+    phone: Option<String>,
+    account: AccountShown,
+    /// The live or latest one of the phone and purpose.
+    #[schema(required)]
+    verification: Option<VerificationShown>,
+    /// Every ban in force that hits.
+    bans: Vec<blacklist::Entry>,
+    /// One each for a code and its check, or for a notice.
+    requests: Vec<RequestShown>,
+}
+
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = ExplainedAccount)]
+struct AccountShown {
+    id: i64,
+    username: String,
+    may_send: bool,
+}
+
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = ExplainedVerification)]
+struct VerificationShown {
+    #[schema(value_type = String, format = "uuid")]
+    id: VerificationId,
+    #[schema(schema_with = words::<VerificationStatus>)]
+    status: VerificationStatus,
+    sends: u32,
+    attempts_left: u32,
+    #[schema(format = DateTime)]
+    expires_at: String,
+}
+
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = ExplainedRequest)]
+struct RequestShown {
+    #[schema(schema_with = kinds)]
+    kind: &'static str,
+    /// `admitted`, or the `code` of the first refusal that it would meet.
+    outcome: &'static str,
+    limits: Vec<LimitShown>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    template: Option<String>,
+    /// In the order in which they would be tried. The first carries it, unless it can't.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    providers: Option<Vec<String>>,
+}
+
+fn kinds() -> Object {
+    one_of(&[Kind::Code, Kind::Check, Kind::Notice].map(Kind::as_str))
+}
+
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = ExplainedLimit)]
+struct LimitShown {
+    /// As in the header `RateLimit-Policy`.
+    policy: String,
+    quota: u32,
+    window_seconds: u64,
+    used: u32,
+    remaining: u32,
+    /// Until one more passes; 0: now.
+    retry_after_seconds: u64,
+}
+
+/// Explain
+///
+/// Why a request of somebody would be refused, or what would carry it. Sends and counts nothing.
+#[utoipa::path(
+    post, path = "/v1/explain", tag = "operation", operation_id = "explain", security(("bearer" = ["admin"])),
+    request_body(content = ExplainRequest, example = json!({"phone": "13800138000", "template": "verify"})),
+    responses((status = 200, description = "How things stand", body = Explanation, example = json!({
+        "phone": "+86138****8000", "account": {"id": 7, "username": "shop", "may_send": true}, "verification": null,
+        "bans": [], "requests": [{
+            "kind": "notice", "outcome": "phone_limited", "template": "verify", "providers": ["main", "second"],
+            "limits": [{
+                "policy": "phone-60s", "quota": 1, "window_seconds": 60, "used": 1, "remaining": 0,
+                "retry_after_seconds": 37
+            }]
+        }]
+    }))),
+    extensions(("x-problems" = json!(problems(&[&[
+        Code::PhoneInvalid, Code::PurposeInvalid, Code::TemplateUnknown
+    ]])))),
+)]
+pub async fn explain(
+    State(app): State<Shared>,
+    admin: Admin,
+    Body { fields, .. }: Body,
+) -> Result<Json<Explanation>, Problem> {
+    let asked = read(&app, &admin, fields).await?;
+    let latest = latest(&app, &asked).await?;
+    let mut requests = Vec::new();
+    let mut bans = Vec::new();
+    for &kind in asked.kinds() {
+        let (limits, explained) = look(&app, &asked, kind).await?;
+        requests.push(request(&app, &asked, kind, &limits, &explained, latest.as_ref())?);
+        bans = explained.bans;
+    }
+    let mut entries = Vec::with_capacity(bans.len());
+    for ban in &bans {
+        entries.extend(entry(&app, ban).await?);
+    }
+    let Account { id, username, may_send, .. } = asked.account;
+    Ok(Json(Explanation {
+        phone: asked.phone.as_ref().map(PhoneNumber::masked),
+        account: AccountShown { id, username, may_send },
+        verification: latest.as_ref().map(VerificationShown::of),
+        bans: entries,
+        requests,
+    }))
+}
+
+async fn read(app: &App, admin: &Admin, mut fields: Fields) -> Result<Asked, Problem> {
+    let phone = fields.optional_text("phone", 64);
+    let ip = fields.address("client_ip");
+    let purpose = fields.optional_text("purpose", LONGEST_PURPOSE);
+    let template = fields.optional_text("template", 64);
+    if purpose.is_some() == template.is_some() {
+        fields.note("purpose", "missing", "either `purpose` or `template` is needed");
+    }
+    let id = fields.optional_number("account_id", 1..=i64::MAX);
+    let test = fields.flag("test");
+    fields.done()?;
+    let account = match id {
+        Some(id) => app.database.account(id).await?,
+        None => Some(admin.account().clone()),
+    };
+    let account = account.ok_or_else(|| {
+        Problem::field(Code::FieldsInvalid, "account_id", "unknown", "there is no such account")
+    })?;
+    let phone = phone.map(|text| app.phone(&text)).transpose()?;
+    let owner = Owner::new(account.id, test);
+    Ok(Asked { phone, ip, purpose, template, account, owner })
+}
+
+impl Asked {
+    fn kinds(&self) -> &'static [Kind] {
+        if self.template.is_some() { &[Kind::Notice] } else { &[Kind::Code, Kind::Check] }
+    }
+
+    fn counted(&self, kind: Kind) -> Counted<'_> {
+        let purpose = self.purpose.as_deref().unwrap_or_default();
+        Counted { kind, owner: self.owner, phone: self.phone.as_ref(), purpose, ip: self.ip }
+    }
+}
+
+/// The latest verification of the phone and purpose.
+async fn latest(app: &Shared, asked: &Asked) -> Result<Option<VerificationState>, Problem> {
+    let (Some(phone), Some(purpose)) = (&asked.phone, &asked.purpose) else { return Ok(None) };
+    let which = Which::Subject(verification_subject(asked.owner, purpose, phone));
+    let read = Read { account_id: asked.owner.store_id(), which };
+    let live = app.store.read(&read).await.map_err(|error| app.store_failed(&error))?;
+    let Some(live) = live else { return Ok(None) };
+    app.store.verification(live.id, None).await.map_err(|error| app.store_failed(&error))
+}
+
+async fn look(app: &Shared, asked: &Asked, kind: Kind) -> Result<(Limits, Explained), Problem> {
+    let counted = asked.counted(kind);
+    let scopes: ScopeLimits = match kind {
+        Kind::Code => app.settings.code_limits(counted.purpose),
+        Kind::Notice => app.settings.limits.notice.clone(),
+        Kind::Check => app.settings.limits.check.clone(),
+    };
+    let limits = counted.limits(&app.settings, &scopes);
+    let ban_check = counted.bans(&app.settings.bans);
+    let request = Explain { now: None, limits: limits.checks.clone(), ban_check };
+    let explained = app.store.explain(&request).await;
+    Ok((limits, explained.map_err(|error| app.store_failed(&error))?))
+}
+
+fn request(
+    app: &App,
+    asked: &Asked,
+    kind: Kind,
+    limits: &Limits,
+    explained: &Explained,
+    latest: Option<&VerificationState>,
+) -> Result<RequestShown, Problem> {
+    let (template, lane, sends_left) = match kind {
+        Kind::Notice => {
+            let name = asked.template.as_deref().unwrap_or_default();
+            known(app, name)?;
+            (Some(name.to_owned()), Some(Lane::Notice), true)
+        }
+        Kind::Code => {
+            let rules = rules_of(app, asked.purpose.as_deref().unwrap_or_default())?;
+            let left = latest.is_none_or(|v| {
+                v.status != VerificationStatus::Pending || v.sends < rules.max_sends
+            });
+            (Some(rules.template), Some(Lane::Code), left)
+        }
+        Kind::Check => (None, None, true),
+    };
+    let first = lane.and_then(|lane| refused_at_once(app, asked, lane));
+    let first = first.or_else(|| refused_by_count(limits, explained, sends_left));
+    Ok(RequestShown {
+        kind: kind.as_str(),
+        outcome: first.map_or("admitted", Code::word),
+        limits: limits.policies().zip(&explained.limits).map(LimitShown::of).collect(),
+        template,
+        providers: lane.map(|_| providers(app, asked.owner)),
+    })
+}
+
+/// What refuses before anything is counted.
+fn refused_at_once(app: &App, asked: &Asked, lane: Lane) -> Option<Code> {
+    if !asked.account.may_send {
+        return Some(Code::SendingNotAllowed);
+    }
+    if asked.phone.as_ref().is_some_and(|phone| !is_allowed(app, phone)) {
+        return Some(Code::CountryNotAllowed);
+    }
+    app.pressure.check(lane).err().map(|problem| problem.code)
+}
+
+/// The first refusal in the guard's order.
+fn refused_by_count(limits: &Limits, explained: &Explained, sends_left: bool) -> Option<Code> {
+    let used_up = limits
+        .checks
+        .iter()
+        .zip(&explained.limits)
+        .filter(|(_, state)| state.remaining == 0)
+        .map(|(check, _)| (check.rank, Code::limited(check.scope)));
+    let banned = explained.bans.iter().map(|ban| match ban.subject {
+        BanSubject::Network(_) => (rank::BANS, Code::IpBlocked),
+        BanSubject::Phone(_) | BanSubject::PhonePrefix(_) => (rank::BANS, Code::PhoneBlocked),
+    });
+    let sent_enough = (!sends_left).then_some((rank::MAX_SENDS, Code::MaxSendsReached));
+    // The first of those of one rank, as they are listed.
+    used_up.chain(sent_enough).chain(banned).min_by_key(|(rank, _)| *rank).map(|(_, code)| code)
+}
+
+fn providers(app: &App, owner: Owner) -> Vec<String> {
+    if owner.is_test() {
+        return vec!["sandbox".to_owned()];
+    }
+    app.settings.providers_in_order().into_iter().map(|(name, _)| name.to_owned()).collect()
+}
+
+/// A ban of the store's with what the table says about it.
+async fn entry(app: &App, ban: &Ban) -> Result<Option<blacklist::Entry>, Problem> {
+    let Some((kind, value)) = BanKind::of_subject(&ban.subject) else { return Ok(None) };
+    let found = app.database.ban_of(kind, &value, unix_ms()).await?;
+    let entry = found.unwrap_or_else(|| BlacklistEntry {
+        kind,
+        value,
+        reason: "it is not in the table yet".to_owned(),
+        created_by: String::new(),
+        until: (ban.until > 0).then_some(ban.until),
+        create_time: unix_ms(),
+    });
+    Ok(Some(blacklist::Entry::of(&entry)))
+}
+
+impl VerificationShown {
+    fn of(state: &VerificationState) -> Self {
+        Self {
+            id: state.id,
+            status: state.status,
+            sends: state.sends,
+            attempts_left: state.attempts_left,
+            expires_at: rfc3339(state.expires_at),
+        }
+    }
+}
+
+impl LimitShown {
+    fn of(
+        ((scope, limit), state): (
+            &(postrider_common::limits::Scope, postrider_common::limits::Limit),
+            &LimitUse,
+        ),
+    ) -> Self {
+        Self {
+            policy: policy_name(*scope, limit),
+            quota: limit.quota,
+            window_seconds: limit.window.as_secs(),
+            used: state.used,
+            remaining: state.remaining,
+            retry_after_seconds: if state.wait_ms > 0 { seconds_up(state.wait_ms) } else { 0 },
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::testing::TestApp;
+    use crate::token::Grant;
+    use serde_json::{Value, json};
+
+    const PHONE: &str = "13800138000";
+
+    async fn explained(test: &TestApp, body: Value) -> Value {
+        let admin = test.token("ops", &[Grant::Admin]).await;
+        let answer = test.post("/v1/explain", &admin, body.to_string()).await;
+        assert_eq!(answer.status, 200, "{}", answer.body);
+        answer.body
+    }
+
+    #[tokio::test]
+    async fn it_says_what_was_used_and_what_would_refuse() {
+        let test = TestApp::start(&[]).await;
+        let shop = test.token("shop", &[Grant::Send]).await;
+        let id = test.app.database.account_by_name("shop").await.unwrap().unwrap().id;
+        let asked = json!({"phone": PHONE, "purpose": "login", "account_id": id});
+        let before = explained(&test, asked.clone()).await;
+        assert_eq!(before["requests"][0]["outcome"], "admitted");
+        assert_eq!(before["verification"], Value::Null);
+        assert_eq!(before["requests"][0]["providers"], json!(["sandbox"]));
+
+        let body = json!({"phone": PHONE, "purpose": "login"}).to_string();
+        assert_eq!(test.post("/v1/verifications", &shop, body.clone()).await.status, 202);
+        let after = explained(&test, asked.clone()).await;
+        assert_eq!(after, explained(&test, asked).await, "asking counts nothing");
+        assert_eq!(after["phone"], "+86138****8000");
+        assert_eq!(after["account"]["username"], "shop");
+        let code = &after["requests"][0];
+        assert_eq!((&code["kind"], &code["outcome"]), (&json!("code"), &json!("phone_limited")));
+        assert_eq!(code["limits"][0]["policy"], "phone-60s");
+        assert_eq!(
+            (&code["limits"][0]["used"], &code["limits"][0]["remaining"]),
+            (&json!(1), &json!(0))
+        );
+        assert_eq!(code["template"], "verify");
+        assert_eq!(after["verification"]["status"], "pending");
+        assert_eq!(after["verification"]["sends"], 1);
+        assert_eq!(after["requests"][1]["kind"], "check");
+        assert_eq!(after["requests"][1]["outcome"], "admitted");
+        assert_eq!(test.post("/v1/verifications", &shop, body).await.problem().0, 429);
+    }
+
+    #[tokio::test]
+    async fn bans_are_told_with_their_reasons() {
+        let test = TestApp::start(&[]).await;
+        let admin = test.token("ops", &[Grant::Admin]).await;
+        let ban = json!({"kind": "cidr", "value": "203.0.113.0/24", "reason": "a farm"});
+        test.post("/v1/blacklist", &admin, ban.to_string()).await;
+        let asked = json!({"phone": PHONE, "client_ip": "203.0.113.7", "purpose": "login"});
+        let told = explained(&test, asked).await;
+        assert_eq!(told["bans"][0]["reason"], "a farm");
+        assert_eq!(told["requests"][0]["outcome"], "ip_blocked");
+    }
+
+    #[tokio::test]
+    async fn what_refuses_at_once_is_told_first() {
+        let test = TestApp::start(&[]).await;
+        let abroad = json!({"phone": "+14155552671", "purpose": "login"});
+        let told = explained(&test, abroad).await;
+        assert_eq!(told["requests"][0]["outcome"], "country_not_allowed");
+        assert_eq!(told["requests"][1]["outcome"], "admitted", "a check sends nothing");
+    }
+
+    #[tokio::test]
+    async fn nonsense_is_refused() {
+        let test = TestApp::start(&[]).await;
+        let admin = test.token("ops", &[Grant::Admin]).await;
+        for (body, code) in [
+            (json!({}), "fields_invalid"),
+            (json!({"purpose": "login", "template": "x"}), "fields_invalid"),
+            (json!({"purpose": "login", "account_id": 1}), "fields_invalid"),
+            (json!({"purpose": "Not This"}), "purpose_invalid"),
+            (json!({"template": "unknown"}), "template_unknown"),
+            (json!({"purpose": "login", "phone": "12"}), "phone_invalid"),
+        ] {
+            let answer = test.post("/v1/explain", &admin, body.to_string()).await;
+            assert_eq!(answer.problem(), (422, code), "{body}");
+        }
+    }
+}
