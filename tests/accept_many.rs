@@ -120,6 +120,7 @@ fn make_job() -> MakeJobs {
         lane: Lane::Notice,
         purpose: String::new(),
         template: format!("item {place}"),
+        raw_template: false,
         verification: None,
         key_id: KeyId::from("0a0b0c0d"),
         accepted_at: accepted.accepted_at,
@@ -311,4 +312,24 @@ async fn distributed_items_whose_confirm_never_came_are_in_doubt_and_a_repeat_qu
         assert!(first.contains(&job.message_id));
         seen.insert(job.message_id);
     }
+}
+
+#[tokio::test]
+async fn distributed_a_message_in_doubt_stays_so_where_its_repeat_surely_was_not_queued() {
+    let it = distributed().await;
+    it.wire.swallow();
+    let asked = batch([1], 50);
+    assert_eq!(words(&accept(&it.acceptor, asked.clone()).await), ["unknown"]);
+    it.wire.refuse();
+    eventually("the connection's end to be seen", async || {
+        it.queue.ping().await.is_err().then_some(())
+    })
+    .await;
+    let repeated = accept(&it.acceptor, batch([1], 50)).await;
+    assert_eq!(words(&repeated), ["unknown"], "the first copy may be queued all the same");
+    it.wire.pass();
+    it.connected().await;
+    let repeated = accept(&it.acceptor, batch([1], 50)).await;
+    assert_eq!(words(&repeated), ["again"]);
+    assert_eq!(ids(&repeated), [asked.items[0].message_id], "nobody gets two messages for it");
 }

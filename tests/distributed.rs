@@ -323,6 +323,32 @@ async fn a_redis_that_is_killed_or_emptied_lets_nothing_through_unguarded() {
 }
 
 #[tokio::test]
+async fn a_code_whose_verification_redis_lost_arrives_and_is_approved() {
+    let mut it = start(Alone::default()).await;
+    // Not redelivered later: no worker has ever had it.
+    it.worker.kill();
+    let (status, sent) = it.client.send_code(&phone(1)).await;
+    assert_eq!(status, 202, "{sent}");
+    it.redis.empty().await;
+    let (status, body) = it.client.check(&phone(1), "000000").await;
+    assert!(status == 404 || status == 503, "nothing is known of it: {status} {body}");
+    it.worker.start();
+    it.client.message_once(&id_of(&sent), "sent").await;
+    let handed = it.provider.handed_for(&id_of(&sent));
+    assert_eq!(handed.len(), 1);
+    let code = handed[0].code().unwrap();
+    let wrong = if code == "000000" { "111111" } else { "000000" };
+    let (status, body) = it.client.check(&phone(1), wrong).await;
+    assert_eq!((status, &body["attempts_left"]), (422, &json!(4)), "{body}");
+    // By phone and purpose: API and worker give a verification the same name.
+    let (status, body) = it.client.check(&phone(1), &code).await;
+    assert_eq!((status, &body["status"]), (200, &json!("approved")), "{body}");
+    assert_eq!(body["id"], sent["id"], "it is the one that the 202 named");
+    let (status, body) = it.client.check(&phone(1), &code).await;
+    assert_eq!((status, &body["code"]), (409, &json!("already_used")), "{body}");
+}
+
+#[tokio::test]
 async fn sends_go_on_while_the_database_is_down_and_their_rows_follow() {
     let mut it = start(Alone { postgres: true, ..Alone::default() }).await;
     let mut accepted = vec![id_of(&it.client.send_code(&phone(1)).await.1)];

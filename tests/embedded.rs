@@ -1,6 +1,7 @@
 //! The embedded product, as a newcomer starts it and as one machine runs it: one process, one folder.
 
 use futures::future::join_all;
+use postrider_common::sqlite::Sqlite;
 use serde_json::json;
 
 use crate::harness::processes::{Client, Process, Settings, api_command, settings};
@@ -137,6 +138,49 @@ async fn a_folder_has_one_server_and_commands_work_beside_it() {
     ban(&["ban", "cidr", "127.0.0.0/8", "--for", "30m"]);
     let (status, body) = client.send_code("13700137000").await;
     assert_eq!((status, &body["code"]), (403, &json!("ip_blocked")), "{body}");
+}
+
+#[tokio::test]
+async fn what_is_old_is_purged_beside_a_running_server() {
+    let Embedded { process: _process, client, settings } = start(&[]).await;
+    let (_, sent) = client.send_code("13800138000").await;
+    let message = sent["message_id"].as_str().unwrap();
+    client.message_once(message, "sent").await;
+    let data = std::path::Path::new(&settings["POSTRIDER_DATA_DIR"]);
+    let sqlite = Sqlite::open(&data.join("postrider.db")).await.unwrap();
+    let age = |days: i64| {
+        let ago = days * 86_400_000;
+        let sql = "UPDATE sms_log SET create_time = create_time - ?1";
+        sqlite.write(move |connection| {
+            Box::pin(async move { sqlx::query(sql).bind(ago).execute(connection).await.map(drop) })
+        })
+    };
+    let purge = |arguments: &[&str]| {
+        let purge = ["purge", "--older-than", "90d"];
+        let output = api_command(&settings).args(purge).args(arguments).output().unwrap();
+        let (said, log) = (String::from_utf8(output.stdout).unwrap(), output.stderr);
+        assert!(output.status.success(), "{said}{}", String::from_utf8_lossy(&log));
+        let counts = said.lines().skip(1).map(|line| line.split_whitespace().collect::<Vec<_>>());
+        let counts = counts.map(|words| format!("{} {}", words[1], words[0])).collect::<Vec<_>>();
+        counts.join(", ")
+    };
+    let counted = |messages: u64, attempts: u64| {
+        format!(
+            "dead_letter 0, sms_log {messages}, sms_attempt {attempts}, sms_refusal 0, \
+             sms_blacklist_change 0, revocation 0"
+        )
+    };
+    let shown = async || client.get(&format!("/v1/messages/{message}")).await.0;
+    age(89).await.unwrap();
+    assert_eq!(purge(&[]), counted(0, 0));
+    age(2).await.unwrap();
+    assert_eq!(purge(&["--dry-run"]), counted(1, 1));
+    assert_eq!(shown().await, 200);
+    assert_eq!(purge(&[]), counted(1, 1));
+    assert_eq!(client.get("/v1/messages").await.1["messages"], json!([]));
+    assert_eq!(client.send_code("13900139000").await.0, 202, "the server goes on");
+    let refused = api_command(&settings).args(["purge", "--older-than", "23h"]).output().unwrap();
+    assert_eq!(refused.status.code(), Some(2), "{}", String::from_utf8_lossy(&refused.stderr));
 }
 
 #[tokio::test]

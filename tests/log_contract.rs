@@ -1,7 +1,10 @@
 //! What the database promises, asserted alike over SQLite, PostgreSQL and MariaDB.
 
 mod accounts_and_bans;
+mod api_keys;
+mod money_and_passwords;
 mod pages;
+mod purging;
 mod refusals;
 mod revocations;
 mod writing;
@@ -66,11 +69,27 @@ on_every_engine! {
     accounts_and_bans::a_ban_holds_until_it_ends,
     accounts_and_bans::a_ban_by_itself_never_shortens_another,
     accounts_and_bans::bans_come_in_pages,
+    money_and_passwords::an_account_is_registered_once,
+    money_and_passwords::registrations_of_one_name_at_once_make_one,
+    money_and_passwords::a_name_is_found_only_as_it_is,
+    money_and_passwords::grants_are_set_one_by_one,
+    money_and_passwords::a_password_is_changed_once,
+    money_and_passwords::credits_at_once_add_up,
+    money_and_passwords::the_same_credit_at_once_is_entered_once,
+    money_and_passwords::a_credit_that_cannot_be_leaves_nothing,
     refusals::refusals_are_read_newest_first_by_account,
+    api_keys::a_key_is_read_back_as_it_was_made,
+    api_keys::a_key_is_deleted_by_its_account_alone,
+    api_keys::an_account_has_no_more_keys_than_its_share,
+    api_keys::the_latest_use_of_a_key_stays,
     revocations::a_revocation_comes_with_its_account_and_raises_its_version,
     revocations::revoked_at_once_by_many_it_is_revoked,
     revocations::too_many_revocations_kill_every_older_token,
     revocations::all_tokens_of_an_account_die_at_once,
+    purging::old_messages_go_with_their_attempts_and_younger_ones_stay,
+    purging::dead_letters_go_when_they_are_old_or_were_sent_since,
+    purging::refusals_changes_of_bans_and_revocations_go,
+    purging::a_purge_that_is_cut_off_goes_on_later_and_writers_go_on_beside_it,
 }
 
 async fn sqlite() -> (tempfile::TempDir, Database) {

@@ -1,4 +1,7 @@
-//! A log-out at one replica is one at all of them, at once and for good: two real API processes on real services.
+//! A log-out, and an API key's end, at one replica is one at all of them, at once and for good: two real API processes on
+//! real services.
+
+use serde_json::json;
 
 use crate::harness::eventually;
 use crate::harness::processes::{Client, Process, Settings, api_command, settings, token};
@@ -9,7 +12,7 @@ struct Replicas {
     other: Client,
     settings: Settings,
     redis: Redis,
-    _processes: [Process; 2],
+    processes: [Process; 2],
 }
 
 async fn start() -> Replicas {
@@ -33,7 +36,7 @@ async fn start() -> Replicas {
         })
         .await;
     }
-    Replicas { one, other, settings, redis, _processes: processes }
+    Replicas { one, other, settings, redis, processes }
 }
 
 /// What a read and a send answer: status and, of a refusal, its word.
@@ -79,6 +82,27 @@ async fn a_token_logged_out_at_one_replica_is_refused_by_the_other_at_once_and_f
     assert_eq!(admin.delete(&path).await.0, 204);
     assert_eq!(read_and_send(&other, "13800138005").await, refused);
     assert_eq!(admin.get("/v1/queues").await.0, 200);
+}
+
+#[tokio::test]
+async fn a_key_made_or_deleted_at_one_replica_is_so_at_the_other_at_once() {
+    let it = start().await;
+    // The other one knows the account from before the key.
+    assert_eq!(it.other.get("/v1/messages").await.0, 200);
+    let asked = json!({ "name": "shop", "scopes": ["send", "read"] });
+    let (status, made) = it.one.post("/v1/api-keys", &asked).await;
+    assert_eq!(status, 201, "{made}");
+    let key = made["key"].as_str().unwrap();
+    let with_key = Client::new(it.other.url.clone(), key.to_owned());
+    let said = read_and_send(&with_key, "13800138000").await;
+    assert_eq!(said, [(200, String::new()), (202, String::new())]);
+    let path = format!("/v1/api-keys/{}", made["id"].as_str().unwrap());
+    assert_eq!(it.one.delete(&path).await.0, 204);
+    let refused = (401, "token_invalid".to_owned());
+    let said = read_and_send(&with_key, "13800138001").await;
+    assert_eq!(said, [refused.clone(), refused]);
+    let logs = it.processes.iter().map(Process::output).collect::<String>();
+    assert!(!logs.contains(&key[..20]), "no log holds a key");
 }
 
 /// The account that a token names.

@@ -8,6 +8,8 @@
 
 mod accept_many;
 #[cfg(test)]
+mod dialects;
+#[cfg(test)]
 mod distributed;
 #[cfg(test)]
 mod embedded;

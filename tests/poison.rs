@@ -48,6 +48,7 @@ fn job(keys: &KeyRing, phone: &str) -> Job {
         lane: Lane::Notice,
         purpose: String::new(),
         template: "parcel".to_owned(),
+        raw_template: false,
         verification: None,
         key_id: keys.current().id.clone(),
         accepted_at: 1,

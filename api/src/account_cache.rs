@@ -7,15 +7,33 @@ use std::hash::Hash;
 use std::sync::{Arc, PoisonError, RwLock};
 
 use postrider_common::database::account::Account;
+use postrider_common::database::{Database, DatabaseError};
+use tokio::sync::Semaphore;
 
 /// Entries kept at the most; which one goes for a new one is left to chance, since any can be loaded again.
 const MOST: usize = 10_000;
+/// Unknown keys that are asked of the table at once: a flood of made-up ones must leave connections to others.
+const LOOKUPS: usize = 4;
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct AccountCache {
     accounts: Bounded<i64, Arc<Account>>,
     /// User names, which never change.
     names: Bounded<String, i64>,
+    /// Hashes of API keys.
+    keys: Bounded<String, i64>,
+    lookups: Semaphore,
+}
+
+impl Default for AccountCache {
+    fn default() -> Self {
+        Self {
+            accounts: Bounded::default(),
+            names: Bounded::default(),
+            keys: Bounded::default(),
+            lookups: Semaphore::new(LOOKUPS),
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -32,6 +50,29 @@ impl AccountCache {
 
     pub fn put_name(&self, username: &str, id: i64) {
         self.names.put(username.to_owned(), id, |_| false);
+    }
+
+    pub fn id_of_key(&self, hash: &str) -> Option<i64> {
+        self.keys.get(hash)
+    }
+
+    /// Asks the table whose key this is.
+    pub async fn look_up_key(
+        &self,
+        database: &Database,
+        hash: &str,
+    ) -> Result<Option<i64>, DatabaseError> {
+        // Never closed, so that there always is a permit to wait for.
+        let _permit = self.lookups.acquire().await;
+        let id = database.account_of_api_key(hash).await?;
+        if let Some(id) = id {
+            self.keys.put(hash.to_owned(), id, |_| false);
+        }
+        Ok(id)
+    }
+
+    pub fn forget_key(&self, hash: &str) {
+        self.keys.forget(hash);
     }
 
     /// Keeps an account, unless a newer version of it is there.
@@ -92,12 +133,16 @@ mod tests {
         Account {
             id,
             username: "demo".to_owned(),
+            email: None,
             role: Role::Account,
             version,
             tokens_valid_from: 0,
             may_send: true,
             on_behalf: false,
+            balance: 0,
+            create_time: 0,
             revoked: std::collections::BTreeSet::new(),
+            api_keys: Vec::new(),
         }
     }
 

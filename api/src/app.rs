@@ -10,11 +10,13 @@ use postrider_common::database::Database;
 use postrider_common::phone::{DefaultRegion, PhoneNumber};
 use postrider_common::queue::Queue;
 use postrider_common::secret::KeyRing;
-use postrider_common::store::{Store, StoreError};
+use postrider_common::store::{BanCheck, Explain, Store, StoreError};
 
 use crate::account_cache::AccountCache;
 use crate::automatic_bans::AutomaticBans;
 use crate::back_pressure::BackPressure;
+use crate::key_uses::KeyUses;
+use crate::passwords::Passwords;
 use crate::problem::{Code, Problem};
 use crate::refusals::Refusals;
 use crate::verified::Verified;
@@ -29,9 +31,11 @@ pub struct App {
     pub queue: Queue,
     pub database: Database,
     pub accounts: AccountCache,
+    pub passwords: Passwords,
     pub pressure: BackPressure,
     pub verified: Verified,
     pub refusals: Refusals,
+    pub key_uses: KeyUses,
     pub automatic_bans: AutomaticBans,
     pub metrics: PrometheusHandle,
     /// Whether a store that lost its data is being given its bans back.
@@ -52,6 +56,14 @@ impl App {
             };
             Problem::field(Code::PhoneInvalid, "phone", why, error.to_string())
         })
+    }
+
+    /// Unix milliseconds of the store's clock. Log-ins are issued by it, so that what ends them must go by it too.
+    pub async fn now(self: &Arc<Self>) -> Result<i64, Problem> {
+        let ban_check = BanCheck { phone: None, ip_bits: None };
+        let nothing = Explain { now: None, limits: Vec::new(), ban_check };
+        let explained = self.store.explain(&nothing).await;
+        explained.map(|explained| explained.now).map_err(|error| self.store_failed(&error))
     }
 
     /// What an answer of the store's that isn't one means for the caller. A store that lost its data is given

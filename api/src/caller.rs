@@ -10,11 +10,15 @@ use axum::http::HeaderMap;
 use axum::http::header::AUTHORIZATION;
 use axum::http::request::Parts;
 use postrider_common::database::account::{Account, Role};
+use postrider_common::database::api_key::ApiKey;
 use postrider_common::owner::Owner;
 use postrider_common::store::AccountCheck;
+use subtle::ConstantTimeEq as _;
 
+use crate::api_keys;
 use crate::app::Shared;
 use crate::client_ip::ClientIp;
+use crate::clock::unix_ms;
 use crate::problem::{Code, Problem};
 use crate::token::{self, Claims, Grant, TokenError};
 
@@ -68,6 +72,8 @@ pub struct Caller<P> {
 enum Credential {
     /// A JWT.
     Token(Claims),
+    /// An API key, and the address that it came from.
+    Key { key: Arc<ApiKey>, address: IpAddr },
     /// Nothing: the configuration names the account.
     Trust,
 }
@@ -85,8 +91,12 @@ impl<P: Policy> FromRequestParts<Shared> for Caller<P> {
 pub async fn authenticate<P: Policy>(
     app: &Shared,
     token: &str,
-    _address: IpAddr,
+    address: IpAddr,
 ) -> Result<Caller<P>, Problem> {
+    if api_keys::is_key(token) {
+        let (account, key) = of_key(app, &api_keys::hash(token)).await?;
+        return Caller::admit(app, account, Credential::Key { key, address }).await;
+    }
     let claims = token::verify(&app.keys, token).map_err(refused)?;
     let id = claims.account_id().ok_or_else(|| refused(TokenError::Invalid))?;
     let account = known(app, id).await?.ok_or_else(|| refused(TokenError::Invalid))?;
@@ -116,6 +126,9 @@ impl<P: Policy> Caller<P> {
         if !P::GUARDED {
             caller.refresh(app).await?;
         }
+        if let Credential::Key { key, .. } = &caller.credential {
+            app.key_uses.note(&key.id, unix_ms());
+        }
         Ok(caller)
     }
 
@@ -129,7 +142,8 @@ impl<P: Policy> Caller<P> {
 
     /// Whose messages and verifications it works with.
     pub fn owner(&self) -> Owner {
-        Owner::new(self.account.id, false)
+        let test = matches!(&self.credential, Credential::Key { key, .. } if key.test);
+        Owner::new(self.account.id, test)
     }
 
     /// What the guard compares with the store.
@@ -145,6 +159,15 @@ impl<P: Policy> Caller<P> {
     /// Whether it is an operator: token and account must both say so.
     pub fn is_admin(&self) -> bool {
         self.account.role == Role::Admin && self.credential.grants(Grant::Admin)
+    }
+
+    /// Whether it may do this, and so may give a key of its own that may.
+    pub fn holds(&self, grant: Grant) -> bool {
+        match grant {
+            Grant::OnBehalf => self.on_behalf(),
+            Grant::Admin => self.is_admin(),
+            _ => self.credential.grants(grant),
+        }
     }
 
     /// Whether it may see what is `owner`'s.
@@ -172,8 +195,7 @@ impl<P: Policy> Caller<P> {
     fn check(&self) -> Result<(), Problem> {
         self.credential.check(&self.account)?;
         let Some(grant) = P::GRANT else { return self.credential.check_logged_in() };
-        let admin_needed = grant == Grant::Admin;
-        if !self.credential.grants(grant) || (admin_needed && !self.is_admin()) {
+        if !self.holds(grant) {
             let detail = format!("the scope `{}` is needed", grant.word());
             return Err(Problem::new(Code::ScopeMissing).detail(detail));
         }
@@ -189,7 +211,7 @@ impl Caller<LoggedIn> {
     pub fn token(&self) -> Result<&Claims, Problem> {
         match &self.credential {
             Credential::Token(claims) => Ok(claims),
-            Credential::Trust => Err(Problem::new(Code::TokenMissing)),
+            Credential::Key { .. } | Credential::Trust => Err(Problem::new(Code::SessionNeeded)),
         }
     }
 }
@@ -198,6 +220,7 @@ impl Credential {
     fn grants(&self, grant: Grant) -> bool {
         match self {
             Self::Token(claims) => claims.grants(grant),
+            Self::Key { key, .. } => grant.is_in(&key.scopes),
             Self::Trust => Grant::USUAL.contains(&grant),
         }
     }
@@ -211,6 +234,7 @@ impl Credential {
             {
                 Err(refused(TokenError::Invalid))
             }
+            Self::Key { key, address } => check_key(key, *address, account),
             Self::Token(_) | Self::Trust => Ok(()),
         }
     }
@@ -218,9 +242,46 @@ impl Credential {
     fn check_logged_in(&self) -> Result<(), Problem> {
         match self {
             Self::Token(_) => Ok(()),
-            Self::Trust => Err(Problem::new(Code::TokenMissing)),
+            Self::Key { .. } | Self::Trust => Err(Problem::new(Code::SessionNeeded)),
         }
     }
+}
+
+fn check_key(key: &ApiKey, address: IpAddr, account: &Account) -> Result<(), Problem> {
+    if !account.api_keys.iter().any(|known| known.id == key.id) {
+        return Err(refused(TokenError::Invalid));
+    }
+    if key.expires_at.is_some_and(|at| at <= unix_ms()) {
+        return Err(refused(TokenError::Expired));
+    }
+    if !key.networks.is_empty() && !key.networks.iter().any(|net| net.contains(&address)) {
+        return Err(Problem::new(Code::AddressNotAllowed));
+    }
+    Ok(())
+}
+
+/// The key with this hash, and its account.
+async fn of_key(app: &Shared, hash: &str) -> Result<(Arc<Account>, Arc<ApiKey>), Problem> {
+    let invalid = || refused(TokenError::Invalid);
+    let id = match app.accounts.id_of_key(hash) {
+        Some(id) => id,
+        None => app.accounts.look_up_key(&app.database, hash).await?.ok_or_else(invalid)?,
+    };
+    let mut account = known(app, id).await?.ok_or_else(invalid)?;
+    if key_of(&account, hash).is_none() {
+        // The account that is remembered may be older than the key.
+        account = load(app, id).await?.ok_or_else(invalid)?;
+    }
+    let Some(key) = key_of(&account, hash) else {
+        app.accounts.forget_key(hash);
+        return Err(invalid());
+    };
+    Ok((account, key))
+}
+
+fn key_of(account: &Account, hash: &str) -> Option<Arc<ApiKey>> {
+    let is_it = |key: &&Arc<ApiKey>| bool::from(key.hash.as_bytes().ct_eq(hash.as_bytes()));
+    account.api_keys.iter().find(is_it).map(Arc::clone)
 }
 
 /// An account as this process remembers it, loaded where it doesn't.
@@ -272,7 +333,6 @@ mod tests {
     use super::*;
     use axum::http::HeaderValue;
 
-    use crate::clock::unix_ms;
     use crate::testing::TestApp;
 
     const ANYWHERE: IpAddr = IpAddr::V4(std::net::Ipv4Addr::LOCALHOST);
@@ -310,7 +370,7 @@ mod tests {
         let admin = on_trust::<Administers>(&test.app, "ops").await.map_err(code);
         assert_eq!(admin.unwrap_err(), Code::ScopeMissing);
         let logged_in = on_trust::<LoggedIn>(&test.app, "ops").await.map_err(code);
-        assert_eq!(logged_in.unwrap_err(), Code::TokenMissing);
+        assert_eq!(logged_in.unwrap_err(), Code::SessionNeeded);
         let nobody = on_trust::<Sends>(&test.app, "nobody").await.map_err(code);
         assert_eq!(nobody.unwrap_err(), Code::TokenMissing);
     }

@@ -7,7 +7,7 @@ use postrider_common::config::{Backends, Config, LogFormat};
 use postrider_common::database::blacklist::BanKind;
 use postrider_common::telemetry;
 
-use crate::commands::{ban, dead, migrate, token};
+use crate::commands::{ban, dead, migrate, purge, token};
 use crate::serve;
 use crate::token::Grant;
 
@@ -34,6 +34,8 @@ enum Command {
     /// Messages that couldn't be sent, and jobs that nobody could read.
     #[command(subcommand)]
     Dead(Dead),
+    /// Delete what is old: messages, refusals, dead letters. Made to be run by cron, beside a running service.
+    Purge(purge::Asked),
 }
 
 #[derive(Debug, Subcommand)]
@@ -101,6 +103,7 @@ pub async fn run(cli: Cli, config: Config) -> anyhow::Result<()> {
         Command::Ban(asked) => ban::ban(&config, asked).await,
         Command::Unban(lifted) => ban::unban(&config, &lifted).await,
         Command::Dead(Dead::List(asked)) => dead::list(&config, &asked).await,
+        Command::Purge(asked) => purge::run(&config, &asked).await,
     }
 }
 
@@ -116,6 +119,9 @@ mod tests {
         assert!(parsed("postrider-api token --account shop --admin --scope on_behalf --ttl 24h"));
         assert!(parsed("postrider-api ban cidr 203.0.113.0/24 --for 30m --reason abuse"));
         assert!(parsed("postrider-api dead list --limit 5"));
+        assert!(parsed("postrider-api purge --older-than 90d --dry-run"));
+        assert!(!parsed("postrider-api purge"));
+        assert!(!parsed("postrider-api purge --older-than 23h"));
         assert!(!parsed("postrider-api ban phone"));
         assert!(!parsed("postrider-api token"));
     }

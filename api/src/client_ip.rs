@@ -15,29 +15,45 @@ const FORWARDED_FOR: &str = "x-forwarded-for";
 
 /// The address that the request came from, as far as trusted proxies tell; an IPv4-mapped one as IPv4.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct ClientIp(Option<IpAddr>);
+pub struct ClientIp {
+    address: Option<IpAddr>,
+    /// Whether a trusted proxy said so.
+    forwarded: bool,
+}
 
 impl FromRequestParts<Shared> for ClientIp {
     type Rejection = Infallible;
 
     async fn from_request_parts(parts: &mut Parts, app: &Shared) -> Result<Self, Infallible> {
         let peer = parts.extensions.get::<ConnectInfo<SocketAddr>>();
+        let peer = peer.map(|peer| peer.0.ip().to_canonical());
         let trusted = &app.settings.server.trusted_proxies;
-        Ok(Self(peer.map(|peer| of_request(peer.0.ip(), &parts.headers, trusted))))
+        let address = peer.map(|peer| of_request(peer, &parts.headers, trusted));
+        Ok(Self { address, forwarded: address != peer })
     }
 }
 
 impl ClientIp {
     /// The caller's own address; one that no network holds where it isn't known.
     pub fn of_caller(self) -> IpAddr {
-        self.0.unwrap_or(IpAddr::V6(Ipv6Addr::UNSPECIFIED))
+        self.address.unwrap_or(IpAddr::V6(Ipv6Addr::UNSPECIFIED))
+    }
+
+    /// The caller's own address, for what is counted by it; `None` where it isn't known.
+    pub fn address(self) -> Option<IpAddr> {
+        self.address
     }
 
     /// The end user's address. A caller that acts on behalf of its users says it in the body, and one that says
     /// nothing isn't limited by address; everybody else's body is not believed, since a caller could dodge
     /// bans and limits with it.
     pub fn of_user<P: Policy>(self, caller: &Caller<P>, given: Option<IpAddr>) -> Option<IpAddr> {
-        if caller.on_behalf() { given } else { self.0 }
+        if caller.on_behalf() { given } else { self.address }
+    }
+
+    /// The same where no body says it: what a trusted proxy says takes its place.
+    pub fn of_forwarded_user<P: Policy>(self, caller: &Caller<P>) -> Option<IpAddr> {
+        self.of_user(caller, self.address.filter(|_| self.forwarded))
     }
 }
 
@@ -70,6 +86,7 @@ fn address_of(hop: &str) -> Option<IpAddr> {
 mod tests {
     use super::*;
     use axum::http::HeaderValue;
+    use proptest::prelude::*;
 
     #[test]
     fn the_right_most_address_that_is_not_trusted_counts() {
@@ -98,6 +115,96 @@ mod tests {
             }
             let found = of_request(peer.parse().unwrap(), &headers, &trusted);
             assert_eq!(found, expected.parse::<IpAddr>().unwrap(), "{peer} {lines:?}");
+        }
+    }
+
+    fn trusted() -> Vec<IpNet> {
+        ["10.0.0.0/8", "2001:db8::/32"].iter().map(|network| network.parse().unwrap()).collect()
+    }
+
+    fn is_trusted(address: IpAddr) -> bool {
+        trusted().iter().any(|network| network.contains(&address.to_canonical()))
+    }
+
+    /// As many of the trusted as of the others, some written as IPv4-mapped.
+    fn address() -> impl Strategy<Value = IpAddr> {
+        prop_oneof![
+            any::<[u8; 3]>().prop_map(|[a, b, c]| IpAddr::from([10, a, b, c])),
+            any::<[u16; 4]>()
+                .prop_map(|[a, b, c, d]| IpAddr::from([0x2001, 0xdb8, 0, 0, a, b, c, d])),
+            any::<[u8; 3]>().prop_map(|[a, b, c]| IpAddr::from([
+                0,
+                0,
+                0,
+                0,
+                0,
+                0xffff,
+                0x0a00 | u16::from(a),
+                u16::from_be_bytes([b, c])
+            ])),
+            any::<[u8; 4]>().prop_map(IpAddr::from),
+            any::<[u8; 16]>().prop_map(IpAddr::from),
+        ]
+    }
+
+    /// A hop as proxies write it.
+    fn hop() -> impl Strategy<Value = (IpAddr, String)> {
+        (address(), 0..3, "[ \t]{0,2}", any::<u16>()).prop_map(|(address, form, space, port)| {
+            let text = match (form, address) {
+                (0, _) => address.to_string(),
+                (1, IpAddr::V6(_)) => format!("[{address}]"),
+                _ => SocketAddr::new(address, port).to_string(),
+            };
+            (address, format!("{space}{text}{space}"))
+        })
+    }
+
+    fn any_line() -> impl Strategy<Value = Vec<u8>> {
+        let bytes = prop::collection::vec(any::<u8>(), 0..40);
+        let like_hops = "([0-9a-f:.\\[\\], ]|10\\.0\\.0\\.1|::ffff:){0,20}";
+        prop_oneof![bytes, like_hops.prop_map(String::into_bytes)]
+    }
+
+    fn headers<'a>(lines: impl IntoIterator<Item = &'a [u8]>) -> HeaderMap {
+        let values = lines.into_iter().filter_map(|line| HeaderValue::from_bytes(line).ok());
+        values.map(|value| (axum::http::HeaderName::from_static(FORWARDED_FOR), value)).collect()
+    }
+
+    proptest! {
+        #[test]
+        fn a_peer_that_is_not_trusted_is_who_it_is(
+            peer in address(),
+            lines in prop::collection::vec(any_line(), 0..4),
+        ) {
+            let headers = headers(lines.iter().map(Vec::as_slice));
+            let found = of_request(peer, &headers, &trusted());
+            if !is_trusted(peer) {
+                prop_assert_eq!(found, peer.to_canonical());
+            }
+            prop_assert_eq!(of_request(peer, &headers, &[]), peer.to_canonical());
+        }
+
+        #[test]
+        fn a_trusted_proxy_is_never_taken_for_the_client_unless_all_are(
+            peer in address(),
+            hops in prop::collection::vec(hop(), 0..6),
+            lines in 1..4_usize,
+            forged in prop::collection::vec(any_line(), 0..3),
+        ) {
+            let texts: Vec<_> = hops.iter().map(|(_, text)| text.as_str()).collect();
+            let per_line = texts.len().div_ceil(lines).max(1);
+            let written: Vec<_> = texts.chunks(per_line).map(|line| line.join(",")).collect();
+            let written = written.iter().map(String::as_bytes);
+            let found = of_request(peer, &headers(written.clone()), &trusted());
+            let chain: Vec<_> = hops.iter().map(|(address, _)| *address).chain([peer]).collect();
+            let nearest = chain.iter().rfind(|address| !is_trusted(**address));
+            prop_assert_eq!(found, nearest.unwrap_or(&chain[0]).to_canonical());
+
+            // What is written to the left of somebody who isn't trusted changes nothing.
+            if !is_trusted(found) {
+                let all = headers(forged.iter().map(Vec::as_slice).chain(written));
+                prop_assert_eq!(of_request(peer, &all, &trusted()), found);
+            }
         }
     }
 }

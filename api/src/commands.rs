@@ -3,6 +3,7 @@
 pub mod ban;
 pub mod dead;
 pub mod migrate;
+pub mod purge;
 pub mod token;
 
 use std::io::Write as _;

@@ -23,7 +23,7 @@ use crate::caller::{Caller, Sends};
 use crate::clock::as_ms;
 use crate::outgoing::Draft;
 use crate::problem::{Code, Problem};
-use crate::rate_limit_headers::{policy_name, rate_limit_headers};
+use crate::rate_limit_headers::rate_limit_headers;
 
 /// Each kind of request is counted on its own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -134,7 +134,7 @@ impl Limits {
             return Problem::new(Code::Internal)
                 .because(&"the store named a limit that isn't there");
         };
-        let problem = Problem::new(Code::limited(*scope)).by_policy(policy_name(*scope, limit));
+        let problem = Problem::new(Code::limited(*scope)).by_limit(*scope, *limit);
         let problem = problem.headers(self.headers(states)).retry_after(wait_ms);
         if *scope == Scope::Global {
             // How much the whole service takes is no caller's business.

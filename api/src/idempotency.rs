@@ -42,6 +42,11 @@ impl IntoParams for IdempotencyKey {
 }
 
 impl IdempotencyKey {
+    /// As the caller wrote it, for what is kept under it elsewhere than in the store.
+    pub fn text(&self) -> Option<&str> {
+        self.0.as_ref().map(|(_, key)| key.as_str())
+    }
+
     /// As the store is asked: the body's fingerprints are keyed, so that they tell nothing about a code in it.
     pub fn of(self, owner: Owner, body: &[u8], keys: &KeyRing) -> Option<Idempotency> {
         let (path, key) = self.0?;
@@ -90,6 +95,7 @@ fn unquoted(rest: &str) -> Option<String> {
 mod tests {
     use super::*;
     use axum::http::HeaderValue;
+    use proptest::prelude::*;
 
     fn header(text: &str) -> Result<Option<String>, Code> {
         let mut headers = HeaderMap::new();
@@ -131,5 +137,44 @@ mod tests {
         assert_ne!(first, of(7, "/v1/verifications", "k"));
         assert_ne!(first, of(7, "/v1/notices", "l"));
         assert_eq!(IdempotencyKey(None).of(Owner::new(7, false), b"", &keys).map(|i| i.key), None);
+    }
+
+    proptest! {
+        #[test]
+        fn any_header_is_a_key_or_refused(
+            lines in prop::collection::vec(
+                prop_oneof![
+                    prop::collection::vec(any::<u8>(), 0..140),
+                    "[ \"\\\\a-z]{0,12}".prop_map(String::into_bytes),
+                    "\"?[!-~]{120,140}\"?".prop_map(String::into_bytes),
+                ],
+                0..3,
+            ),
+        ) {
+            let mut headers = HeaderMap::new();
+            for line in &lines {
+                if let Ok(value) = HeaderValue::from_bytes(line) {
+                    headers.append(HEADER, value);
+                }
+            }
+            match read(&headers) {
+                Ok(None) => prop_assert!(headers.is_empty()),
+                Ok(Some(key)) => {
+                    prop_assert_eq!(headers.len(), 1);
+                    prop_assert!((1..=LONGEST).contains(&key.len()));
+                    prop_assert!(key.bytes().all(|b| b.is_ascii_graphic()));
+                }
+                Err(problem) => prop_assert_eq!(problem.code, Code::IdempotencyKeyInvalid),
+            }
+        }
+
+        #[test]
+        fn every_key_is_read_bare_and_quoted(key in "[!-~]{1,128}") {
+            let quoted = format!("\"{}\"", key.replace('\\', "\\\\").replace('"', "\\\""));
+            prop_assert_eq!(header(&quoted), Ok(Some(key.clone())));
+            if !key.starts_with('"') {
+                prop_assert_eq!(header(&key), Ok(Some(key)));
+            }
+        }
     }
 }

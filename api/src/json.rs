@@ -7,6 +7,7 @@ use axum::body::Bytes;
 use axum::extract::{FromRequest, Request};
 use axum::http::StatusCode;
 use axum::http::header::CONTENT_TYPE;
+use secrecy::SecretString;
 use serde_json::{Map, Value};
 
 use crate::problem::{Code, FieldError, Problem};
@@ -90,13 +91,23 @@ impl Fields {
         }
     }
 
+    /// As [`Fields::text`], of what is shown to nobody.
+    pub fn secret(&mut self, field: &str, longest: usize) -> SecretString {
+        SecretString::from(self.text(field, longest))
+    }
+
+    /// `true` or `false`; missing and null are nothing.
+    pub fn optional_flag(&mut self, field: &str) -> Option<bool> {
+        match self.members.remove(field)? {
+            Value::Null => None,
+            Value::Bool(flag) => Some(flag),
+            _ => self.wrong(field, "type", "is true or false"),
+        }
+    }
+
     /// `true` or `false`; missing and null are false.
     pub fn flag(&mut self, field: &str) -> bool {
-        match self.members.remove(field) {
-            None | Some(Value::Null) => false,
-            Some(Value::Bool(flag)) => flag,
-            Some(_) => self.wrong(field, "type", "is true or false").unwrap_or(false),
-        }
+        self.optional_flag(field).unwrap_or(false)
     }
 
     /// An optional whole number within these bounds.
@@ -141,6 +152,19 @@ impl Fields {
         texts.or_else(|| self.wrong(field, "type", what())).unwrap_or_default()
     }
 
+    /// A text, or a whole number as its digits, as older clients may write it; nothing where there is neither.
+    pub fn loose(&mut self, field: &str) -> Option<String> {
+        match self.members.remove(field)? {
+            Value::String(text) => Some(text),
+            Value::Number(number) if number.is_u64() => Some(number.to_string()),
+            _ => None,
+        }
+    }
+
+    pub fn take(&mut self, field: &str) -> Option<Value> {
+        self.members.remove(field)
+    }
+
     /// An object of texts; missing is empty.
     pub fn texts(&mut self, field: &str) -> std::collections::BTreeMap<String, String> {
         let texts = match self.members.remove(field) {
@@ -152,6 +176,31 @@ impl Fields {
             Some(_) => None,
         };
         texts.or_else(|| self.wrong(field, "type", "is an object of texts")).unwrap_or_default()
+    }
+
+    /// A list of texts, each read as `T`, at most `most`; missing and null are an empty one.
+    pub fn parsed_list<T>(
+        &mut self,
+        field: &str,
+        most: usize,
+        what: &str,
+        read: impl Fn(&str) -> Option<T>,
+    ) -> Vec<T> {
+        let list = match self.members.remove(field) {
+            None | Some(Value::Null) => return Vec::new(),
+            Some(Value::Array(list)) if list.len() <= most => list,
+            _ => {
+                self.note(field, "type", format!("is a list of at most {most} texts"));
+                return Vec::new();
+            }
+        };
+        let read: Option<Vec<T>> = list.iter().map(|text| read(text.as_str()?)).collect();
+        read.or_else(|| self.wrong(field, "format", format!("each is {what}"))).unwrap_or_default()
+    }
+
+    /// Whether anything was wrong with a field.
+    pub fn has_errors(&self, field: &str) -> bool {
+        self.errors.iter().any(|error| error.field == field)
     }
 
     /// Notes what is wrong with a field.

@@ -46,7 +46,7 @@ pub async fn every_session(
 ) -> Result<StatusCode, Problem> {
     let not_found = || Problem::new(Code::AccountNotFound);
     let id: i64 = id.parse().map_err(|_| not_found())?;
-    app.database.revoke_all(id, unix_ms()).await?.ok_or_else(not_found)?;
+    app.database.revoke_all(id, app.now().await?).await?.ok_or_else(not_found)?;
     load(&app, id).await?;
     tracing::info!(account.id = id, by = admin.account_id(), "every session was ended");
     Ok(StatusCode::NO_CONTENT)

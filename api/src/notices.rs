@@ -15,7 +15,6 @@ use utoipa::ToSchema;
 use crate::app::{App, Shared};
 use crate::caller::{Caller, Sends};
 use crate::client_ip::ClientIp;
-use crate::guard::{Counted, Kind};
 use crate::idempotency::IdempotencyKey;
 use crate::json::Body;
 use crate::notices_to_many::{self, Fates, MOST_PHONES};
@@ -127,8 +126,8 @@ pub async fn send(
     fields.done()?;
     let (owner, ip) = (caller.owner(), peer.of_user(&caller, given_ip));
     let origin = Origin { ip, idempotency: key.of(owner, &raw, &app.keys), trace };
-    let notice = NoticeToSend { template, params };
-    let counted = Counted { kind: Kind::Notice, owner, phone: None, purpose: "", ip };
+    let notice = NoticeToSend { purpose: String::new(), template, raw_template: false, params };
+    let counted = notice.counted(owner, None, ip);
     let refused = |problem: &Problem| app.refusals.note(problem, &counted, &notice.template);
     let known = || check_params(known(&app, &notice.template)?, &notice.params);
     if to_many {
@@ -156,7 +155,7 @@ const LONGEST_PARAM: usize = 1000;
 
 /// Every place of the template must be filled and nothing else be given; the sign is the template's own. A
 /// template that only the provider knows the text of takes what it is given.
-fn check_params(template: &Template, params: &Params) -> Result<(), Problem> {
+pub fn check_params(template: &Template, params: &Params) -> Result<(), Problem> {
     let error = |name: &str, code, detail: &str| FieldError {
         field: format!("params.{}", name.chars().take(64).collect::<String>()),
         code,

@@ -19,7 +19,7 @@ use crate::caller::{Caller, Sends};
 use crate::clock::unix_ms;
 use crate::guard;
 use crate::problem::{Code, FieldError, Problem};
-use crate::sending::{NoticeToSend, Origin, asked_notice, check_country, counted_notice};
+use crate::sending::{NoticeToSend, Origin, check_country};
 
 /// Phones in one request at the most.
 pub const MOST_PHONES: usize = 1000;
@@ -115,8 +115,8 @@ async fn decide(
     let numbers: Vec<Result<PhoneNumber, Problem>> = chunk.iter().map(fine).collect();
     let asked = numbers.iter().flatten().map(|phone| {
         let (id, idempotency) = of_phone(origin.idempotency.as_ref(), phone);
-        let counted = counted_notice(owner, Some(phone), origin.ip);
-        asked_notice(app, notice, counted, phone, id, idempotency)
+        let counted = notice.counted(owner, Some(phone), origin.ip);
+        notice.asked(app, counted, phone, id, idempotency)
     });
     let asked = asked.collect();
     let batch = origin.idempotency.clone();
@@ -126,13 +126,13 @@ async fn decide(
         decided => decided.map(Vec::into_iter),
     };
     let fates = numbers.into_iter().map(|number| {
-        let nobody = counted_notice(owner, None, origin.ip);
+        let nobody = notice.counted(owner, None, origin.ip);
         let phone = number.inspect_err(|p| app.refusals.note(p, &nobody, &notice.template))?;
         let fate = match &mut decided {
             Ok(fates) => fates.next().unwrap_or_else(|| Err(Problem::new(Code::Internal))),
             Err(problem) => Err(problem.clone()),
         };
-        let counted = counted_notice(owner, Some(&phone), origin.ip);
+        let counted = notice.counted(owner, Some(&phone), origin.ip);
         fate.inspect_err(|problem| app.refusals.note(problem, &counted, &notice.template))
     });
     Ok(fates.collect())

@@ -13,6 +13,9 @@
 //!    it has one, of the `Idempotency-Key` where it takes one, of a path's parameter, and of every endpoint.
 //! 4. The handler is listed in [`Described`], in the order of the route table.
 //!
+//! An endpoint of a dialect says so (`"x-dialect"`), describes all of its answers itself, and may name a second path that
+//! does the same (`"x-also"`).
+//!
 //! Headers, who may call, the responses of problems and closed request bodies are added to all by [`finish`].
 
 mod finish;
@@ -29,6 +32,8 @@ use utoipa::OpenApi as _;
 
 pub use problems::{GUARDED, problems};
 
+use crate::dialects;
+
 /// Every endpoint of the route table.
 #[derive(Debug, utoipa::OpenApi)]
 #[openapi(
@@ -44,6 +49,17 @@ pub use problems::{GUARDED, problems};
         crate::notices::send,
         crate::message_list::list,
         crate::messages::show,
+        crate::api_keys::list,
+        crate::api_keys::make,
+        crate::api_keys::delete,
+        crate::accounts::list,
+        crate::accounts::post,
+        crate::accounts::me,
+        crate::password_change::put,
+        crate::accounts::show,
+        crate::accounts::patch,
+        crate::credits::post,
+        crate::sessions::create,
         crate::log_out::this_session,
         crate::log_out::every_session,
         crate::queues::list,
@@ -74,7 +90,11 @@ struct Described;
 
 /// The whole description.
 pub fn document() -> &'static Value {
-    static DOCUMENT: LazyLock<Value> = LazyLock::new(|| finish::finished(Described::openapi()));
+    static DOCUMENT: LazyLock<Value> = LazyLock::new(|| {
+        let mut described = Described::openapi();
+        described.merge(dialects::Described::openapi());
+        finish::finished(described)
+    });
     &DOCUMENT
 }
 

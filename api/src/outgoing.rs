@@ -16,6 +16,8 @@ pub struct Draft {
     pub owner: Owner,
     pub purpose: String,
     pub template: String,
+    /// Whether the template is a provider's own code, and none of ours.
+    pub raw_template: bool,
     pub contents: Contents,
 }
 
@@ -46,6 +48,7 @@ impl Draft {
             lane: self.lane,
             purpose: self.purpose.clone(),
             template: self.template.clone(),
+            raw_template: self.raw_template,
             key_id: verification
                 .map_or_else(|| app.keys.current().id.clone(), |v| v.key_id.clone()),
             verification: verification.map(|v| v.job.clone()),

@@ -5,11 +5,12 @@ use axum::http::header::{RETRY_AFTER, WWW_AUTHENTICATE};
 use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use postrider_common::database::DatabaseError;
-use postrider_common::limits::Scope;
+use postrider_common::limits::{Limit, Scope};
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
 use crate::clock::seconds_up;
+use crate::rate_limit_headers::policy_name;
 
 macro_rules! codes {
     ($($name:ident = $status:literal $word:literal $title:literal,)*) => {
@@ -43,18 +44,26 @@ codes! {
     BodyMalformed = 400 "body_malformed" "The body is not JSON",
     TokenMissing = 401 "token_missing" "No bearer token was given",
     TokenInvalid = 401 "token_invalid" "The token is not valid",
+    CredentialsInvalid = 401 "credentials_invalid" "The user name or the password is wrong",
     TokenExpired = 401 "token_expired" "The token has expired",
     ScopeMissing = 403 "scope_missing" "The token lacks a scope that this takes",
+    SessionNeeded = 403 "session_needed" "This takes the token of a log-in",
+    AddressNotAllowed = 403 "address_not_allowed" "This API key may not be used from this address",
     SendingNotAllowed = 403 "sending_not_allowed" "This account may not send",
+    RegistrationClosed = 403 "registration_closed" "Only an admin makes accounts here",
     PhoneBlocked = 403 "phone_blocked" "This phone number is blocked",
     IpBlocked = 403 "ip_blocked" "This address is blocked",
     NotFound = 404 "not_found" "There is nothing here",
     VerificationNotFound = 404 "verification_not_found" "No such verification, or it has expired",
+    ApiKeyNotFound = 404 "api_key_not_found" "No such API key",
     AccountNotFound = 404 "account_not_found" "No such account",
     MessageNotFound = 404 "message_not_found" "No such message",
     NotBlacklisted = 404 "not_blacklisted" "There is no such ban",
     MethodNotAllowed = 405 "method_not_allowed" "Another method is needed here",
     AlreadyUsed = 409 "already_used" "The code was right and has been used before",
+    TooManyKeys = 409 "too_many_keys" "The account has as many API keys as it may",
+    UsernameTaken = 409 "username_taken" "The user name is another account's",
+    EmailTaken = 409 "email_taken" "The e-mail address is another account's",
     RequestInFlight = 409 "request_in_flight" "A request with this Idempotency-Key is not answered yet",
     BodyTooLarge = 413 "body_too_large" "The body is too large",
     ContentTypeUnsupported = 415 "content_type_unsupported" "The content type is not application/json",
@@ -64,10 +73,14 @@ codes! {
     PurposeInvalid = 422 "purpose_invalid" "This purpose is not known",
     TemplateUnknown = 422 "template_unknown" "This template is not known",
     ParamsInvalid = 422 "params_invalid" "The parameters don't fit the template",
+    PasswordWrong = 422 "password_wrong" "The old password is wrong",
+    SecurityAnswerWrong = 422 "security_answer_wrong" "The answer to the security question is wrong",
+    BalanceTooHigh = 422 "balance_too_high" "The balance would be higher than it may be",
     SafeListed = 422 "safe_listed" "This is never banned",
     CodeMismatch = 422 "code_mismatch" "The code is wrong",
     IdempotencyKeyInvalid = 422 "idempotency_key_invalid" "The Idempotency-Key can't be used",
     IdempotencyKeyReused = 422 "idempotency_key_reused" "The Idempotency-Key was used with another body",
+    LoginLimited = 429 "login_limited" "Too many failed log-ins",
     PhoneLimited = 429 "phone_limited" "Too many requests for this phone number",
     IpLimited = 429 "ip_limited" "Too many requests from this address",
     AccountLimited = 429 "account_limited" "Too many requests of this account",
@@ -76,7 +89,7 @@ codes! {
     MaxSendsReached = 429 "max_sends_reached" "This code was sent as often as it may be",
     TooManyAttempts = 429 "too_many_attempts" "The attempts of this verification are spent",
     Internal = 500 "internal" "Something is broken on our side",
-    Overloaded = 503 "overloaded" "Too many messages are waiting",
+    Overloaded = 503 "overloaded" "Too much is waiting to be done",
     QueueUnavailable = 503 "queue_unavailable" "The message could not be queued; nothing was counted",
     StoreUnavailable = 503 "store_unavailable" "The request could not be decided",
     DatabaseUnavailable = 503 "database_unavailable" "The tables can't be read",
@@ -125,7 +138,7 @@ struct Occurrence {
     members: Map<String, Value>,
     headers: HeaderMap,
     cause: Option<String>,
-    policy: Option<String>,
+    limit: Option<(Scope, Limit)>,
 }
 
 /// What the caller may try again is tried again after a second, unless something better is known.
@@ -157,14 +170,14 @@ impl Problem {
         self
     }
 
-    /// The limit that refused, for `sms_refusal`.
-    pub fn by_policy(mut self, policy: String) -> Self {
-        self.occurrence.policy = Some(policy);
+    pub fn by_limit(mut self, scope: Scope, limit: Limit) -> Self {
+        self.occurrence.limit = Some((scope, limit));
         self
     }
 
-    pub fn policy(&self) -> Option<&str> {
-        self.occurrence.policy.as_deref()
+    /// The limit that refused.
+    pub fn limit(&self) -> Option<(Scope, Limit)> {
+        self.occurrence.limit
     }
 
     pub fn with(mut self, member: &str, value: impl Into<Value>) -> Self {
@@ -191,6 +204,16 @@ impl Problem {
     pub fn headers(mut self, headers: HeaderMap) -> Self {
         self.occurrence.headers.extend(headers);
         self
+    }
+
+    /// The same as `RateLimit-Policy` names it.
+    pub fn policy(&self) -> Option<String> {
+        self.limit().map(|(scope, limit)| policy_name(scope, &limit))
+    }
+
+    /// The first field that was wrong.
+    pub fn wrong_field(&self) -> Option<&str> {
+        self.occurrence.members.get("errors")?.get(0)?.get("field")?.as_str()
     }
 
     pub fn cause(&self) -> Option<&str> {
@@ -228,6 +251,10 @@ impl From<DatabaseError> for Problem {
         Self::new(Code::DatabaseUnavailable).because(&error)
     }
 }
+
+/// Among a response's extensions: a problem that its body tells in other words than ours.
+#[derive(Debug, Clone)]
+pub struct Told(pub Problem);
 
 /// The problem of an answer that some layer gave without one: an unknown path, a wrong method.
 pub fn of_bare(status: StatusCode) -> Option<Problem> {

@@ -3,6 +3,7 @@
 //! how many there were of each kind.
 
 use std::collections::HashMap;
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -48,6 +49,23 @@ impl Refusals {
         (Self { singly, counted }, writing)
     }
 
+    /// Takes note of a log-in or a change of password that failed or was refused. The name that was typed is kept
+    /// nowhere: now and then it is a password.
+    pub fn note_login(&self, problem: &Problem, account_id: Option<i64>, ip: Option<IpAddr>) {
+        if problem.code.status().is_server_error() {
+            return;
+        }
+        let owner = account_id.map(|id| Owner::new(id, false));
+        let alike = (owner, "login", problem.code.word().to_owned());
+        let refusal = Refusal {
+            policy: problem.policy(),
+            client_ip: ip.map(|ip| ip.to_string()),
+            request_id: request_id::current(),
+            ..bare(alike.clone(), 1)
+        };
+        self.put(refusal, alike);
+    }
+
     /// Takes note of a refusal of what was counted so. Never waits; failures of ours are no refusals.
     pub fn note(&self, problem: &Problem, counted: &Counted<'_>, template: &str) {
         if problem.code.status().is_server_error() && problem.code != Code::Overloaded {
@@ -55,22 +73,22 @@ impl Refusals {
         }
         let some = |text: &str| (!text.is_empty()).then(|| text.to_owned());
         let Counted { kind, owner, phone, purpose, ip } = *counted;
-        let rule = problem.code.word();
+        let alike = (Some(owner), kind.as_str(), problem.code.word().to_owned());
         let refusal = Refusal {
-            owner: Some(owner),
-            kind: kind.as_str().to_owned(),
-            rule: rule.to_owned(),
-            policy: problem.policy().map(str::to_owned),
+            policy: problem.policy(),
             phone_number: phone.map(PhoneNumber::masked),
             purpose: some(purpose),
             template_code: some(template),
             client_ip: ip.map(|ip| ip.to_string()),
             request_id: request_id::current(),
-            times: 1,
-            create_time: unix_ms(),
+            ..bare(alike.clone(), 1)
         };
+        self.put(refusal, alike);
+    }
+
+    fn put(&self, refusal: Refusal, alike: Alike) {
         if self.singly.try_send(refusal).is_err() {
-            self.counted.add((Some(owner), kind.as_str(), rule.to_owned()));
+            self.counted.add(alike);
         }
     }
 }
@@ -87,20 +105,24 @@ impl Counts {
 
     fn take(&self) -> Vec<Refusal> {
         let counts = std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner));
-        let row = |((owner, kind, rule), times): (Alike, i64)| Refusal {
-            owner,
-            kind: kind.to_owned(),
-            rule,
-            policy: None,
-            phone_number: None,
-            purpose: None,
-            template_code: None,
-            client_ip: None,
-            request_id: None,
-            times,
-            create_time: unix_ms(),
-        };
-        counts.into_iter().map(row).collect()
+        counts.into_iter().map(|(alike, times)| bare(alike, times)).collect()
+    }
+}
+
+/// What all of a kind have in common.
+fn bare((owner, kind, rule): Alike, times: i64) -> Refusal {
+    Refusal {
+        owner,
+        kind: kind.to_owned(),
+        rule,
+        policy: None,
+        phone_number: None,
+        purpose: None,
+        template_code: None,
+        client_ip: None,
+        request_id: None,
+        times,
+        create_time: unix_ms(),
     }
 }
 

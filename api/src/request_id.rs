@@ -10,7 +10,7 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use uuid::Uuid;
 
-use crate::problem::{self, Problem};
+use crate::problem::{self, Problem, Told};
 
 const HEADER: HeaderName = HeaderName::from_static("x-request-id");
 const PROBLEM_JSON: HeaderValue = HeaderValue::from_static("application/problem+json");
@@ -65,6 +65,9 @@ fn known(method: &Method) -> &'static str {
 }
 
 fn with_body(response: Response, id: &str) -> (Response, Option<Problem>) {
+    if let Some(Told(problem)) = response.extensions().get().cloned() {
+        return (response, Some(problem));
+    }
     let known = response.extensions().get::<Problem>().cloned();
     // An answer of ours that has a body keeps it, whatever its status: /readyz tells what is down.
     let ours =

@@ -8,14 +8,15 @@ use axum::extract::{DefaultBodyLimit, Request, State};
 use axum::http::StatusCode;
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse as _, Response};
-use axum::routing::{delete, get, post};
+use axum::routing::{delete, get, post, put};
 use tower_http::catch_panic::CatchPanicLayer;
 
 use crate::app::Shared;
 use crate::problem::{Code, Problem};
 use crate::{
-    blacklist, docs, explain, health, json, log_out, message_list, messages, metrics, notices,
-    openapi, queues, request_id, sandbox, verification_checks, verifications,
+    accounts, api_keys, blacklist, credits, dialects, docs, explain, health, json, log_out,
+    message_list, messages, metrics, notices, openapi, password_change, queues, request_id,
+    sandbox, sessions, verification_checks, verifications,
 };
 
 /// The API. A listener is passed in by whoever serves it.
@@ -28,6 +29,14 @@ pub fn app(app: Shared) -> Router {
         .route("/v1/notices", post(notices::send).layer(DefaultBodyLimit::max(notices::LARGEST))) // send
         .route("/v1/messages", get(message_list::list)) // read; its own
         .route("/v1/messages/{id}", get(messages::show)) // read; its own
+        .route("/v1/api-keys", get(api_keys::list).post(api_keys::make)) // any session token; its own
+        .route("/v1/api-keys/{id}", delete(api_keys::delete)) // any session token; its own
+        .route("/v1/accounts", get(accounts::list).post(accounts::post)) // admin; anybody, where it is open
+        .route("/v1/accounts/me", get(accounts::me)) // read; its own
+        .route("/v1/accounts/me/password", put(password_change::put)) // any session token
+        .route("/v1/accounts/{id}", get(accounts::show).patch(accounts::patch)) // admin
+        .route("/v1/accounts/{id}/credits", post(credits::post)) // admin
+        .route("/v1/sessions", post(sessions::create)) // anybody with a password
         .route("/v1/sessions/current", delete(log_out::this_session)) // any session token
         .route("/v1/accounts/{id}/sessions", delete(log_out::every_session)) // admin
         .route("/v1/queues", get(queues::list)) // admin
@@ -44,8 +53,9 @@ pub fn app(app: Shared) -> Router {
         .route("/docs/", get(docs::page)) // anybody
         .route("/docs/{file}", get(docs::file)) // anybody
         .route("/healthz", get(health::healthz)) // anybody
-        .route("/readyz", get(health::readyz)); // anybody
-    layered(routes, app)
+        .route("/readyz", get(health::readyz)) // anybody
+        .fallback(async || StatusCode::NOT_FOUND);
+    layered(bounded(routes, &app).merge(dialects::routes(&app)), app)
 }
 
 /// What `[metrics] listen` serves, to whoever reaches it.
@@ -53,20 +63,23 @@ pub fn operations(app: Shared) -> Router {
     let routes = Router::new()
         .route("/metrics", get(metrics::open)) // anybody
         .route("/healthz", get(health::healthz)) // anybody
-        .route("/readyz", get(health::readyz)); // anybody
-    layered(routes, app)
+        .route("/readyz", get(health::readyz)) // anybody
+        .fallback(async || StatusCode::NOT_FOUND);
+    layered(bounded(routes, &app), app)
 }
 
-/// What every request passes, from the last to the first: the id and the body of problems are outermost, so that
-/// also a panic and a time-out have both.
+/// The id and the body of problems are outermost, so that also a panic and a time-out have both. The dialects'
+/// problems arrive here told in their own words.
 fn layered(routes: Router<Shared>, app: Shared) -> Router {
+    routes.layer(middleware::from_fn(request_id::identify)).with_state(app)
+}
+
+/// What no handler does by itself: an end in time, whatever it reads and whatever breaks.
+pub fn bounded(routes: Router<Shared>, app: &Shared) -> Router<Shared> {
     routes
-        .fallback(async || StatusCode::NOT_FOUND)
         .layer(DefaultBodyLimit::max(json::LARGEST))
-        .layer(middleware::from_fn_with_state(Arc::clone(&app), in_time))
+        .layer(middleware::from_fn_with_state(Arc::clone(app), in_time))
         .layer(CatchPanicLayer::custom(panicked))
-        .layer(middleware::from_fn(request_id::identify))
-        .with_state(app)
 }
 
 async fn in_time(State(app): State<Shared>, request: Request, next: Next) -> Response {
@@ -177,10 +190,12 @@ mod tests {
         let wrong = r#"{"phone":"13800138000","purpose":"login","code":"000000"}"#;
         let failed = test.post("/v1/verifications/check", &token, wrong).await;
         assert_eq!(failed.problem(), (422, "code_mismatch"));
+        let unreadable = test.post(SEND, &token, r#"{"phone":"12","purpose":"login"}"#).await;
+        assert_eq!(unreadable.problem(), (422, "phone_invalid"));
         let account = test.app.database.account_by_name("shop").await.unwrap().unwrap().id;
         let rows = loop {
             let rows = test.app.database.refusals(Some(account), 10).await.unwrap();
-            if rows.len() == 2 {
+            if rows.len() == 3 {
                 break rows;
             }
             tokio::time::sleep(std::time::Duration::from_millis(20)).await;
@@ -192,12 +207,13 @@ mod tests {
         assert_eq!(
             said,
             [
+                ("code", "phone_invalid", None, None),
                 ("check", "code_mismatch", None, Some("login")),
                 ("code", "phone_limited", Some("phone-60s"), Some("login")),
             ]
         );
-        assert!(rows.iter().all(|row| row.phone_number.as_deref() == Some("+86138****8000")));
-        assert_eq!(rows[0].request_id.as_deref(), failed.headers["x-request-id"].to_str().ok());
+        assert!(rows[1..].iter().all(|row| row.phone_number.as_deref() == Some("+86138****8000")));
+        assert_eq!(rows[1].request_id.as_deref(), failed.headers["x-request-id"].to_str().ok());
     }
 
     #[tokio::test]
@@ -217,7 +233,7 @@ mod tests {
         let routes = Router::new()
             .route("/panics", get(async || -> StatusCode { panic!("broken") }))
             .route("/hangs", get(std::future::pending::<StatusCode>));
-        let layers = layered(routes, test.app.clone());
+        let layers = layered(bounded(routes, &test.app), test.app.clone());
         let get = |path: &str| Request::get(path).body(Body::empty()).unwrap();
         assert_eq!(
             ask_undescribed(layers.clone(), get("/panics")).await.problem(),

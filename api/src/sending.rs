@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 
 use axum::http::HeaderMap;
+use postrider_common::code::Code as Digits;
 use postrider_common::config::{CodeRules, ScopeLimits};
 use postrider_common::ids::{MessageId, VerificationId};
 use postrider_common::job::{Contents, Lane};
@@ -61,6 +62,7 @@ pub async fn code(
             lane: Lane::Code,
             owner,
             template: rules.template.clone(),
+            raw_template: false,
             contents: Contents { phone: phone.clone(), params: Params::new(), client_ip: ip },
             purpose: purpose.clone(),
         },
@@ -87,6 +89,17 @@ pub fn check_country(app: &App, phone: &PhoneNumber) -> Result<(), Problem> {
     }
     let detail = "the operator doesn't send to this country";
     Err(Problem::field(Code::CountryNotAllowed, "phone", "country", detail))
+}
+
+/// The code that was just sent, where `[code] echo` lets it be told.
+pub fn echo(app: &App, owner: Owner, accepted: &Accepted) -> Option<String> {
+    let verification = accepted.verification.as_ref().filter(|_| app.settings.code.echo)?;
+    let digits = verification.job.digits;
+    if owner.is_test() {
+        return Some(Digits::fixed(digits).expose().to_owned());
+    }
+    let key = &app.keys.get(&verification.key_id)?.code;
+    Some(Digits::derive(key, verification.job.id, digits).expose().to_owned())
 }
 
 /// Whether the operator sends to the number's country.
@@ -119,7 +132,11 @@ fn new_verification(
 /// A templated text, without a code.
 #[derive(Debug)]
 pub struct NoticeToSend {
+    /// What it is for; empty where the caller doesn't say.
+    pub purpose: String,
+    /// A name in `[templates]`, or with `raw_template` a provider's own template code.
     pub template: String,
+    pub raw_template: bool,
     pub params: Params,
 }
 
@@ -131,51 +148,54 @@ pub async fn notice(
     phone: &PhoneNumber,
     origin: Origin,
 ) -> Result<(Accepted, HeaderMap), Problem> {
-    let counted = counted_notice(caller.owner(), Some(phone), origin.ip);
-    let asked =
-        asked_notice(app, notice, counted, phone, MessageId::generate(), origin.idempotency);
+    let counted = notice.counted(caller.owner(), Some(phone), origin.ip);
+    let asked = notice.asked(app, counted, phone, MessageId::generate(), origin.idempotency);
     let answer = admit(app, caller, asked, origin.trace).await;
     answer.inspect_err(|problem| app.refusals.note(problem, &counted, &notice.template))
 }
 
-pub fn counted_notice(
-    owner: Owner,
-    phone: Option<&PhoneNumber>,
-    ip: Option<IpAddr>,
-) -> Counted<'_> {
-    Counted { kind: Kind::Notice, owner, phone, purpose: "", ip }
-}
+impl NoticeToSend {
+    /// What it is counted by; without a phone, what a refusal that comes before is written down with.
+    pub fn counted<'a>(
+        &'a self,
+        owner: Owner,
+        phone: Option<&'a PhoneNumber>,
+        ip: Option<IpAddr>,
+    ) -> Counted<'a> {
+        Counted { kind: Kind::Notice, owner, phone, purpose: &self.purpose, ip }
+    }
 
-/// What the guard is asked for one phone of a notice.
-pub fn asked_notice(
-    app: &App,
-    notice: &NoticeToSend,
-    counted: Counted<'_>,
-    phone: &PhoneNumber,
-    id: MessageId,
-    idempotency: Option<Idempotency>,
-) -> guard::Asked {
-    let NoticeToSend { template, params } = notice;
-    guard::Asked {
-        id,
-        subject: notice_subject(app, counted.owner, template, params, phone),
-        ttl_ms: as_ms(app.settings.notices.ttl),
-        verification: None,
-        idempotency,
-        bans: counted.bans(&app.settings.bans),
-        strikes: counted.strikes(&app.settings.bans),
-        limits: counted.limits(&app.settings, &app.settings.limits.notice),
-        draft: Draft {
-            lane: Lane::Notice,
-            owner: counted.owner,
-            purpose: String::new(),
-            template: template.clone(),
-            contents: Contents {
-                phone: phone.clone(),
-                params: params.clone(),
-                client_ip: counted.ip,
+    /// What the guard is asked for one phone.
+    pub fn asked(
+        &self,
+        app: &App,
+        counted: Counted<'_>,
+        phone: &PhoneNumber,
+        id: MessageId,
+        idempotency: Option<Idempotency>,
+    ) -> guard::Asked {
+        guard::Asked {
+            id,
+            subject: notice_subject(app, counted.owner, &self.template, &self.params, phone),
+            ttl_ms: as_ms(app.settings.notices.ttl),
+            verification: None,
+            idempotency,
+            bans: counted.bans(&app.settings.bans),
+            strikes: counted.strikes(&app.settings.bans),
+            limits: counted.limits(&app.settings, &app.settings.limits.notice),
+            draft: Draft {
+                lane: Lane::Notice,
+                owner: counted.owner,
+                purpose: self.purpose.clone(),
+                template: self.template.clone(),
+                raw_template: self.raw_template,
+                contents: Contents {
+                    phone: phone.clone(),
+                    params: self.params.clone(),
+                    client_ip: counted.ip,
+                },
             },
-        },
+        }
     }
 }
 

@@ -29,6 +29,8 @@ use crate::app::{App, Shared};
 use crate::automatic_bans::AutomaticBans;
 use crate::back_pressure::{self, BackPressure};
 use crate::data_lock::DataLock;
+use crate::key_uses::KeyUses;
+use crate::passwords::Passwords;
 use crate::refusals::Refusals;
 use crate::verified::Verified;
 use crate::{connect, router, welcome};
@@ -48,18 +50,21 @@ struct Parts {
 struct Notes {
     verified: Verified,
     refusals: Refusals,
+    key_uses: KeyUses,
     automatic_bans: AutomaticBans,
 }
 
 impl Notes {
     /// With the writers, which end once nobody can take note any more.
-    fn start(config: &Config, parts: &Parts) -> (Self, [JoinHandle<()>; 3]) {
+    fn start(config: &Config, parts: &Parts) -> (Self, [JoinHandle<()>; 4]) {
         let (database, store) = (parts.database.clone(), parts.store.clone());
         let permanent = config.settings.bans.auto_permanent;
         let (verified, approvals) = Verified::start(database.clone());
         let (refusals, refused) = Refusals::start(database.clone());
+        let (key_uses, used) = KeyUses::start(database.clone());
         let (automatic_bans, banned) = AutomaticBans::start(database, store, permanent);
-        (Self { verified, refusals, automatic_bans }, [approvals, refused, banned])
+        let writing = [approvals, refused, used, banned];
+        (Self { verified, refusals, key_uses, automatic_bans }, writing)
     }
 }
 
@@ -96,7 +101,7 @@ pub async fn serve(config: Config) -> anyhow::Result<()> {
     drop(app);
     // A request that was cut off may still hold on to it.
     if tokio::time::timeout(grace, futures::future::join_all(writing)).await.is_err() {
-        tracing::warn!("some approvals, refusals or bans are not written");
+        tracing::warn!("some approvals, refusals, uses of keys or bans are not written");
     }
     Ok(())
 }
@@ -162,9 +167,11 @@ fn app(config: &Config, parts: &Parts, notes: Notes) -> anyhow::Result<Shared> {
         queue: parts.queue.clone(),
         database: parts.database.clone(),
         accounts: AccountCache::default(),
+        passwords: Passwords::new(),
         pressure: BackPressure::default(),
         verified: notes.verified,
         refusals: notes.refusals,
+        key_uses: notes.key_uses,
         automatic_bans: notes.automatic_bans,
         metrics: telemetry::init_metrics()?,
         restoring: AtomicBool::new(false),

@@ -1,11 +1,13 @@
 //! An embedded app on a directory of its own, for tests that speak HTTP to the router.
 
+use std::net::SocketAddr;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, LazyLock};
 
 use axum::Router;
 use axum::body::{Body, Bytes, to_bytes};
-use axum::http::{HeaderMap, Request, StatusCode};
+use axum::extract::ConnectInfo;
+use axum::http::{HeaderMap, Method, Request, StatusCode};
 use metrics_exporter_prometheus::PrometheusBuilder;
 use postrider_common::accept::Acceptor;
 use postrider_common::config;
@@ -25,6 +27,8 @@ use crate::automatic_bans::AutomaticBans;
 use crate::back_pressure::BackPressure;
 use crate::clock::unix_ms;
 use crate::connect;
+use crate::key_uses::KeyUses;
+use crate::passwords::Passwords;
 use crate::refusals::Refusals;
 use crate::token::{self, Grant};
 use crate::verified::Verified;
@@ -65,8 +69,10 @@ impl TestApp {
             acceptor: Acceptor::embedded(sqlite, table),
             verified: Verified::start(database.clone()).0,
             refusals: Refusals::start(database.clone()).0,
+            key_uses: KeyUses::start(database.clone()).0,
             database,
             accounts: AccountCache::default(),
+            passwords: Passwords::new(),
             pressure: BackPressure::default(),
             metrics: PrometheusBuilder::new().build_recorder().handle(),
             restoring: AtomicBool::new(false),
@@ -102,6 +108,27 @@ impl TestApp {
             .header("authorization", format!("Bearer {token}"))
             .header("content-type", "application/json");
         ask(crate::router::app(Arc::clone(&self.app)), request.body(body.into()).unwrap()).await
+    }
+
+    /// Any request, from this address.
+    pub(crate) async fn call(
+        &self,
+        method: Method,
+        path: &str,
+        token: &str,
+        ip: &str,
+        body: &Value,
+    ) -> Answer {
+        let request = Request::builder().method(method).uri(path);
+        let request = request.header("content-type", "application/json");
+        let request = match token {
+            "" => request,
+            token => request.header("authorization", format!("Bearer {token}")),
+        };
+        let mut request = request.body(Body::from(body.to_string())).unwrap();
+        let peer = SocketAddr::new(ip.parse().unwrap(), 4711);
+        request.extensions_mut().insert(ConnectInfo(peer));
+        ask(crate::router::app(Arc::clone(&self.app)), request).await
     }
 
     pub(crate) async fn delete(&self, path: &str, token: &str) -> Answer {

@@ -47,6 +47,18 @@ impl Grant {
         grants
     }
 
+    const ALL: [Self; 6] =
+        [Self::Send, Self::Verify, Self::Read, Self::Numbers, Self::OnBehalf, Self::Admin];
+
+    pub fn of_word(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|grant| grant.word() == word)
+    }
+
+    /// Whether it is among words with spaces between.
+    pub fn is_in(self, scope: &str) -> bool {
+        scope.split(' ').any(|word| word == self.word())
+    }
+
     pub fn word(self) -> &'static str {
         match self {
             Self::Send => "send",
@@ -84,7 +96,7 @@ pub enum TokenError {
 
 impl Claims {
     pub fn grants(&self, grant: Grant) -> bool {
-        self.scope.split(' ').any(|word| word == grant.word())
+        grant.is_in(&self.scope)
     }
 
     pub fn account_id(&self) -> Option<i64> {

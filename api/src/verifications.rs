@@ -123,14 +123,16 @@ impl Sent {
     }
 }
 
+/// Whether a text is `^[a-z0-9_.-]{1,64}$`.
+pub fn is_purpose(text: &str) -> bool {
+    (1..=LONGEST_PURPOSE).contains(&text.len())
+        && text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b"_.-".contains(&b))
+}
+
 /// The rules of a purpose that this service knows.
 pub fn rules_of(app: &App, purpose: &str) -> Result<CodeRules, Problem> {
-    let shaped = (1..=LONGEST_PURPOSE).contains(&purpose.len())
-        && purpose
-            .bytes()
-            .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b"_.-".contains(&b));
     let refused = |why, detail| Problem::field(Code::PurposeInvalid, "purpose", why, detail);
-    if !shaped {
+    if !is_purpose(purpose) {
         return Err(refused("format", "a purpose is ^[a-z0-9_.-]{1,64}$"));
     }
     let rules = app.settings.code_rules(purpose);

@@ -78,8 +78,9 @@ impl Acceptor {
             }
             Self::Distributed { store, queue, confirmed } => {
                 let answer = store.admit(&request).await?;
-                if let AdmitAnswer::Admitted { message, .. } = &answer {
-                    publish(store, queue, confirmed, &make_job(message), trace).await?;
+                if let AdmitAnswer::Admitted { message, again, .. } = &answer {
+                    let publisher = Publisher { store, queue, confirmed };
+                    publisher.publish(&make_job(message), *again, trace).await?;
                 }
                 Ok(answer)
             }
@@ -87,32 +88,50 @@ impl Acceptor {
     }
 }
 
-async fn publish(
-    store: &Store,
-    queue: &Queue,
-    confirmed: &mpsc::Sender<MessageId>,
-    job: &Job,
-    trace: Option<String>,
-) -> Result<(), AcceptError> {
-    let id = job.message_id;
-    let message = Outgoing { id: id.to_string(), body: job.encode(), trace };
-    match queue.publish(Destination::Lane(job.lane), message).await {
-        Published::Confirmed => {
-            // A full channel loses the mark alone; the claim drops what is published twice for it.
-            let _unmarked_if_full = confirmed.try_send(id);
-            Ok(())
-        }
-        Published::Failed(why) => {
-            if let Err(error) = store.withdraw(id).await {
-                tracing::warn!(message.id = %id, %error, "an admission could not be withdrawn: its counts stand");
+/// What a publish of the distributed form works with.
+#[derive(Clone, Copy)]
+struct Publisher<'a> {
+    store: &'a Store,
+    queue: &'a Queue,
+    confirmed: &'a mpsc::Sender<MessageId>,
+}
+
+impl Publisher<'_> {
+    /// `again`: an earlier publish of the message is in doubt, so that it may be queued whatever becomes of this one.
+    async fn publish(
+        self,
+        job: &Job,
+        again: bool,
+        trace: Option<String>,
+    ) -> Result<(), AcceptError> {
+        let id = job.message_id;
+        let message = Outgoing { id: id.to_string(), body: job.encode(), trace };
+        match self.queue.publish(Destination::Lane(job.lane), message).await {
+            Published::Confirmed => {
+                // A full channel loses the mark alone; the claim drops what is published twice for it.
+                let _unmarked_if_full = self.confirmed.try_send(id);
+                Ok(())
             }
-            Err(AcceptError::NotQueued(why))
-        }
-        Published::Unknown(why) => {
-            if let Err(error) = store.doubt(id).await {
-                tracing::warn!(message.id = %id, %error, "a doubt could not be written: a repeat waits 30 s");
+            Published::Failed(why) if !again => {
+                self.withdraw(id).await;
+                Err(AcceptError::NotQueued(why))
             }
-            Err(AcceptError::OutcomeUnknown(why))
+            Published::Failed(why) | Published::Unknown(why) => {
+                self.doubt(id).await;
+                Err(AcceptError::OutcomeUnknown(why))
+            }
+        }
+    }
+
+    async fn withdraw(self, id: MessageId) {
+        if let Err(error) = self.store.withdraw(id).await {
+            tracing::warn!(message.id = %id, %error, "an admission could not be withdrawn: its counts stand");
+        }
+    }
+
+    async fn doubt(self, id: MessageId) {
+        if let Err(error) = self.store.doubt(id).await {
+            tracing::warn!(message.id = %id, %error, "a doubt could not be written: a repeat waits 30 s");
         }
     }
 }

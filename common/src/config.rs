@@ -1,5 +1,7 @@
 //! Configuration: `postrider.toml`, overridden by `POSTRIDER_SECTION__KEY`, checked once at the start.
 
+mod accounts;
+mod dialects;
 mod kept_secret;
 mod load;
 mod sections;
@@ -7,5 +9,7 @@ mod sections;
 mod tests;
 mod values;
 
+pub use accounts::*;
+pub use dialects::{Anonymous, Dialect, Dialects, Flask, Mall, Platform};
 pub use load::{ConfigError, Environment, load};
 pub use sections::*;

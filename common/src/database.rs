@@ -2,11 +2,15 @@
 //! of queries; one contract suite runs over all three.
 
 pub mod account;
+pub mod api_key;
 pub mod blacklist;
 pub mod blacklist_write;
+pub mod credentials;
 pub mod dead_letter;
 mod engine;
 mod error;
+pub mod ledger;
+pub mod purge;
 pub mod refusal;
 pub mod revocation;
 pub mod sms_log;

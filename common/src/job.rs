@@ -72,11 +72,13 @@ pub struct Job {
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub test: bool,
     pub lane: Lane,
-    /// What a code is for; empty for a notice.
+    /// What it is for; of a notice empty where nobody said.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub purpose: String,
-    /// A name in `[templates]`.
+    /// A name in `[templates]`, or a provider's own template code where `raw_template` says so.
     pub template: String,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub raw_template: bool,
     /// Only for codes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub verification: Option<JobVerification>,
@@ -258,3 +260,6 @@ impl Job {
         u32::try_from(count).unwrap_or(u32::MAX)
     }
 }
+
+#[cfg(test)]
+mod tests;

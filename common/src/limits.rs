@@ -107,6 +107,8 @@ impl Serialize for Limit {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
@@ -127,6 +129,34 @@ mod tests {
         {
             let error = text.parse::<Limit>().unwrap_err();
             assert!(error.to_string().contains(&format!("`{text}`")), "{text}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn every_limit_is_read_back_from_how_it_is_written(
+            quota in 1_u32..,
+            seconds in 1..=31 * 86_400_u64,
+        ) {
+            let limit = Limit { quota, window: Duration::from_secs(seconds) };
+            prop_assert_eq!(limit.to_string().parse::<Limit>(), Ok(limit));
+            let json = serde_json::to_string(&limit).unwrap();
+            prop_assert_eq!(serde_json::from_str::<Limit>(&json).unwrap(), limit);
+        }
+
+        #[test]
+        fn whatever_is_taken_is_within_bounds(
+            text in prop_oneof![
+                any::<String>(),
+                "[0-9]{0,12} ?/ ?[0-9]{0,20} ?(ns|us|ms|s|sec|m|h|d|w|M|y|)( [0-9]{1,9}(ms|s|d))?",
+            ],
+        ) {
+            if let Ok(limit) = text.parse::<Limit>() {
+                prop_assert!(limit.quota >= 1);
+                prop_assert!((1..=31 * 86_400).contains(&limit.window.as_secs()));
+                prop_assert_eq!(limit.window.subsec_nanos(), 0);
+                prop_assert_eq!(limit.to_string().parse::<Limit>(), Ok(limit));
+            }
         }
     }
 }

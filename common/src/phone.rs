@@ -129,6 +129,8 @@ impl fmt::Debug for PhoneNumber {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn cn() -> DefaultRegion {
@@ -186,5 +188,48 @@ mod tests {
         assert!("CN".parse::<DefaultRegion>().is_ok());
         assert!("XX".parse::<DefaultRegion>().is_err());
         assert!("china".parse::<DefaultRegion>().is_err());
+    }
+
+    fn any_text() -> impl Strategy<Value = String> {
+        prop_oneof![
+            any::<String>(),
+            // What looks like a number, also in other scripts' digits, and with an extension.
+            "[+＋]?[0-9０-９٠-٩ ()./;ext=x#*,-]{0,34}",
+            "(\\+86|0086|86|)[- ]?1[3-9][0-9]{8,10}",
+            "\\+[1-9][0-9]{5,15}",
+        ]
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_is_taken_is_e164_is_read_back_as_itself_and_is_masked(
+            text in any_text(),
+            region in prop::sample::select(vec!["CN", "US", "DE", "HK", "BR", "SH"]),
+        ) {
+            let region = region.parse().unwrap();
+            let Ok(phone) = PhoneNumber::parse(&text, region) else { return Ok(()) };
+            let e164 = phone.as_e164();
+            prop_assert_eq!(PhoneNumber::from_e164(e164), Ok(phone.clone()));
+            prop_assert_eq!(PhoneNumber::parse(e164, region), Ok(phone.clone()));
+            prop_assert_eq!(phone.prefix(), &e164[..e164.len() - 4]);
+            let masked = phone.masked();
+            let (start, end) = masked.split_once("****").unwrap();
+            prop_assert!(e164.starts_with(start) && e164.ends_with(end) && end.len() == 4);
+            prop_assert!(start.len() + end.len() + 2 <= e164.len(), "{} shows too much", masked);
+            prop_assert_eq!(format!("{phone} {phone:?}"), format!("{masked} {masked}"));
+        }
+
+        #[test]
+        fn whatever_has_the_shape_is_taken_back_and_masked(
+            text in prop_oneof![any::<String>(), "\\+?[0-9]{5,17}"],
+        ) {
+            if let Ok(phone) = PhoneNumber::from_e164(&text) {
+                prop_assert_eq!(phone.as_e164(), &text);
+                prop_assert!(!phone.masked().contains(&text[1..]));
+                // Neither may fail for a number that no plan knows.
+                let _either = phone.is_of(DefaultRegion::CN);
+                prop_assert_eq!(phone.prefix().len(), text.len() - 4);
+            }
+        }
     }
 }

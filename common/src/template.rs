@@ -38,6 +38,8 @@ pub fn places(text: &str) -> Result<Vec<&str>, TemplateError> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn params(pairs: &[(&str, &str)]) -> Params {
@@ -59,5 +61,44 @@ mod tests {
         assert_eq!(render("{who}", &params(&[])), Err(TemplateError::Missing("who".to_owned())));
         assert_eq!(render("{who", &params(&[])), Err(TemplateError::Unclosed));
         assert_eq!(places("{who"), Err(TemplateError::Unclosed));
+    }
+
+    /// A text between places, and a place's name with what fills it.
+    fn pieces() -> impl Strategy<Value = Vec<(String, String, String)>> {
+        prop::collection::vec(("[^{]{0,8}", "[^{}]{0,4}", "\\PC{0,6}|[{}a-c]{0,6}"), 0..6)
+    }
+
+    proptest! {
+        #[test]
+        fn any_text_is_filled_or_refused(text in prop_oneof![any::<String>(), "[{}a-c]{0,24}"]) {
+            let Ok(names) = places(&text) else { return Ok(()) };
+            let empty = names.iter().map(|name| ((*name).to_owned(), String::new())).collect();
+            let filled = render(&text, &empty).unwrap();
+            let taken: usize = names.iter().map(|name| name.len() + 2).sum();
+            prop_assert_eq!(filled.len(), text.len() - taken);
+            if let Some(name) = names.first() {
+                prop_assert_eq!(
+                    render(&text, &Params::new()),
+                    Err(TemplateError::Missing((*name).to_owned()))
+                );
+            }
+        }
+
+        #[test]
+        fn a_value_stands_in_its_place_as_it_is(pieces in pieces(), end in "[^{]{0,8}") {
+            // One value a name, the last that was given.
+            let values = pieces.iter().map(|(_, name, value)| (name.clone(), value.clone()));
+            let params: Params = values.collect();
+            let (mut text, mut filled) = (String::new(), String::new());
+            for (before, name, _) in &pieces {
+                text.extend([before, "{", name, "}"]);
+                filled.extend([before.as_str(), &params[name]]);
+            }
+            text.push_str(&end);
+            filled.push_str(&end);
+            prop_assert_eq!(render(&text, &params), Ok(filled));
+            let names: Vec<_> = pieces.iter().map(|(_, name, _)| name.as_str()).collect();
+            prop_assert_eq!(places(&text), Ok(names));
+        }
     }
 }

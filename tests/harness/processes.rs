@@ -157,6 +157,7 @@ fn target(url: &Url) -> String {
 pub struct Client {
     http: reqwest::Client,
     pub url: String,
+    /// Empty: none is shown.
     pub token: String,
 }
 
@@ -248,7 +249,9 @@ impl Client {
     async fn exchange(&self, request: reqwest::RequestBuilder) -> reqwest::Result<(u16, Bytes)> {
         static CONFORMANCE: LazyLock<Conformance> =
             LazyLock::new(|| Conformance::new(postrider_api::openapi::document()));
-        let request = request.bearer_auth(&self.token).build()?;
+        let request =
+            if self.token.is_empty() { request } else { request.bearer_auth(&self.token) };
+        let request = request.build()?;
         let (method, url) = (request.method().clone(), request.url().clone());
         let sent = request.body().and_then(reqwest::Body::as_bytes).unwrap_or_default().to_vec();
         let response = self.http.execute(request).await?;

@@ -32,6 +32,8 @@ pub struct Handed {
     pub phone: String,
     /// Our message's id.
     pub out_id: String,
+    /// `TemplateCode` and `SignName`.
+    pub template: (String, String),
     /// `TemplateParam`, as it came.
     pub params: String,
     pub at: Instant,
@@ -135,6 +137,7 @@ async fn answer(
         handed.push(Handed {
             phone: field("PhoneNumbers"),
             out_id: field("OutId"),
+            template: (field("TemplateCode"), field("SignName")),
             params: field("TemplateParam"),
             at: Instant::now(),
             carried: !matches!(behaviour, Behaviour::Say(..)),

@@ -7,7 +7,7 @@ use postrider_common::queue::{Outgoing, Published, Queue};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 
-use super::{CODE, CODES, consume, eventually, open_at, publish, take};
+use super::{CODE, CODES, consume, eventually, next, open_at, publish, take};
 use crate::harness::services;
 
 /// Between us and the broker; connections made before [`Line::silence`] say nothing any more, for ever.
@@ -77,7 +77,12 @@ async fn a_confirm_that_never_comes_is_unknown_and_the_connection_is_replaced() 
     let sound = open_at(&vhost).await;
     let mut codes = consume(&sound, CODES, 10);
     take(&mut codes, "one").await;
-    take(&mut codes, "three").await;
+    // The line may have carried one more message before it fell silent: unknown is unknown.
+    let mut last = next(&mut codes).await;
+    if *last.body == *b"two" {
+        last = next(&mut codes).await;
+    }
+    assert_eq!(*last.body, *b"three");
     queue.close().await;
     sound.close().await;
 }

@@ -11,7 +11,7 @@ use std::time::Duration;
 use backon::{ExponentialBuilder, Retryable as _};
 use futures::FutureExt as _;
 use postrider_common::code::Code;
-use postrider_common::config::{Retry, Settings};
+use postrider_common::config::{Retry, Settings, Template};
 use postrider_common::database::Database;
 use postrider_common::database::dead_letter::{DeadReason, NewDeadLetter};
 use postrider_common::database::sms_log::Record;
@@ -324,8 +324,7 @@ impl Sender {
     /// The SMS of a job, or the word of what is wrong with it.
     fn sms(&self, task: &Task) -> Result<Sms, &'static str> {
         let job = &task.job;
-        let template =
-            self.settings.templates.get(&job.template).ok_or("template_unknown")?.clone();
+        let template = self.template(job).ok_or("template_unknown")?;
         let code = self.code(job);
         let mut params = task.contents.params.clone();
         if let Some(code) = &code {
@@ -349,6 +348,16 @@ impl Sender {
             params,
             code,
         })
+    }
+
+    fn template(&self, job: &Job) -> Option<Template> {
+        let templates = &self.settings.templates;
+        if !job.raw_template {
+            return templates.get(&job.template).cloned();
+        }
+        // Its text is the provider's; the sign is that of our codes.
+        let sign = templates.get(&self.settings.code.template)?.sign.clone();
+        Some(Template { text: String::new(), sign, aliyun: Some(job.template.clone()) })
     }
 
     fn code(&self, job: &Job) -> Option<Code> {

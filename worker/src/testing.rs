@@ -29,6 +29,7 @@ pub(crate) fn job(lane: Lane, outcomes: &[Outcome]) -> Job {
         lane,
         purpose: "login".to_owned(),
         template: "verify".to_owned(),
+        raw_template: false,
         verification: None,
         key_id: KeyId::from("00000000"),
         accepted_at: 0,

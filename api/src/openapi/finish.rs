@@ -4,7 +4,7 @@
 use serde_json::{Map, Value, json};
 use utoipa::openapi::OpenApi;
 
-use super::problems;
+use super::problems::{self, Who};
 use crate::problem::Code;
 
 /// The members of a path that aren't operations.
@@ -12,6 +12,7 @@ const METHODS: [&str; 5] = ["get", "post", "put", "patch", "delete"];
 
 pub(super) fn finished(described: OpenApi) -> Value {
     let mut document = serde_json::to_value(described).unwrap_or_default();
+    repeat(&mut document);
     for (_, _, operation) in operations_mut(&mut document) {
         finish(operation);
     }
@@ -28,6 +29,23 @@ pub(super) fn finished(described: OpenApi) -> Value {
     document
 }
 
+/// What answers at a second path too is described there too.
+fn repeat(document: &mut Value) {
+    let mut others = Vec::new();
+    for (_, method, operation) in operations_mut(document) {
+        let also = operation.as_object_mut().and_then(|operation| operation.remove("x-also"));
+        if let Some(path) = also.as_ref().and_then(Value::as_str) {
+            let mut copy = operation.clone();
+            copy["operationId"] =
+                format!("{}_too", operation["operationId"].as_str().unwrap_or_default()).into();
+            others.push((path.to_owned(), method.to_owned(), copy));
+        }
+    }
+    for (path, method, operation) in others {
+        document["paths"][path][method] = operation;
+    }
+}
+
 /// Every operation with its path and method.
 fn operations_mut(document: &mut Value) -> impl Iterator<Item = (&str, &str, &mut Value)> {
     let paths = document["paths"].as_object_mut().into_iter().flatten();
@@ -40,16 +58,23 @@ fn operations_mut(document: &mut Value) -> impl Iterator<Item = (&str, &str, &mu
 }
 
 fn finish(operation: &mut Value) {
-    let scope = operation["security"].pointer("/0/bearer/0").and_then(Value::as_str);
-    let who = match scope {
-        Some(scope) => format!("**Who:** a token with the scope `{scope}`."),
-        None if operation["security"].is_array() => "**Who:** any token of a log-in.".to_owned(),
+    let who = match problems::who(operation) {
+        Some(Who { scope: Some(scope), is_needed: true }) => {
+            format!("**Who:** a token or API key with the scope `{scope}`.")
+        }
+        Some(Who { scope: Some(scope), is_needed: false }) => {
+            format!("**Who:** anybody, or a token or API key with the scope `{scope}`.")
+        }
+        Some(Who { scope: None, .. }) => {
+            "**Who:** any token of a log-in, but no API key.".to_owned()
+        }
         None => "**Who:** anybody.".to_owned(),
     };
     let said = operation["description"].as_str().unwrap_or_default();
     operation["description"] = format!("{said}\n\n{who}").trim().into();
     let codes = problems::of_operation(operation);
-    let limited = codes.contains(&Code::PhoneLimited);
+    let limited = codes.iter().any(|code| code.status().as_u16() == 429);
+    let tries = codes.contains(&Code::CredentialsInvalid);
     operation["x-problems"] = codes.iter().map(|code| code.word()).collect();
     let responses = &mut operation["responses"];
     for status in statuses(&codes) {
@@ -58,7 +83,7 @@ fn finish(operation: &mut Value) {
         merge(&mut responses[status.to_string()], response(&alike));
     }
     for (status, response) in responses.as_object_mut().into_iter().flatten() {
-        add_headers(response, status, limited);
+        add_headers(response, status, limited && (status != "401" || tries));
     }
 }
 
@@ -89,7 +114,7 @@ fn headers_of(status: &str, own: bool, limited: bool) -> Vec<(&'static str, &'st
         "429" | "503" => names.push(("Retry-After", "Retry-After")),
         _ => {}
     }
-    let guarded = matches!(status, "200" | "202" | "403" | "404" | "409" | "422" | "429");
+    let guarded = matches!(status, "200" | "202" | "401" | "403" | "404" | "409" | "422" | "429");
     if limited && guarded {
         names.extend(["RateLimit", "RateLimit-Policy"].map(|name| (name, name)));
     }
@@ -136,7 +161,8 @@ fn merge(there: &mut Value, problem: Value) {
 
 /// What a request's body has no field for is refused.
 fn close_requests(document: &mut Value) {
-    let bodies = operations_mut(document).filter_map(|(_, _, operation)| {
+    let ours = operations_mut(document).filter(|(_, _, one)| one["x-dialect"].is_null());
+    let bodies = ours.filter_map(|(_, _, operation)| {
         pointer(operation.pointer("/requestBody/content/application~1json/schema")?)
     });
     let mut open: Vec<_> = bodies.collect();
@@ -216,7 +242,7 @@ fn headers() -> Value {
 
 fn bearer() -> Value {
     json!({
-        "type": "http", "scheme": "bearer", "bearerFormat": "JWT",
-        "description": "A token of `postrider-api token`",
+        "type": "http", "scheme": "bearer", "bearerFormat": "JWT or API key",
+        "description": "A token of `POST /v1/sessions` or `postrider-api token`, or an API key",
     })
 }

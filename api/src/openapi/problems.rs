@@ -24,10 +24,12 @@ const OF_A_TOKEN: &[Code] = &[
     Code::TokenMissing,
     Code::TokenInvalid,
     Code::TokenExpired,
+    Code::AddressNotAllowed,
     Code::StoreUnavailable,
     Code::DatabaseUnavailable,
 ];
 const OF_A_SCOPE: &[Code] = &[Code::ScopeMissing];
+const OF_A_LOG_IN: &[Code] = &[Code::SessionNeeded];
 const OF_A_BODY: &[Code] =
     &[Code::BodyMalformed, Code::BodyTooLarge, Code::ContentTypeUnsupported, Code::FieldsInvalid];
 const OF_A_PATH: &[Code] = &[Code::RequestMalformed];
@@ -47,19 +49,41 @@ pub fn problems(groups: &[&[Code]]) -> Vec<&'static str> {
     groups.iter().flat_map(|group| group.iter()).map(|code| code.word()).collect()
 }
 
+/// The token that an operation takes.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Who<'a> {
+    /// None: any log-in's.
+    pub(super) scope: Option<&'a str>,
+    /// Whether it is of use only to some.
+    pub(super) is_needed: bool,
+}
+
+/// None where a token is of no use.
+pub(super) fn who(operation: &Value) -> Option<Who<'_>> {
+    let ways = operation["security"].as_array()?;
+    let scopes = ways.iter().find_map(|way| way.get("bearer"))?;
+    let is_needed = ways.iter().all(|way| way.get("bearer").is_some());
+    Some(Who { scope: scopes.get(0).and_then(Value::as_str), is_needed })
+}
+
 /// Every code of an operation, in the order of the table.
 pub(super) fn of_operation(operation: &Value) -> Vec<Code> {
+    if operation["x-dialect"].is_string() {
+        return Vec::new();
+    }
     let own = operation["x-problems"].as_array().into_iter().flatten().filter_map(Value::as_str);
     let mut words: Vec<&str> = own.collect();
-    let scope = operation["security"].pointer("/0/bearer/0").and_then(Value::as_str);
+    let who = who(operation);
+    let scope = who.and_then(|who| who.scope);
     let parameter = |place: &str, name: &str| {
         let mut parameters = operation["parameters"].as_array().into_iter().flatten();
         parameters.any(|one| one["in"] == place && (name.is_empty() || one["name"] == name))
     };
     let groups = [
         (true, EVERYWHERE),
-        (operation["security"].is_array(), OF_A_TOKEN),
-        (scope.is_some(), OF_A_SCOPE),
+        (who.is_some_and(|who| who.is_needed), OF_A_TOKEN),
+        (who.is_some_and(|who| who.is_needed && scope.is_some()), OF_A_SCOPE),
+        (who.is_some() && scope.is_none(), OF_A_LOG_IN),
         (scope == Some("send"), OF_SENDING),
         (operation["requestBody"].is_object(), OF_A_BODY),
         (parameter("path", ""), OF_A_PATH),

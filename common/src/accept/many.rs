@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use futures::future::join_all;
 
-use super::{AcceptError, Acceptor, publish};
+use super::{AcceptError, Acceptor, Publisher};
 use crate::job::{Job, Lane};
 use crate::queue::Outgoing;
 use crate::queue::sqlite::SqliteQueue;
@@ -52,10 +52,10 @@ impl Acceptor {
         // As many are in flight at once as a batch has items.
         let outcomes = join_all(answers.map(async |(place, answer)| {
             if let Self::Distributed { store, queue, confirmed } = self
-                && let AdmitAnswer::Admitted { message, .. } = &answer
+                && let AdmitAnswer::Admitted { message, again, .. } = &answer
             {
-                let job = make_job(place, message);
-                publish(store, queue, confirmed, &job, trace.clone()).await?;
+                let publisher = Publisher { store, queue, confirmed };
+                publisher.publish(&make_job(place, message), *again, trace.clone()).await?;
             }
             Ok(answer)
         }));

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use config::{Environment as EnvironmentSource, File, FileFormat};
 use secrecy::{ExposeSecret, SecretString};
 
+use super::accounts::Registration;
 use super::sections::{Backends, Config, Provider, ProviderKind, Purpose, Settings, Template};
 use crate::code;
 use crate::phone::{DefaultRegion, PhoneNumber};
@@ -149,12 +150,16 @@ fn complete(
         sign: "Postrider".to_owned(),
         aliyun: None,
     });
+    let embedded = matches!(backends, Backends::Embedded { .. });
+    settings.dialects.platform.self_recharge.get_or_insert(embedded);
     let sandbox_asked = match environment.get("POSTRIDER_SANDBOX").map(String::as_str) {
         None | Some("" | "0") => false,
         Some("1") => true,
         Some(_) => return Err(wrong("POSTRIDER_SANDBOX", "is 1 or not set")),
     };
-    let distributed = matches!(backends, Backends::Distributed { .. });
+    let distributed = !embedded;
+    let usual = if distributed { Registration::Closed } else { Registration::Open };
+    settings.accounts.registration.get_or_insert(usual);
     if settings.providers.is_empty() && (!distributed || sandbox_asked) {
         settings.providers.insert("sandbox".to_owned(), Provider::sandbox());
     }
@@ -203,6 +208,10 @@ fn check(settings: &Settings) -> Result<(), ConfigError> {
         template::places(&template.text)
             .map_err(|error| wrong(format!("templates.{name}.text"), error.to_string()))?;
     }
+    check_dialects(settings)?;
+    if let Some((key, problem)) = settings.accounts.problem() {
+        return Err(wrong(format!("accounts.{key}"), problem));
+    }
     check_retry("retry", &settings.retry)?;
     for (name, provider) in &settings.providers {
         check_provider(name, provider)?;
@@ -236,6 +245,21 @@ fn check_rules(
         }
         None => Ok(()),
     }
+}
+
+fn check_dialects(settings: &Settings) -> Result<(), ConfigError> {
+    check_rules("dialects.flask", settings, &settings.flask_rules())?;
+    for (dialect, anonymous) in settings.dialects.anonymous() {
+        let Some(anonymous) = anonymous else { continue };
+        let key = |field: &str| format!("dialects.{dialect}.anonymous.{field}");
+        if anonymous.account.is_empty() {
+            return Err(wrong(key("account"), "names an account"));
+        }
+        if anonymous.from.is_empty() {
+            return Err(wrong(key("from"), "names at least one network"));
+        }
+    }
+    Ok(())
 }
 
 fn check_retry(key: &str, retry: &super::sections::Retry) -> Result<(), ConfigError> {

@@ -9,6 +9,8 @@ use ipnet::IpNet;
 use secrecy::SecretString;
 use serde::Deserialize;
 
+use super::accounts::Accounts;
+use super::dialects::Dialects;
 use super::values::{duration, list, optional_duration, optional_list};
 use crate::job::Lane;
 use crate::limits::{Limit, Scope};
@@ -43,11 +45,13 @@ pub struct Settings {
     pub server: Server,
     pub metrics: Metrics,
     pub log: Log,
+    pub accounts: Accounts,
     pub code: CodeRules,
     pub notices: Notices,
     pub purposes: BTreeMap<String, Purpose>,
     pub limits: Limits,
     pub bans: Bans,
+    pub dialects: Dialects,
     pub queue: Queue,
     pub retry: Retry,
     pub worker: Worker,

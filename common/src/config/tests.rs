@@ -81,11 +81,13 @@ fn the_example_tells_the_defaults() {
 #[test]
 fn the_example_holds_every_key() {
     let table: toml_table::Table = toml_table::parse(&whole_example());
-    let sections: [(&str, &[&str]); 18] = [
+    let sections: [(&str, &[&str]); 24] = [
         ("", fields_of::<Settings>()),
         ("server", fields_of::<Server>()),
         ("metrics", fields_of::<Metrics>()),
         ("log", fields_of::<Log>()),
+        ("accounts", fields_of::<Accounts>()),
+        ("accounts.login_limits", fields_of::<LoginLimits>()),
         ("code", fields_of::<CodeRules>()),
         ("notices", fields_of::<Notices>()),
         ("purposes.login", fields_of::<Purpose>()),
@@ -94,6 +96,10 @@ fn the_example_holds_every_key() {
         ("limits.code", fields_of::<ScopeLimits>()),
         ("limits.notice", fields_of::<ScopeLimits>()),
         ("limits.check", fields_of::<ScopeLimits>()),
+        ("dialects", fields_of::<Dialects>()),
+        ("dialects.mall", fields_of::<Mall>()),
+        ("dialects.flask", fields_of::<Flask>()),
+        ("dialects.platform", fields_of::<Platform>()),
         ("queue", fields_of::<Queue>()),
         ("retry", fields_of::<Retry>()),
         ("worker", fields_of::<Worker>()),
@@ -163,6 +169,20 @@ fn distributed_takes_a_secret_and_a_provider() {
 }
 
 #[test]
+fn registration_is_open_only_where_embedded_unless_it_is_said() {
+    let registration = |setup: Setup| setup.load().unwrap().settings.accounts.registration;
+    assert_eq!(registration(with_file("")), Some(Registration::Open));
+    let closed = with_file("[accounts]\nregistration = \"closed\"");
+    assert_eq!(registration(closed), Some(Registration::Closed));
+    let distributed = |file| {
+        let setup = with_file(file).set("POSTRIDER_SECRET", SECRET).set("POSTRIDER_SANDBOX", "1");
+        registration(URLS.into_iter().fold(setup, |setup, (name, url)| setup.set(name, url)))
+    };
+    assert_eq!(distributed(""), Some(Registration::Closed));
+    assert_eq!(distributed("[accounts]\nregistration = \"open\""), Some(Registration::Open));
+}
+
+#[test]
 fn the_environment_overrides_the_file() {
     let config = with_file("[code]\nttl = \"60s\"\nlength = 8\n[limits.code]\nphone = [\"2/60s\"]")
         .set("POSTRIDER_CODE__TTL", "90s")
@@ -218,6 +238,10 @@ fn what_cannot_work_is_named() {
         ("[purposes.\"Log In\"]", "purposes.Log In"),
         ("[purposes.login]\nlength = 12", "purposes.login.length"),
         ("[limits.code]\nphone = [\"often\"]", "`often`"),
+        ("[accounts]\nregistration = \"maybe\"", "maybe"),
+        ("[accounts]\nsession_ttl = \"32d\"", "accounts.session_ttl"),
+        ("[accounts]\ncurrency = \"yuan\"", "accounts.currency"),
+        ("[accounts.login_limits]\nip = [\"often\"]", "`often`"),
         ("[templates.verify]\ntext = \"{name}\"", "templates.verify"),
         ("[templates.verify]\ntext = \"{code\"", "templates.verify"),
         ("[retry]\njitter = 1.5", "jitter"),
@@ -229,6 +253,14 @@ fn what_cannot_work_is_named() {
         ("[providers.main]\nkind = \"pigeon\"", "pigeon"),
         ("[providers.push]\nkind = \"spug\"", "providers.push.token"),
         ("[providers.push]\nkind = \"spug\"\ntoken = \"t\"\nendpoint = \"ftp://x\"", "endpoint"),
+        ("[dialects]\nenabled = [\"soap\"]", "soap"),
+        ("[dialects.flask]\nttl = \"11m\"", "dialects.flask.ttl"),
+        ("[dialects.flask]\nlength = 3", "dialects.flask.length"),
+        ("[dialects.mall.anonymous]\naccount = \"shop\"\nfrom = []", "mall.anonymous.from"),
+        (
+            "[dialects.mall]\nanonymous = { account = \"shop\", from = [\"10.\"] }",
+            "mall.anonymous.from",
+        ),
         ("no toml", "TOML"),
     ];
     for (file, named) in cases {
@@ -266,6 +298,43 @@ fn credentials_come_from_the_environment_where_the_file_has_none() {
     );
     assert_eq!(own.access_key_id.unwrap().expose_secret(), "mine");
     assert!(own.security_token.is_none(), "another key's session token is not used");
+}
+
+#[test]
+fn the_flask_dialect_has_rules_and_windows_of_its_own() {
+    let settings = with_file("[code]\nmax_attempts = 3").load().unwrap().settings;
+    let rules = settings.flask_rules();
+    assert_eq!((rules.length, rules.ttl.as_secs(), rules.max_attempts), (4, 300, 3));
+    assert_eq!(rules.remembered().as_secs(), 86_400);
+    let windows: Vec<_> = settings
+        .flask_limits()
+        .in_order()
+        .iter()
+        .map(|(s, l)| format!("{} {l}", s.policy()))
+        .collect();
+    assert_eq!(
+        windows,
+        [
+            "phone-purpose 1/60s",
+            "phone-purpose 5/3600s",
+            "phone-purpose 10/86400s",
+            "phone-all 30/86400s",
+            "ip 20/60s",
+            "global 1000/60s",
+        ]
+    );
+}
+
+#[test]
+fn accounts_recharge_themselves_where_embedded_alone() {
+    let recharge = |setup: Setup| setup.load().unwrap().settings.dialects.platform.self_recharge;
+    assert_eq!(recharge(with_file("")), Some(true));
+    assert_eq!(recharge(with_file("[dialects.platform]\nself_recharge = false")), Some(false));
+    let mut setup = with_file("").set("POSTRIDER_SECRET", SECRET).set("POSTRIDER_SANDBOX", "1");
+    for (name, url) in URLS {
+        setup = setup.set(name, url);
+    }
+    assert_eq!(recharge(setup), Some(false));
 }
 
 #[test]

@@ -1,18 +1,23 @@
 //! `account`: who calls the API.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
-use sea_query::{Expr, ExprTrait as _, OnConflict, Query, SelectStatement};
+use sea_query::{Expr, ExprTrait as _, OnConflict, Query, SelectStatement, UpdateStatement};
 
+use super::api_key::ApiKey;
 use super::error::refused;
+use super::revocation::change_of;
 use super::statement::Write;
 use super::{Database, DatabaseError};
 
-/// One account. Every change of it raises `version`, which each request is checked against.
+/// One account. Every change of it but of its balance raises `version`, which each request is checked against.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Account {
     pub id: i64,
     pub username: String,
+    /// In lower case; `None`: made by an operator's command.
+    pub email: Option<String>,
     pub role: Role,
     pub version: i64,
     /// Tokens issued before this time (unix milliseconds) are dead.
@@ -21,8 +26,13 @@ pub struct Account {
     pub may_send: bool,
     /// Whether it may say whose address a request comes from.
     pub on_behalf: bool,
+    /// In minor units, as it was when this was read: only the table knows it.
+    pub balance: i64,
+    /// Unix milliseconds.
+    pub create_time: i64,
     /// The `jti` of its tokens that are dead before their time.
     pub revoked: BTreeSet<String>,
+    pub api_keys: Vec<Arc<ApiKey>>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,14 +41,16 @@ pub enum Role {
     Admin,
 }
 
-const COLUMNS: [&str; 9] = [
+pub(super) const COLUMNS: [&str; 11] = [
     "id",
     "username",
+    "email",
     "role",
     "may_send",
     "on_behalf",
     "version",
     "tokens_valid_from",
+    "balance",
     "create_time",
     "update_time",
 ];
@@ -53,11 +65,14 @@ const IDS: i64 = 100_000_000_000_000;
 struct AccountRead {
     id: i64,
     username: String,
+    email: Option<String>,
     role: String,
     may_send: i32,
     on_behalf: i32,
     version: i64,
     tokens_valid_from: i64,
+    balance: i64,
+    create_time: i64,
 }
 
 impl Database {
@@ -65,7 +80,11 @@ impl Database {
         self.first_account(select().and_where(Expr::col("id").eq(id))).await
     }
 
+    /// The account of exactly this name.
     pub async fn account_by_name(&self, username: &str) -> Result<Option<Account>, DatabaseError> {
+        if !is_name(username) {
+            return Ok(None);
+        }
         self.first_account(select().and_where(Expr::col("username").eq(username))).await
     }
 
@@ -77,23 +96,20 @@ impl Database {
         role: Role,
         now: i64,
     ) -> Result<Account, DatabaseError> {
-        // MySQL compares without spaces at the end, the others with them: none has any.
-        if username.is_empty()
-            || username.chars().count() > USERNAME
-            || username.trim() != username
-            || username.contains(char::is_control)
-        {
+        if !is_name(username) {
             return Err(refused("an account's name has 1 to 128 characters, no space at its ends"));
         }
         let mut insert = Query::insert();
         insert.into_table("account").columns(COLUMNS);
-        let values: [Expr; 9] = [
-            rand::random_range(1..IDS).into(),
+        let values: [Expr; 11] = [
+            new_id().into(),
             username.into(),
+            Option::<String>::None.into(),
             role.as_str().into(),
             1.into(),
             0.into(),
             1_i64.into(),
+            0_i64.into(),
             0_i64.into(),
             now.into(),
             now.into(),
@@ -102,12 +118,9 @@ impl Database {
         insert.on_conflict(OnConflict::column("username").do_nothing_on(["username"]).to_owned());
         let mut writes = vec![Write::Insert(insert)];
         if role == Role::Admin {
-            let mut promote = Query::update();
+            let mut promote = changed(now);
             promote
-                .table("account")
                 .value("role", role.as_str())
-                .value("version", Expr::col("version").add(1))
-                .value("update_time", now)
                 .and_where(Expr::col("username").eq(username))
                 .and_where(Expr::col("role").ne(role.as_str()));
             writes.push(Write::Update(promote));
@@ -123,15 +136,27 @@ impl Database {
         id: i64,
         now: i64,
     ) -> Result<Option<Account>, DatabaseError> {
-        let mut grant = Query::update();
-        grant
-            .table("account")
-            .value("on_behalf", 1)
-            .value("version", Expr::col("version").add(1))
-            .value("update_time", now)
-            .and_where(Expr::col("id").eq(id))
-            .and_where(Expr::col("on_behalf").eq(0));
+        let mut grant = change_of(id, now);
+        grant.value("on_behalf", 1).and_where(Expr::col("on_behalf").eq(0));
         self.write(&[Write::Update(grant)]).await?;
+        self.account(id).await
+    }
+
+    /// Sets what an account may do; what is `None` stays. Its version rises. `None`: there is no such account.
+    pub async fn set_grants(
+        &self,
+        id: i64,
+        may_send: Option<bool>,
+        on_behalf: Option<bool>,
+        now: i64,
+    ) -> Result<Option<Account>, DatabaseError> {
+        let mut set = change_of(id, now);
+        for (column, value) in [("may_send", may_send), ("on_behalf", on_behalf)] {
+            if let Some(value) = value {
+                set.value(column, i32::from(value));
+            }
+        }
+        self.write(&[Write::Update(set)]).await?;
         self.account(id).await
     }
 
@@ -143,18 +168,35 @@ impl Database {
             return Ok(None);
         };
         // What belongs to it is read after its version: it may be newer than that, and never older.
-        let revoked = self.revoked(read.id).await?;
+        let (revoked, api_keys) =
+            futures::try_join!(self.revoked(read.id), self.api_keys(read.id))?;
         Ok(Some(Account {
             id: read.id,
             username: read.username,
+            email: read.email,
             role: if read.role == Role::Admin.as_str() { Role::Admin } else { Role::Account },
             version: read.version,
             tokens_valid_from: read.tokens_valid_from,
             may_send: read.may_send != 0,
             on_behalf: read.on_behalf != 0,
+            balance: read.balance,
+            create_time: read.create_time,
             revoked,
+            api_keys,
         }))
     }
+}
+
+/// Whether a text can be an account's name. MySQL compares without spaces at the end, the others with them: none has
+/// any. PostgreSQL takes no NUL.
+pub(super) fn is_name(text: &str) -> bool {
+    (1..=USERNAME).contains(&text.chars().count())
+        && text.trim() == text
+        && !text.contains(char::is_control)
+}
+
+pub(super) fn new_id() -> i64 {
+    rand::random_range(1..IDS)
 }
 
 fn select() -> SelectStatement {
@@ -163,8 +205,15 @@ fn select() -> SelectStatement {
     select
 }
 
+/// An update that raises the version.
+pub(super) fn changed(now: i64) -> UpdateStatement {
+    let mut update = Query::update();
+    update.table("account").value("version", Expr::col("version").add(1)).value("update_time", now);
+    update
+}
+
 impl Role {
-    fn as_str(self) -> &'static str {
+    pub fn as_str(self) -> &'static str {
         match self {
             Self::Account => "account",
             Self::Admin => "admin",

@@ -7,6 +7,7 @@ use sea_query::{
     DeleteStatement, Expr, ExprTrait as _, InsertStatement, OnConflict, Query, UpdateStatement,
 };
 
+use super::account::changed;
 use super::error::refused;
 use super::statement::Write;
 use super::{Database, DatabaseError};
@@ -40,7 +41,7 @@ impl Database {
         let too_many = known.iter().filter(|row| row.expires_at > now).count() >= MOST;
         let mut change = change_of(account_id, now);
         if too_many {
-            change.value("tokens_valid_from", now + 1);
+            change.value("tokens_valid_from", at_least(now + 1));
         }
         // The account first: whoever revokes at the same time waits for its row.
         let writes = [
@@ -61,7 +62,7 @@ impl Database {
     ) -> Result<Option<i64>, DatabaseError> {
         let mut change = change_of(account_id, now);
         // A token of this very millisecond dies too.
-        change.value("tokens_valid_from", now + 1);
+        change.value("tokens_valid_from", at_least(now + 1));
         let writes = [Write::Update(change), Write::Delete(rows_of(account_id, None))];
         self.write(&writes).await?;
         self.version_of(account_id).await
@@ -92,13 +93,15 @@ impl Database {
 
 /// Raises an account's version.
 pub(super) fn change_of(account_id: i64, now: i64) -> UpdateStatement {
-    let mut change = Query::update();
+    let mut change = changed(now);
+    change.and_where(Expr::col("id").eq(account_id));
     change
-        .table("account")
-        .value("version", Expr::col("version").add(1))
-        .value("update_time", now)
-        .and_where(Expr::col("id").eq(account_id));
-    change
+}
+
+/// `tokens_valid_from` never falls: tokens that ended stay ended, whatever the clock of the next says.
+pub(super) fn at_least(now: i64) -> Expr {
+    let valid_from = Expr::col("tokens_valid_from");
+    Expr::case(valid_from.clone().gt(now), valid_from).finally(now).into()
 }
 
 /// An account's revocations: those that have expired by a time, or all.

@@ -1,6 +1,6 @@
 //! How a statement is run on each engine: built once by sea-query, run by the engine's own driver.
 
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use futures::future::BoxFuture;
@@ -106,17 +106,35 @@ impl Database {
 
     /// Runs statements in one transaction; gives the rows that each touched.
     pub(super) async fn write(&self, writes: &[Write]) -> Result<Vec<u64>, DatabaseError> {
+        self.write_if(writes, |_| true).await
+    }
+
+    /// Runs statements in one transaction that is kept only if each touched a row; gives whether it was.
+    pub(super) async fn write_whole(&self, writes: &[Write]) -> Result<bool, DatabaseError> {
+        let whole = |touched: &[u64]| !touched.contains(&0);
+        Ok(whole(&self.write_if(writes, whole).await?))
+    }
+
+    async fn write_if(
+        &self,
+        writes: &[Write],
+        keep: fn(&[u64]) -> bool,
+    ) -> Result<Vec<u64>, DatabaseError> {
         if writes.is_empty() {
             return Ok(Vec::new());
         }
         match self {
-            Self::Sqlite(sqlite) => write_sqlite(sqlite, writes).await,
+            Self::Sqlite(sqlite) => write_sqlite(sqlite, writes, keep).await,
             Self::Postgres(pool) => {
                 let write = async {
                     let mut transaction = pool.begin().await?;
                     let built = writes.iter().map(|write| write.build(PostgresQueryBuilder));
                     let touched = execute!(built, transaction)?;
-                    transaction.commit().await?;
+                    if keep(&touched) {
+                        transaction.commit().await?;
+                    } else {
+                        transaction.rollback().await?;
+                    }
                     Ok::<_, sqlx::Error>(touched)
                 };
                 Ok(in_time(write).await??)
@@ -126,7 +144,11 @@ impl Database {
                     let mut transaction = pool.begin().await?;
                     let built = writes.iter().map(|write| write.build(MysqlQueryBuilder));
                     let touched = execute!(built, transaction)?;
-                    transaction.commit().await?;
+                    if keep(&touched) {
+                        transaction.commit().await?;
+                    } else {
+                        transaction.rollback().await?;
+                    }
                     Ok::<_, sqlx::Error>(touched)
                 };
                 Ok(in_time(write).await??)
@@ -136,25 +158,36 @@ impl Database {
 }
 
 /// Writes through the one writer, together with what else waits for it.
-async fn write_sqlite(sqlite: &Sqlite, writes: &[Write]) -> Result<Vec<u64>, DatabaseError> {
+async fn write_sqlite(
+    sqlite: &Sqlite,
+    writes: &[Write],
+    keep: fn(&[u64]) -> bool,
+) -> Result<Vec<u64>, DatabaseError> {
     let built: Vec<_> = writes.iter().map(|write| write.build(SqliteQueryBuilder)).collect();
     // The writer hands errors on as text. What one meant is kept here: a record that is refused must not
     // be taken for one that may be written later.
-    let refusal = Arc::new(OnceLock::new());
-    let seen = Arc::clone(&refusal);
+    let outcome = Arc::new(Mutex::new(None));
+    let seen = Arc::clone(&outcome);
     let written = sqlite.write(move |connection| {
         let (built, seen) = (built.clone(), Arc::clone(&seen));
         Box::pin(async move {
             let run = async { execute!(built, connection) };
-            run.await.inspect_err(|error| {
-                if let refused @ DatabaseError::Refused(_) = DatabaseError::of(error) {
-                    // It may run twice; the first meaning stands.
-                    drop(seen.set(refused));
-                }
-            })
+            let ran = run.await;
+            // It may run twice, in a group and then alone: what came of it last stands.
+            *seen.lock().unwrap_or_else(PoisonError::into_inner) = match &ran {
+                Ok(touched) if keep(touched) => None,
+                Ok(touched) => Some(Ok(touched.clone())),
+                Err(error) => Some(Err(DatabaseError::of(error))),
+            };
+            // An error undoes it.
+            ran.and_then(
+                |touched| if keep(&touched) { Ok(touched) } else { Err(sqlx::Error::RowNotFound) },
+            )
         }) as BoxFuture<'_, _>
     });
-    written.await.map_err(|error| refusal.get().cloned().unwrap_or_else(|| error.into()))
+    let written = written.await;
+    let outcome = outcome.lock().unwrap_or_else(PoisonError::into_inner).take();
+    written.or_else(|error| outcome.unwrap_or_else(|| Err(error.into())))
 }
 
 /// What `work` gives, unless the server hangs.

@@ -141,6 +141,10 @@ fn classify(response: &Response) -> Answer {
         return answer;
     };
     let accepted = outcome == Outcome::Accepted;
+    if accepted && !response.status.is_success() {
+        // Status and body contradict each other.
+        return response.broken();
+    }
     Answer {
         outcome,
         provider_message_id: body.biz_id,
@@ -198,10 +202,12 @@ fn meaning(code: &str) -> Option<Outcome> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
     use reqwest::StatusCode;
     use reqwest::header::{HeaderMap, HeaderValue};
 
     use super::*;
+    use crate::provider::http::any_response;
 
     fn answer(status: u16, body: &str) -> Answer {
         let headers =
@@ -259,6 +265,7 @@ mod tests {
             (200, "not json", Outcome::Unknown),
             (200, "{}", Outcome::Unknown),
             (302, "", Outcome::Unknown),
+            (503, r#"{"Code":"OK","Message":"OK"}"#, Outcome::Unknown),
         ];
         for (status, body, outcome) in cases {
             assert_eq!(answer(status, body).outcome, outcome, "{status} {body}");
@@ -271,5 +278,36 @@ mod tests {
         let number = |e164: &str| number(&PhoneNumber::from_e164(e164).unwrap());
         assert_eq!(number("+8613800138000"), "13800138000");
         assert_eq!(number("+85291234567"), "85291234567");
+    }
+
+    fn any_body() -> impl Strategy<Value = String> {
+        let code = prop_oneof![
+            Just("OK".to_owned()),
+            "[A-Za-z.]{0,12}",
+            "(isv|isp)\\.[A-Z_]{1,12}",
+            any::<String>()
+        ];
+        let spelled =
+            (prop::sample::select(vec!["Code", "code", "CODE"]), code).prop_map(|(name, code)| {
+                serde_json::json!({ name: code, "Message": "OK", "BizId": "9006^0" }).to_string()
+            });
+        prop_oneof![
+            spelled,
+            any::<String>(),
+            Just(r#"{"Code":200}"#.to_owned()),
+            Just(r#"["OK"]"#.to_owned()),
+            Just(r#"{"Code":"OK"} trailing"#.to_owned()),
+        ]
+    }
+
+    proptest! {
+        #[test]
+        fn only_the_documented_success_is_accepted(response in any_response(any_body())) {
+            let answer = classify(&response);
+            let body: serde_json::Value = serde_json::from_str(&response.body).unwrap_or_default();
+            let documented = response.status.is_success() && body["Code"] == "OK";
+            prop_assert_eq!(answer.outcome == Outcome::Accepted, documented, "{:?}", answer);
+            prop_assert_eq!(answer.error_code.is_none(), documented);
+        }
     }
 }

@@ -90,3 +90,29 @@ impl Response {
         Some(Duration::from_secs(u64::min(seconds, 86_400)))
     }
 }
+
+/// Any answer with such a body: any status, and whatever may be put into `Retry-After`.
+#[cfg(test)]
+pub(super) fn any_response(
+    body: impl proptest::strategy::Strategy<Value = String>,
+) -> impl proptest::strategy::Strategy<Value = Response> {
+    use proptest::prelude::*;
+    use reqwest::header::HeaderValue;
+
+    let status = prop_oneof![
+        Just(200),
+        prop::sample::select(vec![201, 302, 400, 429, 500, 503]),
+        100..=999_u16
+    ];
+    let retry_after = prop_oneof![
+        Just(Vec::new()),
+        "[0-9]{1,30}".prop_map(String::into_bytes),
+        prop::collection::vec(any::<u8>(), 0..20)
+    ];
+    (status, retry_after, body).prop_map(|(status, retry_after, body)| {
+        let retry_after = HeaderValue::from_bytes(&retry_after).ok();
+        let headers = retry_after.map(|value| (RETRY_AFTER, value)).into_iter().collect();
+        let status = StatusCode::from_u16(status).unwrap_or_default();
+        Response { status, headers, body }
+    })
+}

@@ -86,7 +86,9 @@ fn classify(response: &Response) -> Answer {
         return response.by_status().unwrap_or_else(|| response.broken());
     };
     let outcome = match body.code {
-        200 => Outcome::Accepted,
+        200 if response.status.is_success() => Outcome::Accepted,
+        // Status and body contradict each other.
+        200 => return response.broken(),
         401..=404 => Outcome::RefusedHere,
         429 => Outcome::TooFast,
         500..=599 => Outcome::Later,
@@ -105,10 +107,12 @@ fn classify(response: &Response) -> Answer {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
     use reqwest::StatusCode;
     use reqwest::header::HeaderMap;
 
     use super::*;
+    use crate::provider::http::any_response;
 
     #[test]
     fn answers_have_their_class() {
@@ -125,6 +129,7 @@ mod tests {
             (500, "", Outcome::Unknown),
             (429, "", Outcome::TooFast),
             (200, "ok", Outcome::Unknown),
+            (503, r#"{"code":200,"msg":"请求成功"}"#, Outcome::Unknown),
         ];
         for (status, body, outcome) in cases {
             let status = StatusCode::from_u16(status).unwrap();
@@ -142,5 +147,31 @@ mod tests {
             Answer::of(Outcome::Refused, "spug.400").with_message("no /send/s3cr3t-token");
         answer.response = Some("s3cr3t-token".to_owned());
         assert!(!format!("{:?}", spug.without_token(answer)).contains("s3cr3t"));
+    }
+
+    fn any_body() -> impl Strategy<Value = String> {
+        let code = prop_oneof![Just(200), 190..600_i64, any::<i64>()];
+        let numbered = (code, any::<String>()).prop_map(|(code, msg)| {
+            serde_json::json!({ "code": code, "msg": msg, "request_id": "abc" }).to_string()
+        });
+        prop_oneof![
+            numbered,
+            any::<String>(),
+            Just(r#"{"code":"200"}"#.to_owned()),
+            Just(r#"{"code":200.0}"#.to_owned()),
+            Just(r#"{"code":200} trailing"#.to_owned()),
+        ]
+    }
+
+    proptest! {
+        #[test]
+        fn only_the_documented_success_is_accepted(response in any_response(any_body())) {
+            let answer = classify(&response);
+            let body = serde_json::from_str::<Value>(&response.body).unwrap_or_default();
+            let documented = response.status.is_success() && body["code"] == 200;
+            prop_assert_eq!(answer.outcome == Outcome::Accepted, documented, "{:?}", answer);
+            let has_id = documented && body["request_id"].is_string();
+            prop_assert_eq!(answer.provider_message_id.is_some(), has_id);
+        }
     }
 }

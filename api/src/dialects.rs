@@ -1,0 +1,132 @@
+//! The wire formats of older systems: which are served, whose account a request is, and that whatever goes wrong is
+//! told in a dialect's own words. Each dialect is one file, which translates and decides nothing.
+
+pub mod flask;
+pub mod mall;
+#[cfg(test)]
+mod testing;
+#[cfg(test)]
+mod tests;
+
+use std::marker::PhantomData;
+
+use axum::Router;
+use axum::extract::{FromRequestParts, Request, State};
+use axum::http::StatusCode;
+use axum::http::header::AUTHORIZATION;
+use axum::http::request::Parts;
+use axum::middleware::{self, Next};
+use axum::response::{IntoResponse as _, Response};
+use axum::routing::any;
+use postrider_common::config::{Anonymous, Dialect, Settings};
+use utoipa::OpenApi;
+
+use crate::app::Shared;
+use crate::caller::{self, Caller, Policy};
+use crate::client_ip::ClientIp;
+use crate::problem::{self, Code, Problem, Told};
+use crate::router;
+
+/// What is described of them: coarsely, since their clients are there already. Each answers 200 with a code in the body
+/// whatever the outcome, but for 401.
+#[derive(Debug, OpenApi)]
+#[openapi(
+    paths(
+        mall::send, mall::verify, mall::health,
+        flask::send, flask::verify, flask::notice,
+    ),
+    tags(
+        (name = "mall", description = "The wire format of a Spring Cloud shop's SMS service"),
+        (name = "flask", description = "The wire format of an Aliyun SMS service in Flask"),
+    )
+)]
+pub struct Described;
+
+/// The routes of every dialect that is enabled.
+pub fn routes(app: &Shared) -> Router<Shared> {
+    let served = |dialect| app.settings.dialects.enabled.contains(&dialect);
+    let mut routes = Router::new();
+    if served(Dialect::Mall) {
+        let mall = mall::routes().merge(rest(["/sms", "/sms/", "/sms/{*rest}"]));
+        routes = routes.merge(speaking(mall, app, mall::say));
+    }
+    if served(Dialect::Flask) {
+        let paths = ["/sms_message", "/sms_message/", "/sms_message/{*rest}"];
+        let flask = flask::routes().merge(rest(paths));
+        routes = routes.merge(speaking(flask, app, flask::say));
+    }
+    routes
+}
+
+/// What lies under a dialect's prefix and isn't there.
+fn rest(paths: [&str; 3]) -> Router<Shared> {
+    let nowhere = || any(async || StatusCode::NOT_FOUND);
+    paths.into_iter().fold(Router::new(), |routes, path| routes.route(path, nowhere()))
+}
+
+/// How a dialect says a problem, at this path.
+type Say = fn(&str, &Problem) -> Response;
+
+/// Also a panic, a time-out and a path that isn't there are said so.
+fn speaking(routes: Router<Shared>, app: &Shared, say: Say) -> Router<Shared> {
+    router::bounded(routes, app).layer(middleware::from_fn_with_state(say, translate))
+}
+
+async fn translate(State(say): State<Say>, request: Request, next: Next) -> Response {
+    let path = request.uri().path().to_owned();
+    let response = next.run(request).await;
+    let known = response.extensions().get::<Problem>().cloned();
+    let Some(problem) = known.or_else(|| problem::of_bare(response.status())) else {
+        return response;
+    };
+    let mut answer = say(&path, &problem);
+    if answer.status() != StatusCode::OK {
+        // Beside a 200 they would contradict it, and tell what its body keeps to itself.
+        answer.headers_mut().extend(problem.clone().into_response().headers().clone());
+    }
+    answer.extensions_mut().insert(Told(problem));
+    answer
+}
+
+/// A dialect that has an account for callers without a token.
+trait Profile: Send + Sync + 'static {
+    fn anonymous(settings: &Settings) -> Option<&Anonymous>;
+}
+
+/// The caller of a dialect: whose token it is, or whose account the network that it comes from is given.
+struct Known<D, P>(Caller<P>, PhantomData<D>);
+
+impl<D: Profile, P: Policy> FromRequestParts<Shared> for Known<D, P> {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, app: &Shared) -> Result<Self, Problem> {
+        let caller = if parts.headers.contains_key(AUTHORIZATION) {
+            Caller::from_request_parts(parts, app).await
+        } else {
+            let Ok(address) = ClientIp::from_request_parts(parts, app).await;
+            anonymous::<D, P>(app, address).await
+        };
+        Ok(Self(caller?, PhantomData))
+    }
+}
+
+async fn anonymous<D: Profile, P: Policy>(
+    app: &Shared,
+    address: ClientIp,
+) -> Result<Caller<P>, Problem> {
+    let address = address.of_caller();
+    let trusted = D::anonymous(&app.settings)
+        .filter(|anonymous| anonymous.from.iter().any(|network| network.contains(&address)))
+        .ok_or_else(|| Problem::new(Code::TokenMissing))?;
+    caller::on_trust(app, &trusted.account).await
+}
+
+/// What is needed and isn't there.
+fn missing(field: &str) -> Problem {
+    Problem::field(Code::FieldsInvalid, field, "missing", "is needed")
+}
+
+/// The tables take no text with a zero in it, and no channel or purpose has any other control character.
+fn fits(text: &str, longest: usize) -> bool {
+    text.chars().count() <= longest && !text.contains(char::is_control)
+}

@@ -1,0 +1,292 @@
+//! The dialect of an Aliyun SMS service in Flask: HTTP 200 for everything but a missing token, with a code in the body.
+
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::response::{IntoResponse as _, Response};
+use axum::routing::post;
+use axum::{Json, Router};
+use postrider_common::config::{self, Anonymous, Settings, Template};
+use postrider_common::limits::Scope;
+use postrider_common::store::{SettleAnswer, Which, verification_subject};
+use postrider_common::template::Params;
+use serde_json::{Value, json};
+use utoipa::ToSchema;
+
+use super::{Known, Profile, fits, missing};
+use crate::app::{App, Shared};
+use crate::caller::{Sends, Verifies};
+use crate::checking::{self, CodeToCheck};
+use crate::client_ip::ClientIp;
+use crate::json::{Body, Fields};
+use crate::notices::check_params;
+use crate::openapi::schemas::loose;
+use crate::problem::{Code, Problem};
+use crate::sending::{self, CodeToSend, NoticeToSend, Origin};
+use crate::trace::Trace;
+
+#[cfg(test)]
+mod tests;
+
+/// The longest channel and template code, in characters: as much as the tables take.
+const LONGEST_CHANNEL: usize = 255;
+const LONGEST_TEMPLATE: usize = 128;
+
+const SEND: &str = "/sms_message/getVerificationCode";
+const VERIFY: &str = "/sms_message/verify_code";
+const NOTICE: &str = "/sms_message/sendNotice";
+
+type Caller<P> = Known<config::Flask, P>;
+
+impl Profile for config::Flask {
+    fn anonymous(settings: &Settings) -> Option<&Anonymous> {
+        settings.dialects.flask.anonymous.as_ref()
+    }
+}
+
+pub(super) fn routes() -> Router<Shared> {
+    Router::new().route(SEND, post(send)).route(VERIFY, post(verify)).route(NOTICE, post(notice))
+}
+
+/// Every answer's body.
+#[derive(Debug, ToSchema)]
+#[schema(as = FlaskAnswer)]
+pub struct Answer {
+    /// 200, 400 to 403, 405 or 406
+    pub code: u16,
+    pub message: String,
+    /// `{}`, or with `[code] echo` the code
+    pub data: Value,
+}
+
+/// A code to be sent, as the body says it.
+#[derive(Debug, ToSchema)]
+#[schema(as = FlaskSend)]
+pub struct ToSend {
+    #[schema(schema_with = loose)]
+    pub phone: String,
+    #[schema(schema_with = loose, required = false)]
+    pub channel: Option<String>,
+}
+
+/// A code to be checked, as the body says it.
+#[derive(Debug, ToSchema)]
+#[schema(as = FlaskCheck)]
+pub struct ToCheck {
+    #[schema(schema_with = loose)]
+    pub phone: String,
+    #[schema(schema_with = loose, required = false)]
+    pub channel: Option<String>,
+    #[schema(schema_with = loose)]
+    pub code: String,
+}
+
+/// A notice to be sent, as the body says it.
+#[derive(Debug, ToSchema)]
+#[schema(as = FlaskNotice)]
+pub struct Notice {
+    #[schema(schema_with = loose)]
+    pub phone: String,
+    #[schema(schema_with = loose, required = false)]
+    pub channel: Option<String>,
+    #[schema(schema_with = loose)]
+    pub template_code: String,
+    /// An object, or a text that holds one
+    pub template_param: Option<Value>,
+}
+
+fn unauthorised() -> Value {
+    json!({"code": 401, "message": "未授权，请提供有效的token", "data": {}})
+}
+
+fn answer(code: u16, message: &str, data: &Value) -> Json<Value> {
+    Json(json!({"code": code, "message": message, "data": data}))
+}
+
+/// Send a code, as the Flask service's clients ask
+#[utoipa::path(
+    post, path = "/sms_message/getVerificationCode", tag = "flask", operation_id = "flask_send",
+    security((), ("bearer" = ["send"])),
+    request_body(content = ToSend, example = json!({"phone": "13800138000", "channel": "app"})),
+    responses(
+        (status = 200, description = "Sent, or why not: see `code`", body = Answer, example = json!(
+            {"code": 401, "message": "短信1分钟之内已经发送过,请稍后再试", "data": {}}
+        )),
+        (status = 401, description = "No valid token", body = Answer, example = json!(unauthorised())),
+    ),
+    extensions(("x-dialect" = json!("flask"))),
+)]
+pub(super) async fn send(
+    State(app): State<Shared>,
+    Known(mut caller, _): Caller<Sends>,
+    peer: ClientIp,
+    Trace(trace): Trace,
+    Body { mut fields, .. }: Body,
+) -> Result<Json<Value>, Problem> {
+    let purpose = purpose_of(&mut fields)?;
+    let phone = app.phone(&needed(&mut fields, "phone")?)?;
+    let (rules, limits) = (app.settings.flask_rules(), app.settings.flask_limits());
+    let origin = Origin { ip: peer.of_forwarded_user(&caller), idempotency: None, trace };
+    let asked = CodeToSend { phone, purpose, rules, limits };
+    let (accepted, _) = sending::code(&app, &mut caller, asked, origin).await?;
+    let code = sending::echo(&app, caller.owner(), &accepted);
+    Ok(answer(200, "请求成功!", &code.map_or_else(|| json!({}), Value::String)))
+}
+
+/// Check a code, as the Flask service's clients ask
+#[utoipa::path(
+    post, path = "/sms_message/verify_code", tag = "flask", operation_id = "flask_verify",
+    security((), ("bearer" = ["verify"])),
+    request_body(content = ToCheck, example = json!({"phone": "13800138000", "channel": "app", "code": "4829"})),
+    responses(
+        (status = 200, description = "Right, or not: see `code`", body = Answer, example = json!(
+            {"code": 200, "message": "验证成功", "data": {}}
+        )),
+        (status = 401, description = "No valid token", body = Answer, example = json!(unauthorised())),
+    ),
+    extensions(("x-dialect" = json!("flask"))),
+)]
+pub(super) async fn verify(
+    State(app): State<Shared>,
+    Known(mut caller, _): Caller<Verifies>,
+    peer: ClientIp,
+    Body { mut fields, .. }: Body,
+) -> Result<Json<Value>, Problem> {
+    let (phone, code) = (needed(&mut fields, "phone")?, needed(&mut fields, "code")?);
+    let purpose = purpose_of(&mut fields)?;
+    let phone = app.phone(&phone)?;
+    let asked = CodeToCheck {
+        which: Which::Subject(verification_subject(caller.owner(), &purpose, &phone)),
+        phone: Some(phone),
+        purpose,
+        code,
+        ip: peer.of_forwarded_user(&caller),
+        idempotency: None,
+    };
+    let (code, message) = match checking::check(&app, &mut caller, asked).await?.0 {
+        SettleAnswer::Approved { .. } => (200, "验证成功"),
+        SettleAnswer::NotSent { .. } => NOT_SENT,
+        SettleAnswer::Expired { .. } => (401, "验证码已过期"),
+        SettleAnswer::Used { .. } => (401, "验证码已被验证过了,请勿重复使用"),
+        _ => WRONG,
+    };
+    Ok(answer(code, message, &json!({})))
+}
+
+/// Send a notice, as the Flask service's clients ask
+#[utoipa::path(
+    post, path = "/sms_message/sendNotice", tag = "flask", operation_id = "flask_notice",
+    security((), ("bearer" = ["send"])),
+    request_body(content = Notice, example = json!({
+        "phone": "13800138000", "channel": "app", "template_code": "order_shipped",
+        "template_param": {"order": "A-1042"}
+    })),
+    responses(
+        (status = 200, description = "Sent, or not: see `code`", body = Answer, example = json!(
+            {"code": 200, "message": "请求成功!", "data": {}}
+        )),
+        (status = 401, description = "No valid token", body = Answer, example = json!(unauthorised())),
+    ),
+    extensions(("x-dialect" = json!("flask"))),
+)]
+pub(super) async fn notice(
+    State(app): State<Shared>,
+    Known(mut caller, _): Caller<Sends>,
+    peer: ClientIp,
+    Trace(trace): Trace,
+    Body { mut fields, .. }: Body,
+) -> Result<Json<Value>, Problem> {
+    let purpose = purpose_of(&mut fields)?;
+    let template = needed(&mut fields, "template_code")?;
+    let invalid = || Problem::new(Code::ParamsInvalid);
+    let params = params_of(fields.take("template_param")).ok_or_else(invalid)?;
+    let phone = app.phone(&needed(&mut fields, "phone")?)?;
+    let (template, raw_template) = template_of(&app, template, &params)?;
+    let origin = Origin { ip: peer.of_forwarded_user(&caller), idempotency: None, trace };
+    let notice = NoticeToSend { purpose, template, raw_template, params };
+    sending::notice(&app, &mut caller, &notice, &phone, origin).await?;
+    Ok(answer(200, "请求成功!", &json!({})))
+}
+
+fn needed(fields: &mut Fields, field: &str) -> Result<String, Problem> {
+    fields.loose(field).filter(|text| !text.is_empty()).ok_or_else(|| missing(field))
+}
+
+/// No channel of this dialect is a purpose of v1's, whose codes have other rules.
+fn purpose_of(fields: &mut Fields) -> Result<String, Problem> {
+    let channel = fields.loose("channel").unwrap_or_default();
+    let refused = || Problem::field(Code::PurposeInvalid, "channel", "length", "is too long");
+    fits(&channel, LONGEST_CHANNEL).then(|| format!("flask/{channel}")).ok_or_else(refused)
+}
+
+/// An object, or a text that holds one; each value a text, or what is written as one.
+fn params_of(given: Option<Value>) -> Option<Params> {
+    let members = match given {
+        None | Some(Value::Null) => return Some(Params::new()),
+        Some(Value::String(text)) if text.is_empty() => return Some(Params::new()),
+        Some(Value::String(text)) => serde_json::from_str(&text).ok()?,
+        Some(Value::Object(members)) => members,
+        Some(_) => return None,
+    };
+    let text = |value| match value {
+        Value::String(text) => Some(text),
+        Value::Number(_) | Value::Bool(_) => Some(value.to_string()),
+        _ => None,
+    };
+    members.into_iter().map(|(name, value)| Some((name, text(value)?))).collect()
+}
+
+/// The template's name: as it is given, or that of the one with this code at the provider. Any other code goes to
+/// the provider as it is, where the operator allows it.
+fn template_of(app: &App, given: String, params: &Params) -> Result<(String, bool), Problem> {
+    let templates = &app.settings.templates;
+    let by_code = || templates.iter().find(|(_, t)| t.aliyun.as_deref() == Some(given.as_str()));
+    if let Some((name, template)) = templates.get_key_value(&given).or_else(by_code) {
+        check_params(template, params)?;
+        return Ok((name.clone(), false));
+    }
+    if app.settings.dialects.flask.allow_raw_templates && fits(&given, LONGEST_TEMPLATE) {
+        check_params(&Template::default(), params)?;
+        return Ok((given, true));
+    }
+    Err(Problem::new(Code::TemplateUnknown))
+}
+
+const NOT_SENT: (u16, &str) = (406, "该手机未发送过验证码");
+const WRONG: (u16, &str) = (405, "验证码错误");
+
+pub(super) fn say(path: &str, problem: &Problem) -> Response {
+    let told = |code, message: &str| answer(code, message, &json!({})).into_response();
+    match (problem.code, path) {
+        (Code::TokenMissing | Code::TokenInvalid | Code::TokenExpired, _) => {
+            let body = answer(401, "未授权，请提供有效的token", &json!({}));
+            (StatusCode::UNAUTHORIZED, body).into_response()
+        }
+        (Code::NotFound, _) => told(400, "接口不存在"),
+        (Code::MethodNotAllowed, _) => told(400, "请求方法不支持"),
+        (_, VERIFY) => match (problem.code, problem.wrong_field()) {
+            (Code::PhoneInvalid, _) => told(NOT_SENT.0, NOT_SENT.1),
+            (Code::FieldsInvalid, Some(field)) => told(400, &format!("参数不完整：{field}")),
+            (code, _) if code.status().is_server_error() => told(400, "验证失败，请稍后再试"),
+            (Code::ScopeMissing, _) => told(WRONG.0, WRONG.1),
+            _ => told(400, "请求格式不正确"),
+        },
+        (Code::PhoneLimited, SEND) => {
+            let (code, message) = too_often(problem).unwrap_or(FAILED);
+            told(code, message)
+        }
+        _ => told(FAILED.0, FAILED.1),
+    }
+}
+
+const FAILED: (u16, &str) = (400, "短信发送失败");
+
+/// Which of this system's windows was used up: the numbers in its texts are its own.
+fn too_often(problem: &Problem) -> Option<(u16, &'static str)> {
+    let (scope, limit) = problem.limit()?;
+    let said = match limit.window.as_secs() {
+        ..=60 => (401, "短信1分钟之内已经发送过,请稍后再试"),
+        61..=3600 => (402, "短信1小时之内已经发送过5条,超出上限,请稍后再试"),
+        _ => (403, "短信1天之内已经发送过10条,超出上限,请稍后再试"),
+    };
+    (scope == Scope::PhonePurpose).then_some(said)
+}

@@ -1,0 +1,257 @@
+//! The dialect of a Spring Cloud shop's SMS service: HTTP 200 for whatever was handled, with a code in the body; under
+//! `/sms` the text is in `msg` in place of `message`.
+
+use std::borrow::Cow;
+
+use axum::extract::State;
+use axum::http::{StatusCode, Uri};
+use axum::response::{IntoResponse as _, Response};
+use axum::routing::{get, post};
+use axum::{Json, Router};
+use postrider_common::config::{self, Anonymous, Settings};
+use postrider_common::phone::PhoneNumber;
+use postrider_common::store::{Which, verification_subject};
+use serde::Serialize;
+use utoipa::ToSchema;
+use utoipa::openapi::schema::{Object, ObjectBuilder, Type};
+
+use super::{Known, Profile, fits, missing};
+use crate::app::{App, Shared};
+use crate::caller::{Sends, Verifies};
+use crate::checking::{self, CodeToCheck};
+use crate::client_ip::ClientIp;
+use crate::json::{Body, Fields};
+use crate::openapi::schemas::loose;
+use crate::problem::{Code, Problem};
+use crate::sending::{self, CodeToSend, Origin};
+use crate::trace::Trace;
+use crate::verifications::is_purpose;
+
+#[cfg(test)]
+mod tests;
+
+/// The longest purpose, in characters.
+const LONGEST_PURPOSE: usize = 64;
+
+type Caller<P> = Known<config::Mall, P>;
+
+impl Profile for config::Mall {
+    fn anonymous(settings: &Settings) -> Option<&Anonymous> {
+        settings.dialects.mall.anonymous.as_ref()
+    }
+}
+
+pub(super) fn routes() -> Router<Shared> {
+    Router::new()
+        .route("/send", post(send))
+        .route("/verify", post(verify))
+        .route("/sms/send", post(send))
+        .route("/sms/verify", post(verify))
+        .route("/sms/health", get(health))
+}
+
+/// Every answer's body.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = MallAnswer)]
+pub struct Answer {
+    /// 200, 400, 401, 403, 404, 405, 429 or 500
+    code: u16,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, nullable = false)]
+    message: Option<Cow<'static, str>>,
+    /// In place of `message` under `/sms`
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, nullable = false)]
+    msg: Option<Cow<'static, str>>,
+    #[schema(schema_with = null)]
+    data: (),
+}
+
+fn null() -> Object {
+    ObjectBuilder::new().schema_type(Type::Null).build()
+}
+
+/// A code to be sent, as the body says it.
+#[derive(Debug, ToSchema)]
+#[schema(as = MallSend)]
+pub struct ToSend {
+    #[schema(rename = "phoneNumber", schema_with = loose)]
+    pub phone_number: String,
+    #[schema(schema_with = loose)]
+    pub purpose: String,
+}
+
+/// A code to be checked, as the body says it.
+#[derive(Debug, ToSchema)]
+#[schema(as = MallCheck)]
+pub struct ToCheck {
+    #[schema(rename = "phoneNumber", schema_with = loose)]
+    pub phone_number: String,
+    #[schema(schema_with = loose)]
+    pub code: String,
+    #[schema(schema_with = loose)]
+    pub purpose: String,
+}
+
+fn unauthorised() -> serde_json::Value {
+    serde_json::json!({"code": 401, "message": "未授权，请提供有效的token", "data": null})
+}
+
+fn answer(path: &str, code: u16, text: impl Into<Cow<'static, str>>) -> Json<Answer> {
+    let text = Some(text.into());
+    let (message, msg) = if under_sms(path) { (None, text) } else { (text, None) };
+    Json(Answer { code, message, msg, data: () })
+}
+
+fn under_sms(path: &str) -> bool {
+    path == "/sms" || path.starts_with("/sms/")
+}
+
+/// Send a code, as the shop's clients ask
+#[utoipa::path(
+    post, path = "/send", tag = "mall", operation_id = "mall_send", security((), ("bearer" = ["send"])),
+    request_body(content = ToSend, example = json!({"phoneNumber": "13800138000", "purpose": "register"})),
+    responses(
+        (status = 200, description = "Sent, or why not: see `code`", body = Answer, example = json!(
+            {"code": 200, "message": "验证码发送成功", "data": null}
+        )),
+        (status = 401, description = "No valid token", body = Answer, example = json!(unauthorised())),
+    ),
+    extensions(("x-dialect" = json!("mall")), ("x-also" = json!("/sms/send"))),
+)]
+pub(super) async fn send(
+    State(app): State<Shared>,
+    Known(mut caller, _): Caller<Sends>,
+    peer: ClientIp,
+    Trace(trace): Trace,
+    uri: Uri,
+    Body { mut fields, .. }: Body,
+) -> Result<Response, Problem> {
+    let Asked { phone, purpose } = Asked::read(&app, &mut fields)?;
+    // This system took any purpose.
+    let rules = app.settings.code_rules(&purpose).unwrap_or_else(|| app.settings.code.clone());
+    let limits = app.settings.code_limits(&purpose);
+    let origin = Origin { ip: peer.of_forwarded_user(&caller), idempotency: None, trace };
+    let asked = CodeToSend { phone, purpose, rules, limits };
+    sending::code(&app, &mut caller, asked, origin).await?;
+    Ok(answer(uri.path(), 200, "验证码发送成功").into_response())
+}
+
+/// Check a code, as the shop's clients ask
+#[utoipa::path(
+    post, path = "/verify", tag = "mall", operation_id = "mall_verify", security((), ("bearer" = ["verify"])),
+    request_body(content = ToCheck, example = json!(
+        {"phoneNumber": "13800138000", "code": "482915", "purpose": "register"}
+    )),
+    responses(
+        (status = 200, description = "Right, or not: see `code`", body = Answer, example = json!(
+            {"code": 500, "message": "验证码错误或已过期", "data": null}
+        )),
+        (status = 401, description = "No valid token", body = Answer, example = json!(unauthorised())),
+    ),
+    extensions(("x-dialect" = json!("mall")), ("x-also" = json!("/sms/verify"))),
+)]
+pub(super) async fn verify(
+    State(app): State<Shared>,
+    Known(mut caller, _): Caller<Verifies>,
+    peer: ClientIp,
+    uri: Uri,
+    Body { mut fields, .. }: Body,
+) -> Result<Response, Problem> {
+    let code = fields.loose("code").ok_or_else(|| missing("code"))?;
+    let Asked { phone, purpose } = Asked::read(&app, &mut fields)?;
+    let asked = CodeToCheck {
+        which: Which::Subject(verification_subject(caller.owner(), &purpose, &phone)),
+        phone: Some(phone),
+        purpose,
+        code,
+        ip: peer.of_forwarded_user(&caller),
+        idempotency: None,
+    };
+    let (verdict, limits) = checking::check(&app, &mut caller, asked).await?;
+    checking::settled(verdict, &limits)?;
+    Ok(answer(uri.path(), 200, "验证码正确").into_response())
+}
+
+/// Alive, as the shop's clients ask?
+#[utoipa::path(
+    get, path = "/sms/health", tag = "mall", operation_id = "mall_health",
+    responses((status = 200, description = "It answers", body = Answer, example = json!(
+        {"code": 200, "msg": "SMS服务运行正常", "data": null}
+    ))),
+    extensions(("x-dialect" = json!("mall"))),
+)]
+pub(super) async fn health(uri: Uri) -> Response {
+    answer(uri.path(), 200, "SMS服务运行正常").into_response()
+}
+
+/// What both requests say.
+struct Asked {
+    phone: PhoneNumber,
+    purpose: String,
+}
+
+impl Asked {
+    fn read(app: &App, fields: &mut Fields) -> Result<Self, Problem> {
+        let mut text = |field| {
+            let given = fields.loose(field).filter(|text| !text.trim().is_empty());
+            given.ok_or_else(|| missing(field))
+        };
+        let phone = text("phoneNumber")?;
+        let purpose = purpose_of(text("purpose")?).ok_or_else(|| missing("purpose"))?;
+        Ok(Self { phone: phone_of(app, &phone)?, purpose })
+    }
+}
+
+/// One that v1 takes too is the same there; any other stands apart.
+fn purpose_of(text: String) -> Option<String> {
+    let text = if is_purpose(&text) { text } else { format!("mall/{text}") };
+    fits(&text, "mall/".len() + LONGEST_PURPOSE).then_some(text)
+}
+
+/// `^1[3-9]\d{9}$`, whatever the region of numbers is elsewhere.
+fn phone_of(app: &App, text: &str) -> Result<PhoneNumber, Problem> {
+    let digits = text.as_bytes();
+    let shaped = digits.len() == 11
+        && digits[0] == b'1'
+        && (b'3'..=b'9').contains(&digits[1])
+        && digits.iter().all(u8::is_ascii_digit);
+    if !shaped {
+        let detail = "is ^1[3-9]\\d{9}$";
+        return Err(Problem::field(Code::PhoneInvalid, "phoneNumber", "format", detail));
+    }
+    app.phone(&format!("+86{text}"))
+}
+
+/// A failed check never says why: whoever guesses must not learn from it.
+pub(super) fn say(path: &str, problem: &Problem) -> Response {
+    let checks = matches!(path, "/verify" | "/sms/verify");
+    let (code, text) = match problem.code {
+        Code::TokenMissing | Code::TokenInvalid | Code::TokenExpired => {
+            let body = answer(path, 401, "未授权，请提供有效的token");
+            return (StatusCode::UNAUTHORIZED, body).into_response();
+        }
+        Code::NotFound => (404, Cow::from("接口不存在")),
+        Code::MethodNotAllowed => (405, "请求方法不支持".into()),
+        _ if checks => (500, "验证码错误或已过期".into()),
+        Code::PhoneInvalid => (400, "手机号格式不正确".into()),
+        Code::FieldsInvalid => match problem.wrong_field() {
+            Some(field) => (400, format!("参数不完整：{field}").into()),
+            None => (400, "请求格式不正确".into()),
+        },
+        Code::RequestMalformed
+        | Code::BodyMalformed
+        | Code::BodyTooLarge
+        | Code::ContentTypeUnsupported => (400, "请求格式不正确".into()),
+        Code::PhoneLimited | Code::MaxSendsReached => (429, "发送过于频繁，请稍后再试".into()),
+        Code::IpLimited => (429, "当前IP请求过于频繁，请稍后再试".into()),
+        Code::AccountLimited | Code::PrefixLimited | Code::GlobalLimited | Code::Overloaded => {
+            (429, "系统繁忙，请稍后再试".into())
+        }
+        Code::PhoneBlocked | Code::IpBlocked | Code::ScopeMissing | Code::SendingNotAllowed => {
+            (403, "请求已被限制，请稍后再试".into())
+        }
+        _ => (500, "验证码发送失败".into()),
+    };
+    answer(path, code, text).into_response()
+}

@@ -1,0 +1,116 @@
+//! How often a log-in may fail: a try is counted before the password is looked at, so that many at once can't go beyond
+//! a limit, and given back where it was right.
+
+use std::net::IpAddr;
+
+use axum::http::HeaderMap;
+use postrider_common::address;
+use postrider_common::limits::{Limit, Scope};
+use postrider_common::store::{BanCheck, GiveBack, LimitCheck, LimitState, Take, TakeAnswer, rank};
+use sha2::{Digest as _, Sha256};
+use uuid::Uuid;
+
+use crate::app::Shared;
+use crate::clock::as_ms;
+use crate::problem::{Code, Problem};
+use crate::rate_limit_headers::rate_limit_headers;
+
+/// A try that was counted.
+#[derive(Debug)]
+pub struct Try {
+    counted: GiveBack,
+    headers: HeaderMap,
+}
+
+impl Try {
+    /// Counts a log-in, or whatever else takes a password, for a user name and an address. Refuses with `login_limited`.
+    pub async fn log_in(app: &Shared, name: &str, ip: Option<IpAddr>) -> Result<Self, Problem> {
+        let limits = &app.settings.accounts.login_limits;
+        // Names are hashed: what people type there is now and then a password.
+        let name = hex::encode(Sha256::digest(name.to_lowercase()));
+        let by_ip = of_address("login", &limits.ip, ip);
+        let by_name = in_order(&limits.account).map(|limit| {
+            let key = format!("limit:login:account:{name}:{limit}");
+            check(key, Scope::Account, rank::ACCOUNT, limit)
+        });
+        count(app, by_ip.chain(by_name).unzip(), Code::LoginLimited).await
+    }
+
+    /// Counts a registration for an address: each costs two hashes. Refuses with `ip_limited`.
+    pub async fn registration(app: &Shared, ip: Option<IpAddr>) -> Result<Self, Problem> {
+        let limits = &app.settings.accounts.login_limits;
+        count(app, of_address("register", &limits.ip, ip).unzip(), Code::IpLimited).await
+    }
+
+    /// When it was counted, unix milliseconds of the store's clock.
+    pub fn at(&self) -> i64 {
+        self.counted.at
+    }
+
+    /// It failed, and stays counted.
+    pub fn failed(self, code: Code) -> Problem {
+        Problem::new(code).headers(self.headers)
+    }
+
+    /// It did not fail.
+    pub async fn give_back(self, app: &Shared) {
+        if let Err(error) = app.store.give_back(&self.counted).await {
+            tracing::warn!(%error, "a log-in that did not fail stays counted");
+        }
+    }
+}
+
+type Limits = (Vec<(Scope, Limit)>, Vec<LimitCheck>);
+
+async fn count(app: &Shared, (policies, limits): Limits, refusal: Code) -> Result<Try, Problem> {
+    let entry = Uuid::now_v7().to_string();
+    let ban_check = BanCheck { phone: None, ip_bits: None };
+    let take = Take { now: None, limits, ban_check, entry };
+    let headers = |states: &[LimitState]| rate_limit_headers(&policies, states);
+    match app.store.take(&take).await.map_err(|error| app.store_failed(&error))? {
+        TakeAnswer::Taken { at, limits } => {
+            let headers = headers(&limits);
+            Ok(Try { counted: GiveBack { limits: take.limits, entry: take.entry, at }, headers })
+        }
+        TakeAnswer::Limited { index, wait_ms, limits } => {
+            let problem = Problem::new(refusal).headers(headers(&limits)).retry_after(wait_ms);
+            Err(match policies.get(index) {
+                Some((scope, limit)) => problem.by_limit(*scope, *limit).detail(format!(
+                    "at most {} in {} s",
+                    limit.quota,
+                    limit.window.as_secs()
+                )),
+                None => problem,
+            })
+        }
+        TakeAnswer::Banned { .. } => {
+            Err(Problem::new(Code::Internal)
+                .because(&"the store named a ban that wasn't asked for"))
+        }
+    }
+}
+
+fn of_address(
+    kind: &'static str,
+    limits: &[Limit],
+    ip: Option<IpAddr>,
+) -> impl Iterator<Item = ((Scope, Limit), LimitCheck)> {
+    let subject = ip.map(address::limit_subject);
+    in_order(limits).filter_map(move |limit| {
+        let key = format!("limit:{kind}:ip:{}:{limit}", subject.as_ref()?);
+        Some(check(key, Scope::Ip, rank::IP, limit))
+    })
+}
+
+/// The shortest window first.
+fn in_order(limits: &[Limit]) -> impl Iterator<Item = Limit> + use<> {
+    let mut limits = limits.to_vec();
+    limits.sort_by_key(|limit| limit.window);
+    limits.into_iter()
+}
+
+fn check(key: String, scope: Scope, rank: u8, limit: Limit) -> ((Scope, Limit), LimitCheck) {
+    let window_ms = as_ms(limit.window);
+    let check = LimitCheck { key, scope, quota: limit.quota, window_ms, rank, refund: false };
+    ((scope, limit), check)
+}
