@@ -9,6 +9,8 @@ use axum::extract::{Path, Query, State};
 use axum::http::StatusCode;
 use postrider_common::database::account::Account;
 use serde::Serialize;
+use utoipa::openapi::schema::Object;
+use utoipa::{IntoParams, ToSchema};
 
 use crate::account_change::change;
 use crate::app::{App, Shared};
@@ -16,33 +18,44 @@ use crate::caller::{Admin, Caller, Reads};
 use crate::client_ip::ClientIp;
 use crate::clock::{rfc3339, unix_ms};
 use crate::json::{Body, Fields};
+use crate::openapi::problems;
+use crate::openapi::schemas::one_of;
 use crate::passwords;
 use crate::problem::{Code, Problem};
 use crate::registration::{NewAccount, Typed, create, is_open, register};
 use crate::sessions::LONGEST_NAME;
 
 /// An account as its owner and an admin see it.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Account)]
 pub struct Shown {
     id: i64,
     username: String,
     /// Null for an account that an operator's command made.
+    #[schema(required)]
     email: Option<String>,
     balance: Money,
+    #[schema(schema_with = roles)]
     role: &'static str,
     may_send: bool,
     on_behalf: bool,
+    #[schema(format = DateTime)]
     created_at: String,
 }
 
+fn roles() -> Object {
+    one_of(&["account", "admin"])
+}
+
 /// In minor units of the currency.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub struct Money {
     amount: i64,
     currency: String,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Accounts)]
 pub struct Found {
     accounts: Vec<Shown>,
 }
@@ -63,7 +76,48 @@ impl Shown {
     }
 }
 
-/// `POST /v1/accounts`: anybody where registration is open, else an admin.
+/// An account as the description shows one.
+fn example() -> serde_json::Value {
+    serde_json::json!({
+        "id": 7, "username": "shop", "email": "ops@shop.example", "balance": {"amount": 12_500, "currency": "CNY"},
+        "role": "account", "may_send": true, "on_behalf": false, "created_at": "2026-11-21T03:12:24.123Z"
+    })
+}
+
+/// An account to be made, as the body says it.
+#[derive(Debug, ToSchema)]
+pub struct Register {
+    /// 1 to 64 letters (Latin, Chinese, Japanese, Korean), digits and `_.@-`
+    #[schema(min_length = 1, max_length = 512)]
+    pub username: String,
+    /// 8 characters to 256 bytes
+    #[schema(min_length = 8, max_length = 256)]
+    pub password: String,
+    #[schema(min_length = 3, max_length = 256)]
+    pub email: String,
+    #[schema(min_length = 1, max_length = 256)]
+    pub security_question: String,
+    #[schema(min_length = 1, max_length = 256)]
+    pub security_answer: String,
+}
+
+/// Make an account
+///
+/// Where registration is open (`[accounts] registration`) anybody may, else only an admin. Embedded, a new account may
+/// send at once; else an admin says so.
+#[utoipa::path(
+    post, path = "/v1/accounts", tag = "accounts", operation_id = "register", security((), ("bearer" = ["admin"])),
+    request_body(content = Register, example = json!({
+        "username": "shop", "password": "correct horse", "email": "ops@shop.example",
+        "security_question": "First pet?", "security_answer": "Rex"
+    })),
+    responses((status = 201, description = "The account", body = Shown, example = json!(example()))),
+    extensions(("x-problems" = json!(problems(&[&[
+        Code::RegistrationClosed, Code::IpLimited, Code::UsernameTaken, Code::EmailTaken, Code::Overloaded,
+        Code::TokenInvalid, Code::TokenExpired, Code::AddressNotAllowed, Code::StoreUnavailable,
+        Code::DatabaseUnavailable,
+    ]])))),
+)]
 pub async fn post(
     State(app): State<Shared>,
     admin: Result<Admin, Problem>,
@@ -100,12 +154,35 @@ fn closed_to(problem: Problem) -> Problem {
     }
 }
 
-/// `GET /v1/accounts/me`
+/// Show the caller's account
+#[utoipa::path(
+    get, path = "/v1/accounts/me", tag = "accounts", operation_id = "show_own_account",
+    security(("bearer" = ["read"])),
+    responses((status = 200, description = "The account", body = Shown, example = json!(example()))),
+    extensions(("x-problems" = json!(problems(&[&[Code::AccountNotFound]])))),
+)]
 pub async fn me(State(app): State<Shared>, caller: Caller<Reads>) -> Result<Json<Shown>, Problem> {
     found(&app, caller.account_id()).await
 }
 
-/// `GET /v1/accounts?username=`: the account of this name, or none.
+/// Which account is asked for.
+#[derive(Debug, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub struct WantedAccount {
+    #[param(min_length = 1, max_length = 512)]
+    pub username: String,
+}
+
+/// Find an account
+///
+/// The account of this name, or none.
+#[utoipa::path(
+    get, path = "/v1/accounts", tag = "accounts", operation_id = "find_account", security(("bearer" = ["admin"])),
+    params(WantedAccount),
+    responses((
+        status = 200, description = "One or none", body = Found, example = json!({"accounts": [example()]})
+    )),
+)]
 pub async fn list(
     State(app): State<Shared>,
     _: Admin,
@@ -122,7 +199,13 @@ pub async fn list(
     }))
 }
 
-/// `GET /v1/accounts/{id}`
+/// Show an account
+#[utoipa::path(
+    get, path = "/v1/accounts/{id}", tag = "accounts", operation_id = "show_account",
+    security(("bearer" = ["admin"])), params(("id" = String, Path, description = "The account's id")),
+    responses((status = 200, description = "The account", body = Shown, example = json!(example()))),
+    extensions(("x-problems" = json!(problems(&[&[Code::AccountNotFound]])))),
+)]
 pub async fn show(
     State(app): State<Shared>,
     _: Admin,
@@ -131,7 +214,24 @@ pub async fn show(
     found(&app, read_id(&id)?).await
 }
 
-/// `PATCH /v1/accounts/{id}`: what an account may do, from its next request on.
+/// What to grant or take, as the body says it; one of both at least.
+#[derive(Debug, ToSchema)]
+pub struct SetGrants {
+    pub may_send: Option<bool>,
+    /// Whether it may say whose address a request comes from
+    pub on_behalf: Option<bool>,
+}
+
+/// Set what an account may do
+///
+/// From its next request on.
+#[utoipa::path(
+    patch, path = "/v1/accounts/{id}", tag = "accounts", operation_id = "set_grants",
+    security(("bearer" = ["admin"])), params(("id" = String, Path, description = "The account's id")),
+    request_body(content = SetGrants, example = json!({"may_send": true})),
+    responses((status = 200, description = "The account", body = Shown, example = json!(example()))),
+    extensions(("x-problems" = json!(problems(&[&[Code::AccountNotFound]])))),
+)]
 pub async fn patch(
     State(app): State<Shared>,
     admin: Admin,

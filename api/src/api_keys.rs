@@ -12,6 +12,7 @@ use ipnet::IpNet;
 use postrider_common::database::api_key::{ApiKey, MOST};
 use serde::Serialize;
 use sha2::{Digest as _, Sha256};
+use utoipa::ToSchema;
 use uuid::Uuid;
 
 use crate::account_cache::load;
@@ -19,6 +20,7 @@ use crate::app::Shared;
 use crate::caller::{Caller, LoggedIn};
 use crate::clock::{parse_rfc3339, rfc3339, unix_ms};
 use crate::json::{Body, Fields};
+use crate::openapi::problems;
 use crate::problem::{Code, Problem};
 use crate::token::Grant;
 
@@ -32,29 +34,40 @@ const HINT: usize = 12;
 const MOST_NETWORKS: usize = 20;
 
 /// A key as its account may see it: never itself.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = ApiKey)]
 pub struct Listed {
+    #[schema(format = "uuid")]
     id: String,
     name: String,
+    /// How the key begins
     hint: String,
     scopes: Vec<String>,
     test: bool,
+    /// Whence alone it may be used; none: from anywhere
+    #[schema(value_type = Vec<String>)]
     networks: Vec<IpNet>,
+    #[schema(format = DateTime, required)]
     expires_at: Option<String>,
+    #[schema(format = DateTime)]
     created_at: String,
     /// To a minute or so.
+    #[schema(format = DateTime, required)]
     last_used: Option<String>,
 }
 
 /// A new key, shown this once.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = NewApiKey)]
 pub struct Made {
+    /// `pk_live_` or `pk_test_` and 43 letters
     key: String,
     #[serde(flatten)]
     listed: Listed,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = ApiKeys)]
 pub struct Keys {
     items: Vec<Listed>,
 }
@@ -69,7 +82,49 @@ struct Asked {
     expires_at: Option<i64>,
 }
 
-/// `POST /v1/api-keys`
+/// A key to be made, as the body says it.
+#[derive(Debug, ToSchema)]
+pub struct MakeApiKey {
+    #[schema(min_length = 1, max_length = 128, example = "checkout")]
+    pub name: String,
+    /// `send`, `verify`, `read`, `numbers`, `on_behalf`, `admin`: none that the caller lacks
+    #[schema(min_items = 1, max_items = 16, example = json!(["send", "verify"]))]
+    pub scopes: Vec<String>,
+    /// A test key's messages go to the sandbox and cost nothing
+    pub test: Option<bool>,
+    /// Addresses and networks that it may be used from; none: from anywhere
+    #[schema(max_items = 20, example = json!(["10.0.0.0/8"]))]
+    pub networks: Option<Vec<String>>,
+    /// A time to come; for good, where it isn't said
+    #[schema(format = DateTime)]
+    pub expires_at: Option<String>,
+}
+
+fn example() -> serde_json::Value {
+    serde_json::json!({
+        "id": "0198c9a1-52f0-7c3e-9d5b-6f1d2a7c4e13", "name": "checkout", "hint": "pk_live_3vQm",
+        "scopes": ["send", "verify"], "test": false, "networks": ["10.0.0.0/8"], "expires_at": null,
+        "created_at": "2026-11-21T03:12:24.123Z", "last_used": null
+    })
+}
+
+fn new_example() -> serde_json::Value {
+    let mut made = example();
+    made["key"] = format!("pk_live_3vQm{}", "x".repeat(39)).into();
+    made
+}
+
+/// Make an API key
+///
+/// The key is shown this once and kept as a hash. It takes a log-in's token, and no key.
+#[utoipa::path(
+    post, path = "/v1/api-keys", tag = "accounts", operation_id = "make_api_key", security(("bearer" = [])),
+    request_body(content = MakeApiKey, example = json!({
+        "name": "checkout", "scopes": ["send", "verify"], "networks": ["10.0.0.0/8"]
+    })),
+    responses((status = 201, description = "The key", body = Made, example = json!(new_example()))),
+    extensions(("x-problems" = json!(problems(&[&[Code::ScopeMissing, Code::TooManyKeys]])))),
+)]
 pub async fn make(
     State(app): State<Shared>,
     caller: Caller<LoggedIn>,
@@ -92,7 +147,13 @@ pub async fn make(
     Ok((StatusCode::CREATED, [(CACHE_CONTROL, "no-store")], Json(made)))
 }
 
-/// `GET /v1/api-keys`: oldest first.
+/// List API keys
+///
+/// The account's own, oldest first; of each its first letters.
+#[utoipa::path(
+    get, path = "/v1/api-keys", tag = "accounts", operation_id = "list_api_keys", security(("bearer" = [])),
+    responses((status = 200, description = "Every one", body = Keys, example = json!({"items": [example()]}))),
+)]
 pub async fn list(
     State(app): State<Shared>,
     caller: Caller<LoggedIn>,
@@ -102,7 +163,15 @@ pub async fn list(
     Ok(Json(Keys { items: keys.iter().map(|key| Listed::of(key)).collect() }))
 }
 
-/// `DELETE /v1/api-keys/{id}`. Where the store can't be told the answer is 503: the same again tells it.
+/// Delete an API key
+///
+/// It is dead at once, on every replica. Where the store can't be told the answer is 503: the same again tells it.
+#[utoipa::path(
+    delete, path = "/v1/api-keys/{id}", tag = "accounts", operation_id = "delete_api_key",
+    security(("bearer" = [])), params(("id" = String, Path, description = "The key's id")),
+    responses((status = 204, description = "It is dead")),
+    extensions(("x-problems" = json!(problems(&[&[Code::ApiKeyNotFound]])))),
+)]
 pub async fn delete(
     State(app): State<Shared>,
     caller: Caller<LoggedIn>,

@@ -8,6 +8,7 @@ use postrider_common::database::ledger::{
 };
 use serde::Serialize;
 use sha2::{Digest as _, Sha256};
+use utoipa::ToSchema;
 use uuid::{Builder, Uuid};
 
 use crate::accounts::{not_found, read_id};
@@ -16,20 +17,47 @@ use crate::caller::Admin;
 use crate::clock::{rfc3339, unix_ms};
 use crate::idempotency::IdempotencyKey;
 use crate::json::Body;
+use crate::openapi::problems;
 use crate::problem::{Code, Problem};
 
 /// An entry of the ledger; amounts are minor units.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = LedgerEntry)]
 pub struct Entered {
+    #[schema(format = "uuid")]
     id: String,
     amount: i64,
     /// After it.
     balance: i64,
     currency: String,
+    #[schema(format = DateTime)]
     created_at: String,
 }
 
-/// `POST /v1/accounts/{id}/credits`
+/// Money for an account, as the body says it.
+#[derive(Debug, ToSchema)]
+pub struct Credit {
+    /// In minor units
+    #[schema(minimum = 1, maximum = 9_007_199_254_740_991i64, example = 10_000)]
+    pub amount: i64,
+    /// What it was paid with
+    #[schema(min_length = 1, max_length = 128)]
+    pub reference: Option<String>,
+}
+
+/// Credit an account
+///
+/// An entry of the ledger, once for an `Idempotency-Key`: a repeat is answered with the same entry.
+#[utoipa::path(
+    post, path = "/v1/accounts/{id}/credits", tag = "accounts", operation_id = "credit_account",
+    security(("bearer" = ["admin"])), params(("id" = String, Path, description = "The account's id"), IdempotencyKey),
+    request_body(content = Credit, example = json!({"amount": 10_000, "reference": "invoice 1042"})),
+    responses((status = 201, description = "The entry", body = Entered, example = json!({
+        "id": "6f1d2a7c-52f0-8c3e-9d5b-0198c9a14e14", "amount": 10_000, "balance": 12_500, "currency": "CNY",
+        "created_at": "2026-11-21T03:12:24.123Z"
+    }))),
+    extensions(("x-problems" = json!(problems(&[&[Code::AccountNotFound, Code::BalanceTooHigh]])))),
+)]
 pub async fn post(
     State(app): State<Shared>,
     admin: Admin,

@@ -1,9 +1,9 @@
 //! The wire formats of older systems: which are served, whose account a request is, and that whatever goes wrong is
 //! told in a dialect's own words. Each dialect is one file, which translates and decides nothing.
 
-mod flask;
-mod mall;
-mod platform;
+pub mod flask;
+pub mod mall;
+pub mod platform;
 #[cfg(test)]
 mod testing;
 #[cfg(test)]
@@ -20,6 +20,7 @@ use axum::middleware::{self, Next};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::any;
 use postrider_common::config::{Anonymous, Dialect, Settings};
+use utoipa::OpenApi;
 
 use crate::app::Shared;
 use crate::caller::{self, Caller, Policy};
@@ -29,6 +30,20 @@ use crate::router;
 
 /// The longest purpose that a dialect has, in bytes: a channel of 255 characters behind its prefix.
 pub const LONGEST_PURPOSE: usize = 6 + 4 * 255;
+/// What is described of them: coarsely, since their clients are there already. Each answers 200 with a code in the body
+/// whatever the outcome, but for 401.
+#[derive(Debug, OpenApi)]
+#[openapi(
+    paths(
+        mall::send, mall::verify, mall::health,
+        flask::send, flask::verify, flask::notice,
+    ),
+    tags(
+        (name = "mall", description = "The wire format of a Spring Cloud shop's SMS service"),
+        (name = "flask", description = "The wire format of an Aliyun SMS service in Flask"),
+    )
+)]
+pub struct Described;
 
 /// The routes of every dialect that is enabled.
 pub fn routes(app: &Shared) -> Router<Shared> {

@@ -10,12 +10,14 @@ use axum::http::{HeaderName, StatusCode};
 use postrider_common::database::account::Account;
 use secrecy::SecretString;
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use crate::app::Shared;
 use crate::client_ip::ClientIp;
 use crate::clock::{as_ms, rfc3339};
 use crate::json::Body;
 use crate::login_limits::Try;
+use crate::openapi::problems;
 use crate::passwords;
 use crate::problem::{Code, Problem};
 use crate::token::{self, Grant};
@@ -23,13 +25,38 @@ use crate::token::{self, Grant};
 /// The longest user name that is looked at, in bytes: no account has a longer one.
 pub const LONGEST_NAME: usize = 512;
 
-#[derive(Debug, Serialize)]
+/// Who logs in, as the body says it.
+#[derive(Debug, ToSchema)]
+pub struct LogIn {
+    #[schema(min_length = 1, max_length = 512, example = "shop")]
+    pub username: String,
+    #[schema(min_length = 1, max_length = 256)]
+    pub password: String,
+}
+
+#[derive(Debug, Serialize, ToSchema)]
 pub struct Session {
+    /// A JWT, for `Authorization: Bearer`
     token: String,
+    #[schema(format = DateTime)]
     expires_at: String,
 }
 
-/// `POST /v1/sessions`
+/// Log in
+///
+/// The token may do all that the account may.
+#[utoipa::path(
+    post, path = "/v1/sessions", tag = "accounts", operation_id = "log_in",
+    request_body(content = LogIn, example = json!({"username": "shop", "password": "correct horse"})),
+    responses((status = 201, description = "A token", body = Session, example = json!({
+        "token": "eyJ0eXAiOiJhdCtqd3QiLCJhbGciOiJIUzI1NiJ9.eyJzdWIiOiI3In0.c2lnbmF0dXJl",
+        "expires_at": "2026-11-22T03:12:24.000Z"
+    }))),
+    extensions(("x-problems" = json!(problems(&[&[
+        Code::CredentialsInvalid, Code::LoginLimited, Code::Overloaded, Code::StoreUnavailable,
+        Code::DatabaseUnavailable,
+    ]])))),
+)]
 pub async fn create(
     State(app): State<Shared>,
     peer: ClientIp,

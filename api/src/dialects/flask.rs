@@ -10,6 +10,7 @@ use postrider_common::limits::Scope;
 use postrider_common::store::{SettleAnswer, Which, verification_subject};
 use postrider_common::template::Params;
 use serde_json::{Value, json};
+use utoipa::ToSchema;
 
 use super::{Known, Profile, fits, missing};
 use crate::app::{App, Shared};
@@ -18,6 +19,7 @@ use crate::checking::{self, CodeToCheck};
 use crate::client_ip::ClientIp;
 use crate::json::{Body, Fields};
 use crate::notices::check_params;
+use crate::openapi::schemas::loose;
 use crate::problem::{Code, Problem};
 use crate::sending::{self, CodeToSend, NoticeToSend, Origin};
 use crate::trace::Trace;
@@ -45,12 +47,75 @@ pub(super) fn routes() -> Router<Shared> {
     Router::new().route(SEND, post(send)).route(VERIFY, post(verify)).route(NOTICE, post(notice))
 }
 
+/// Every answer's body.
+#[derive(Debug, ToSchema)]
+#[schema(as = FlaskAnswer)]
+pub struct Answer {
+    /// 200, 400 to 403, 405 or 406
+    pub code: u16,
+    pub message: String,
+    /// `{}`, or with `[code] echo` the code
+    pub data: Value,
+}
+
+/// A code to be sent, as the body says it.
+#[derive(Debug, ToSchema)]
+#[schema(as = FlaskSend)]
+pub struct ToSend {
+    #[schema(schema_with = loose)]
+    pub phone: String,
+    #[schema(schema_with = loose, required = false)]
+    pub channel: Option<String>,
+}
+
+/// A code to be checked, as the body says it.
+#[derive(Debug, ToSchema)]
+#[schema(as = FlaskCheck)]
+pub struct ToCheck {
+    #[schema(schema_with = loose)]
+    pub phone: String,
+    #[schema(schema_with = loose, required = false)]
+    pub channel: Option<String>,
+    #[schema(schema_with = loose)]
+    pub code: String,
+}
+
+/// A notice to be sent, as the body says it.
+#[derive(Debug, ToSchema)]
+#[schema(as = FlaskNotice)]
+pub struct Notice {
+    #[schema(schema_with = loose)]
+    pub phone: String,
+    #[schema(schema_with = loose, required = false)]
+    pub channel: Option<String>,
+    #[schema(schema_with = loose)]
+    pub template_code: String,
+    /// An object, or a text that holds one
+    pub template_param: Option<Value>,
+}
+
+fn unauthorised() -> Value {
+    json!({"code": 401, "message": "未授权，请提供有效的token", "data": {}})
+}
+
 fn answer(code: u16, message: &str, data: &Value) -> Json<Value> {
     Json(json!({"code": code, "message": message, "data": data}))
 }
 
-/// `{phone, channel}`
-async fn send(
+/// Send a code, as the Flask service's clients ask
+#[utoipa::path(
+    post, path = "/sms_message/getVerificationCode", tag = "flask", operation_id = "flask_send",
+    security((), ("bearer" = ["send"])),
+    request_body(content = ToSend, example = json!({"phone": "13800138000", "channel": "app"})),
+    responses(
+        (status = 200, description = "Sent, or why not: see `code`", body = Answer, example = json!(
+            {"code": 401, "message": "短信1分钟之内已经发送过,请稍后再试", "data": {}}
+        )),
+        (status = 401, description = "No valid token", body = Answer, example = json!(unauthorised())),
+    ),
+    extensions(("x-dialect" = json!("flask"))),
+)]
+pub(super) async fn send(
     State(app): State<Shared>,
     Known(mut caller, _): Caller<Sends>,
     peer: ClientIp,
@@ -68,8 +133,20 @@ async fn send(
     Ok(answer(200, "请求成功!", &code.map_or_else(|| json!({}), Value::String)))
 }
 
-/// `{phone, channel, code}`
-async fn verify(
+/// Check a code, as the Flask service's clients ask
+#[utoipa::path(
+    post, path = "/sms_message/verify_code", tag = "flask", operation_id = "flask_verify",
+    security((), ("bearer" = ["verify"])),
+    request_body(content = ToCheck, example = json!({"phone": "13800138000", "channel": "app", "code": "4829"})),
+    responses(
+        (status = 200, description = "Right, or not: see `code`", body = Answer, example = json!(
+            {"code": 200, "message": "验证成功", "data": {}}
+        )),
+        (status = 401, description = "No valid token", body = Answer, example = json!(unauthorised())),
+    ),
+    extensions(("x-dialect" = json!("flask"))),
+)]
+pub(super) async fn verify(
     State(app): State<Shared>,
     Known(mut caller, _): Caller<Verifies>,
     peer: ClientIp,
@@ -96,8 +173,23 @@ async fn verify(
     Ok(answer(code, message, &json!({})))
 }
 
-/// `{phone, channel, template_code, template_param}`
-async fn notice(
+/// Send a notice, as the Flask service's clients ask
+#[utoipa::path(
+    post, path = "/sms_message/sendNotice", tag = "flask", operation_id = "flask_notice",
+    security((), ("bearer" = ["send"])),
+    request_body(content = Notice, example = json!({
+        "phone": "13800138000", "channel": "app", "template_code": "order_shipped",
+        "template_param": {"order": "A-1042"}
+    })),
+    responses(
+        (status = 200, description = "Sent, or not: see `code`", body = Answer, example = json!(
+            {"code": 200, "message": "请求成功!", "data": {}}
+        )),
+        (status = 401, description = "No valid token", body = Answer, example = json!(unauthorised())),
+    ),
+    extensions(("x-dialect" = json!("flask"))),
+)]
+pub(super) async fn notice(
     State(app): State<Shared>,
     Known(mut caller, _): Caller<Sends>,
     peer: ClientIp,

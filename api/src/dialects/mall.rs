@@ -12,6 +12,8 @@ use postrider_common::config::{self, Anonymous, Dialect, Settings};
 use postrider_common::phone::PhoneNumber;
 use postrider_common::store::{Which, verification_subject};
 use serde::Serialize;
+use utoipa::ToSchema;
+use utoipa::openapi::schema::{Object, ObjectBuilder, Type};
 
 use super::{Known, Profile, fits, missing};
 use crate::app::{App, Shared};
@@ -19,6 +21,7 @@ use crate::caller::{Sends, Verifies};
 use crate::checking::{self, CodeToCheck};
 use crate::client_ip::ClientIp;
 use crate::json::{Body, Fields};
+use crate::openapi::schemas::loose;
 use crate::problem::{Code, Problem};
 use crate::sending::{self, CodeToSend, Origin};
 use crate::trace::Trace;
@@ -48,14 +51,50 @@ pub(super) fn routes() -> Router<Shared> {
 }
 
 /// Every answer's body.
-#[derive(Debug, Serialize)]
-struct Answer {
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = MallAnswer)]
+pub struct Answer {
+    /// 200, 400, 401, 403, 404, 405, 429 or 500
     code: u16,
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, nullable = false)]
     message: Option<Cow<'static, str>>,
+    /// In place of `message` under `/sms`
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, nullable = false)]
     msg: Option<Cow<'static, str>>,
+    #[schema(schema_with = null)]
     data: (),
+}
+
+fn null() -> Object {
+    ObjectBuilder::new().schema_type(Type::Null).build()
+}
+
+/// A code to be sent, as the body says it.
+#[derive(Debug, ToSchema)]
+#[schema(as = MallSend)]
+pub struct ToSend {
+    #[schema(rename = "phoneNumber", schema_with = loose)]
+    pub phone_number: String,
+    #[schema(schema_with = loose)]
+    pub purpose: String,
+}
+
+/// A code to be checked, as the body says it.
+#[derive(Debug, ToSchema)]
+#[schema(as = MallCheck)]
+pub struct ToCheck {
+    #[schema(rename = "phoneNumber", schema_with = loose)]
+    pub phone_number: String,
+    #[schema(schema_with = loose)]
+    pub code: String,
+    #[schema(schema_with = loose)]
+    pub purpose: String,
+}
+
+fn unauthorised() -> serde_json::Value {
+    serde_json::json!({"code": 401, "message": "未授权，请提供有效的token", "data": null})
 }
 
 fn answer(path: &str, code: u16, text: impl Into<Cow<'static, str>>) -> Json<Answer> {
@@ -68,8 +107,19 @@ fn under_sms(path: &str) -> bool {
     path == "/sms" || path.starts_with("/sms/")
 }
 
-/// `POST /send`, `POST /sms/send`: `{phoneNumber, purpose}`.
-async fn send(
+/// Send a code, as the shop's clients ask
+#[utoipa::path(
+    post, path = "/send", tag = "mall", operation_id = "mall_send", security((), ("bearer" = ["send"])),
+    request_body(content = ToSend, example = json!({"phoneNumber": "13800138000", "purpose": "register"})),
+    responses(
+        (status = 200, description = "Sent, or why not: see `code`", body = Answer, example = json!(
+            {"code": 200, "message": "验证码发送成功", "data": null}
+        )),
+        (status = 401, description = "No valid token", body = Answer, example = json!(unauthorised())),
+    ),
+    extensions(("x-dialect" = json!("mall")), ("x-also" = json!("/sms/send"))),
+)]
+pub(super) async fn send(
     State(app): State<Shared>,
     Known(mut caller, _): Caller<Sends>,
     peer: ClientIp,
@@ -87,8 +137,21 @@ async fn send(
     Ok(answer(uri.path(), 200, "验证码发送成功").into_response())
 }
 
-/// `POST /verify`, `POST /sms/verify`: `{phoneNumber, code, purpose}`.
-async fn verify(
+/// Check a code, as the shop's clients ask
+#[utoipa::path(
+    post, path = "/verify", tag = "mall", operation_id = "mall_verify", security((), ("bearer" = ["verify"])),
+    request_body(content = ToCheck, example = json!(
+        {"phoneNumber": "13800138000", "code": "482915", "purpose": "register"}
+    )),
+    responses(
+        (status = 200, description = "Right, or not: see `code`", body = Answer, example = json!(
+            {"code": 500, "message": "验证码错误或已过期", "data": null}
+        )),
+        (status = 401, description = "No valid token", body = Answer, example = json!(unauthorised())),
+    ),
+    extensions(("x-dialect" = json!("mall")), ("x-also" = json!("/sms/verify"))),
+)]
+pub(super) async fn verify(
     State(app): State<Shared>,
     Known(mut caller, _): Caller<Verifies>,
     peer: ClientIp,
@@ -110,8 +173,15 @@ async fn verify(
     Ok(answer(uri.path(), 200, "验证码正确").into_response())
 }
 
-/// `GET /sms/health`
-async fn health(uri: Uri) -> Response {
+/// Alive, as the shop's clients ask?
+#[utoipa::path(
+    get, path = "/sms/health", tag = "mall", operation_id = "mall_health",
+    responses((status = 200, description = "It answers", body = Answer, example = json!(
+        {"code": 200, "msg": "SMS服务运行正常", "data": null}
+    ))),
+    extensions(("x-dialect" = json!("mall"))),
+)]
+pub(super) async fn health(uri: Uri) -> Response {
     answer(uri.path(), 200, "SMS服务运行正常").into_response()
 }
 

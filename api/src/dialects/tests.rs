@@ -11,7 +11,7 @@ use serde_json::json;
 
 use super::testing::Client;
 use super::*;
-use crate::testing::{TestApp, ask};
+use crate::testing::{TestApp, ask_undescribed};
 use crate::token::Grant;
 
 /// What each takes, and what it ignores.
@@ -145,7 +145,7 @@ async fn a_panic_and_a_time_out_are_told_in_the_dialects_own_words() {
             let routes = speaking(Router::new().route(path, handler), &test.app, say);
             let request = Client::default().request(Method::GET, path);
             let request = request.body(axum::body::Body::empty()).unwrap();
-            let answer = ask(routes.with_state(test.app.clone()), request).await;
+            let answer = ask_undescribed(routes.with_state(test.app.clone()), request).await;
             // What is a time-out is told from what is broken by its status alone, where there is one.
             let status = answer.status.as_u16();
             assert_eq!((if status == 503 { 500 } else { status }, answer.body), expected);
