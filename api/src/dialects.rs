@@ -30,17 +30,19 @@ use crate::router;
 
 /// The longest purpose that a dialect has, in bytes: a channel of 255 characters behind its prefix.
 pub const LONGEST_PURPOSE: usize = 6 + 4 * 255;
-/// What is described of them: coarsely, since their clients are there already. Each answers 200 with a code in the body
-/// whatever the outcome, but for 401.
+/// What is described of them: coarsely, since their clients are there already.
 #[derive(Debug, OpenApi)]
 #[openapi(
     paths(
         mall::send, mall::verify, mall::health,
         flask::send, flask::verify, flask::notice,
+        platform::sign_up, platform::sign_in, platform::balance, platform::recharge,
+        platform::new_password, platform::hello,
     ),
     tags(
         (name = "mall", description = "The wire format of a Spring Cloud shop's SMS service"),
         (name = "flask", description = "The wire format of an Aliyun SMS service in Flask"),
+        (name = "platform", description = "The wire format of a phone-number and code service; POST keeps secrets out of query strings"),
     )
 )]
 pub struct Described;

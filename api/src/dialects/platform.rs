@@ -16,8 +16,9 @@ use axum::{Json, Router};
 use postrider_common::config::{self, Anonymous, Settings};
 use postrider_common::database::account::Account;
 use serde::Serialize;
+use serde_json::json;
 use serde_json::value::RawValue;
-use serde_json::{Value, json};
+use utoipa::{IntoResponses, ToSchema};
 
 use self::parameters::Parameters;
 use super::{Profile, missing};
@@ -56,19 +57,25 @@ async fn not_kept(mut response: Response) -> Response {
     response
 }
 
-#[derive(Serialize)]
-struct LoggedInAs {
+/// An account and its token.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = PlatformLogin)]
+pub struct LoggedInAs {
     success: bool,
     message: &'static str,
     user: User,
 }
 
-#[derive(Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = PlatformUser)]
 struct User {
     id: i64,
     username: String,
     email: Option<String>,
+    /// Yuan
+    #[schema(value_type = f64)]
     balance: Box<RawValue>,
+    /// A JWT, good for `[accounts] session_ttl`
     token: String,
 }
 
@@ -80,16 +87,85 @@ impl LoggedInAs {
     }
 }
 
-#[derive(Serialize)]
-struct Held {
+/// An account's money.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = PlatformBalance)]
+pub struct Held {
     success: bool,
     message: &'static str,
     username: String,
+    /// Yuan
+    #[schema(value_type = f64)]
     balance: Box<RawValue>,
 }
 
-/// `/api/register`: `username`, `password`, `email`, `security_question`.
-async fn sign_up(
+/// Done.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = PlatformAnswer)]
+pub struct Done {
+    success: bool,
+    message: &'static str,
+}
+
+/// That it is there.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = PlatformHello)]
+pub struct Hello {
+    message: &'static str,
+}
+
+/// What any of them may be refused with; `message` says why.
+#[derive(Debug, IntoResponses)]
+#[expect(dead_code, reason = "only described")]
+enum Refused {
+    /// A parameter is missing or wrong
+    #[response(status = 400, example = json!({"success": false, "message": "缺少必要的参数：token"}))]
+    Wrong(#[to_schema] Done),
+    /// No valid token, or a wrong password
+    #[response(status = 401, example = json!({"success": false, "message": "无效的token，请重新登录"}))]
+    Unknown(#[to_schema] Done),
+    /// It isn't allowed
+    #[response(status = 403, example = json!({"success": false, "message": "没有权限"}))]
+    NotAllowed(#[to_schema] Done),
+    /// There is nothing here
+    #[response(status = 404, example = json!({"success": false, "message": "接口不存在"}))]
+    NotThere(#[to_schema] Done),
+    /// Neither GET nor POST
+    #[response(status = 405, example = json!({"success": false, "message": "请求方法不支持"}))]
+    OtherMethod(#[to_schema] Done),
+    /// The body is too large
+    #[response(status = 413, example = json!({"success": false, "message": "请求格式不正确"}))]
+    TooLarge(#[to_schema] Done),
+    /// The body is neither a form nor JSON
+    #[response(status = 415, example = json!({"success": false, "message": "请求格式不正确"}))]
+    OtherType(#[to_schema] Done),
+    /// Too many tries
+    #[response(status = 429, example = json!({"success": false, "message": "失败次数过多，请稍后再试"}))]
+    TooMany(#[to_schema] Done),
+    /// Something is broken on our side
+    #[response(status = 500, example = json!({"success": false, "message": "服务暂时不可用，请稍后再试"}))]
+    Broken(#[to_schema] Done),
+    /// Try again later
+    #[response(status = 503, example = json!({"success": false, "message": "系统繁忙，请稍后再试"}))]
+    Later(#[to_schema] Done),
+}
+
+/// Make an account
+#[utoipa::path(
+    get, path = "/api/register", tag = "platform", operation_id = "platform_register",
+    params(
+        ("username" = String, Query, description = "A user name", example = "shop"),
+        ("password" = String, Query, description = "8 characters at least", example = "correct horse"),
+        ("email" = String, Query, description = "An address", example = "shop@example.com"),
+        ("security_question" = String, Query, description = "`question? answer`", example = "pet? Rex"),
+    ),
+    responses(
+        (status = 201, description = "Done", body = LoggedInAs, example = json!({"success": true, "message": "用户注册成功", "user": {"id": 7, "username": "shop", "email": "shop@example.com", "balance": 0.0, "token": "eyJ..."}})),
+        Refused,
+    ),
+    extensions(("x-dialect" = json!("platform")), ("x-post-too" = json!(true))),
+)]
+pub(super) async fn sign_up(
     State(app): State<Shared>,
     peer: ClientIp,
     mut given: Parameters,
@@ -119,8 +195,20 @@ fn question_and_answer(text: &str) -> Result<(&str, &str), Problem> {
     Ok(text.split_at(at + mark.len_utf8()))
 }
 
-/// `/api/login`: `username`, `password`.
-async fn sign_in(
+/// Log in
+#[utoipa::path(
+    get, path = "/api/login", tag = "platform", operation_id = "platform_login",
+    params(
+        ("username" = String, Query, description = "A user name", example = "shop"),
+        ("password" = String, Query, description = "Its password", example = "correct horse"),
+    ),
+    responses(
+        (status = 200, description = "Done", body = LoggedInAs, example = json!({"success": true, "message": "登录成功", "user": {"id": 7, "username": "shop", "email": "shop@example.com", "balance": 0.0, "token": "eyJ..."}})),
+        Refused,
+    ),
+    extensions(("x-dialect" = json!("platform")), ("x-post-too" = json!(true))),
+)]
+pub(super) async fn sign_in(
     State(app): State<Shared>,
     peer: ClientIp,
     mut given: Parameters,
@@ -130,8 +218,19 @@ async fn sign_in(
     Ok(Json(LoggedInAs::new("登录成功", account, token)))
 }
 
-/// `/api/balance`: `token`.
-async fn balance(
+/// Show the balance
+#[utoipa::path(
+    get, path = "/api/balance", tag = "platform", operation_id = "platform_balance",
+    params(
+        ("token" = String, Query, description = "Of a log-in; or in the header `Authorization`", example = "eyJ..."),
+    ),
+    responses(
+        (status = 200, description = "Done", body = Held, example = json!({"success": true, "message": "余额查询成功", "username": "shop", "balance": 0.0})),
+        Refused,
+    ),
+    extensions(("x-dialect" = json!("platform")), ("x-post-too" = json!(true))),
+)]
+pub(super) async fn balance(
     State(app): State<Shared>,
     peer: ClientIp,
     mut given: Parameters,
@@ -147,8 +246,20 @@ async fn balance(
     }))
 }
 
-/// `/api/recharge`: `token`, `amount`.
-async fn recharge(
+/// Raise one's own balance
+#[utoipa::path(
+    get, path = "/api/recharge", tag = "platform", operation_id = "platform_recharge",
+    params(
+        ("token" = String, Query, description = "Of a log-in; or in the header `Authorization`", example = "eyJ..."),
+        ("amount" = String, Query, description = "Yuan, at most two decimals, more than 0", example = "10.5"),
+    ),
+    responses(
+        (status = 200, description = "Done", body = Held, example = json!({"success": true, "message": "充值成功", "username": "shop", "balance": 10.5})),
+        Refused,
+    ),
+    extensions(("x-dialect" = json!("platform")), ("x-post-too" = json!(true))),
+)]
+pub(super) async fn recharge(
     State(app): State<Shared>,
     peer: ClientIp,
     mut given: Parameters,
@@ -170,22 +281,44 @@ async fn recharge(
     }))
 }
 
-/// `/api/change_password`: `username`, `old_password`, `new_password`, `security_answer`.
-async fn new_password(
+/// Change a password; older tokens are dead at once
+#[utoipa::path(
+    get, path = "/api/change_password", tag = "platform", operation_id = "platform_change_password",
+    params(
+        ("username" = String, Query, description = "A user name", example = "shop"),
+        ("old_password" = String, Query, description = "As it is", example = "correct horse"),
+        ("new_password" = String, Query, description = "As it shall be", example = "battery staple"),
+        ("security_answer" = String, Query, description = "As it was given", example = "Rex"),
+    ),
+    responses(
+        (status = 200, description = "Done", body = Done, example = json!({"success": true, "message": "密码修改成功，请重新登录获取新token"})),
+        Refused,
+    ),
+    extensions(("x-dialect" = json!("platform")), ("x-post-too" = json!(true))),
+)]
+pub(super) async fn new_password(
     State(app): State<Shared>,
     peer: ClientIp,
     mut given: Parameters,
-) -> Result<Json<Value>, Problem> {
+) -> Result<Json<Done>, Problem> {
     let username = given.needed("username")?;
     let (old, new) = (given.needed("old_password")?, given.needed("new_password")?);
     let answer = given.needed("security_answer")?;
     change_password(&app, &username, old.into(), new.into(), &answer, peer.address()).await?;
-    Ok(Json(json!({"success": true, "message": "密码修改成功，请重新登录获取新token"})))
+    Ok(Json(Done { success: true, message: "密码修改成功，请重新登录获取新token" }))
 }
 
-/// `/api/test`, `/api/`
-async fn hello() -> Json<Value> {
-    Json(json!({"message": "API 连接成功"}))
+/// Whether it is there
+#[utoipa::path(
+    get, path = "/api/test", tag = "platform", operation_id = "platform_test",
+    responses(
+        (status = 200, description = "Done", body = Hello, example = json!({"message": "API 连接成功"})),
+        Refused,
+    ),
+    extensions(("x-dialect" = json!("platform")), ("x-post-too" = json!(true)), ("x-also" = json!(["/api", "/api/"]))),
+)]
+pub(super) async fn hello() -> Json<Hello> {
+    Json(Hello { message: "API 连接成功" })
 }
 
 pub(super) fn say(_path: &str, problem: &Problem) -> Response {

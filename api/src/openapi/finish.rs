@@ -15,6 +15,9 @@ pub(super) fn finished(described: OpenApi) -> Value {
     repeat(&mut document);
     for (_, _, operation) in operations_mut(&mut document) {
         finish(operation);
+        if operation["x-dialect"] == "platform" {
+            add_headers_of_problems(operation);
+        }
     }
     close_requests(&mut document);
     let components = &mut document["components"];
@@ -29,21 +32,60 @@ pub(super) fn finished(described: OpenApi) -> Value {
     document
 }
 
-/// What answers at a second path too is described there too.
+/// What answers at other paths too, or to a POST as to a GET, is described there too.
 fn repeat(document: &mut Value) {
     let mut others = Vec::new();
-    for (_, method, operation) in operations_mut(document) {
-        let also = operation.as_object_mut().and_then(|operation| operation.remove("x-also"));
-        if let Some(path) = also.as_ref().and_then(Value::as_str) {
+    for (path, method, operation) in operations_mut(document) {
+        let mut take = |name: &str| Some(operation.as_object_mut()?.remove(name)).flatten();
+        let (also, post_too) = (take("x-also"), take("x-post-too").is_some());
+        let mut paths = vec![path.to_owned()];
+        match also {
+            Some(Value::String(path)) => paths.push(path),
+            Some(Value::Array(more)) => {
+                paths.extend(more.iter().filter_map(Value::as_str).map(str::to_owned));
+            }
+            _ => {}
+        }
+        let id = operation["operationId"].as_str().unwrap_or_default().to_owned();
+        for (place, path) in paths.into_iter().enumerate() {
+            let suffix = if place == 0 { String::new() } else { format!("_too{place}") };
             let mut copy = operation.clone();
-            copy["operationId"] =
-                format!("{}_too", operation["operationId"].as_str().unwrap_or_default()).into();
-            others.push((path.to_owned(), method.to_owned(), copy));
+            copy["operationId"] = format!("{id}{suffix}").into();
+            if post_too {
+                let mut post = posted(copy.clone());
+                post["operationId"] = format!("{id}{suffix}_by_post").into();
+                others.push((path.clone(), "post".to_owned(), post));
+            }
+            if place > 0 {
+                others.push((path, method.to_owned(), copy));
+            }
         }
     }
     for (path, method, operation) in others {
         document["paths"][path][method] = operation;
     }
+}
+
+/// The same operation with its query's parameters in a form or in JSON.
+fn posted(mut operation: Value) -> Value {
+    let Some(Value::Array(parameters)) =
+        operation.as_object_mut().and_then(|operation| operation.remove("parameters"))
+    else {
+        return operation;
+    };
+    let name = |parameter: &Value| parameter["name"].as_str().unwrap_or_default().to_owned();
+    let properties: Map<String, Value> =
+        parameters.iter().map(|one| (name(one), one["schema"].clone())).collect();
+    let required: Vec<_> = parameters.iter().map(name).collect();
+    let example: Map<String, Value> =
+        parameters.iter().map(|one| (name(one), one["example"].clone())).collect();
+    let schema = json!({"type": "object", "properties": properties, "required": required});
+    let content = json!({"schema": schema, "example": example});
+    operation["requestBody"] = json!({"content": {
+        "application/json": content,
+        "application/x-www-form-urlencoded": content,
+    }});
+    operation
 }
 
 /// Every operation with its path and method.
@@ -84,6 +126,22 @@ fn finish(operation: &mut Value) {
     }
     for (status, response) in responses.as_object_mut().into_iter().flatten() {
         add_headers(response, status, limited && (status != "401" || tries));
+    }
+}
+
+/// A dialect whose refusals have statuses of their own has the headers of the problems that it translates.
+fn add_headers_of_problems(operation: &mut Value) {
+    let responses = operation["responses"].as_object_mut().into_iter().flatten();
+    for (_, response) in responses.filter(|(status, _)| status.as_str() >= "400") {
+        for (name, described) in [
+            ("RateLimit", "RateLimit"),
+            ("RateLimit-Policy", "RateLimit-Policy"),
+            ("Retry-After", "Retry-After-Maybe"),
+            ("WWW-Authenticate", "WWW-Authenticate-Maybe"),
+        ] {
+            let described = json!({ "$ref": format!("#/components/headers/{described}") });
+            response["headers"][name] = described;
+        }
     }
 }
 
@@ -218,16 +276,18 @@ fn problem() -> Value {
 }
 
 fn headers() -> Value {
+    let bearer = json!({ "type": "string", "const": "Bearer" });
     let header = |description: &str, required: bool, schema: Value| json!({ "description": description, "required": required, "schema": schema });
     let seconds = json!({ "type": "integer", "minimum": 1 });
     let text = |example: &str| json!({ "type": "string", "minLength": 1, "examples": [example] });
     json!({
         "X-Request-Id": header(
             "The caller's own, where it is 1 to 64 letters, digits, `.`, `_` and `-`; else one made here", true,
-            json!({ "type": "string", "pattern": "^[A-Za-z0-9._-]{1,64}$" }),
+    json!({ "type": "string", "pattern": "^[A-Za-z0-9._-]{1,64}$" }),
         ),
         "Allow": header("The methods that there are", true, text("POST")),
-        "WWW-Authenticate": header("How to authenticate", true, json!({ "type": "string", "const": "Bearer" })),
+        "WWW-Authenticate": header("How to authenticate", true, bearer.clone()),
+        "WWW-Authenticate-Maybe": header("How to authenticate, where no token was given", false, bearer),
         "Retry-After": header("Seconds until it is worth trying again", true, seconds.clone()),
         "Retry-After-Maybe": header("Seconds until it is worth trying again, where that is known", false, seconds),
         "RateLimit-Policy": header(
