@@ -18,7 +18,7 @@ use crate::dialects::{anonymous, missing};
 use crate::problem::{Code, Problem};
 
 /// Of what is there twice the first counts; a body's come before the query's. Passwords and tokens are among them.
-pub(super) struct Parameters {
+pub(in crate::dialects) struct Parameters {
     given: BTreeMap<String, String>,
     headers: HeaderMap,
 }
