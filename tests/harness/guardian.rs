@@ -71,6 +71,11 @@ impl Guarded {
         Ok(Self { child, file, last_signal })
     }
 
+    /// Of the group and its first process.
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Sends a signal to the whole group: `KILL`, `TERM`, `STOP`, `CONT`.
     pub fn signal(&self, signal: &str) {
         // The shell's own kill: small systems have no other.

@@ -43,6 +43,11 @@ pub async fn postgres_alone() -> PostgresServer {
     PostgresServer::new()
 }
 
+/// The same, with every commit on disk before it is answered: for measuring.
+pub async fn postgres_durable() -> PostgresServer {
+    PostgresServer::with(&[])
+}
+
 impl PostgresDb {
     pub fn url(&self) -> &str {
         &self.0
@@ -50,7 +55,12 @@ impl PostgresDb {
 }
 
 impl PostgresServer {
+    /// A write that only the machine's own end could lose is safe enough here: no fsync.
     fn new() -> Self {
+        Self::with(&["fsync=off"])
+    }
+
+    fn with(settings: &[&str]) -> Self {
         let folder = super::new_folder("postgres");
         std::fs::create_dir(folder.join("sockets")).unwrap();
         super::give(&folder, USER);
@@ -66,9 +76,8 @@ impl PostgresServer {
         let mut command = super::command_as(USER, &program);
         let sockets = format!("unix_socket_directories={}", folder.join("sockets").display());
         command.arg("-D").arg(folder.join("data")).args(["-p", &port.to_string()]);
-        // A write that only the machine's own end could lose is safe enough here: no fsync.
-        for setting in ["listen_addresses=127.0.0.1", "max_connections=300", "fsync=off", &sockets]
-        {
+        let always = ["listen_addresses=127.0.0.1", "max_connections=300", &sockets];
+        for setting in always.iter().chain(settings) {
             command.args(["-c", setting]);
         }
         command.current_dir(&folder);

@@ -1,0 +1,261 @@
+//! What a scenario plays on: private services, the real processes, the fake provider.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use anyhow::{Context as _, ensure};
+use postrider_common::queue::Queue;
+use postrider_common::queue::rabbitmq::RabbitQueue;
+use sqlx::{Connection as _, PgConnection};
+use std::time::Duration;
+
+use crate::generator::{Plan, Request};
+use crate::harness::services::{self, PostgresServer, RabbitNode, Redis};
+use crate::harness::{eventually, ports};
+use crate::process::{Process, Settings, command, ourselves};
+use crate::provider::{Calls, Manner};
+
+/// What every run sets beside the defaults; it is printed with the figures.
+pub(crate) const SETTINGS: [(&str, &str); 23] = [
+    ("POSTRIDER_SECRET", "a-secret-of-the-bench-of-more-than-32-bytes"),
+    ("POSTRIDER_PROVIDERS__MAIN__KIND", "aliyun"),
+    ("POSTRIDER_PROVIDERS__MAIN__ACCESS_KEY_ID", "id"),
+    ("POSTRIDER_PROVIDERS__MAIN__ACCESS_KEY_SECRET", "secret"),
+    ("POSTRIDER_TEMPLATES__VERIFY__TEXT", "{sign}: {code}, {minutes} min"),
+    ("POSTRIDER_TEMPLATES__VERIFY__SIGN", "Shop"),
+    ("POSTRIDER_TEMPLATES__VERIFY__ALIYUN", "SMS_CODE"),
+    ("POSTRIDER_TEMPLATES__PARCEL__TEXT", "{sign}: parcel {number}"),
+    ("POSTRIDER_TEMPLATES__PARCEL__SIGN", "Shop"),
+    ("POSTRIDER_TEMPLATES__PARCEL__ALIYUN", "SMS_NOTICE"),
+    // Every scope has a limit to be looked at and counted; those that a bench would reach are out of its reach.
+    ("POSTRIDER_LIMITS__CODE__PHONE", "1/60s"),
+    ("POSTRIDER_LIMITS__CODE__PHONE_PURPOSE", "5/1h"),
+    ("POSTRIDER_LIMITS__CODE__PHONE_ALL", "30/1d"),
+    ("POSTRIDER_LIMITS__CODE__IP", "1000/60s"),
+    ("POSTRIDER_LIMITS__CODE__ACCOUNT", "100000000/1h"),
+    ("POSTRIDER_LIMITS__CODE__PREFIX", "1000000/1h"),
+    ("POSTRIDER_LIMITS__CODE__GLOBAL", "100000000/60s"),
+    // As long as a code may live: a backlog that is measured must not expire.
+    ("POSTRIDER_CODE__TTL", "10m"),
+    ("POSTRIDER_QUEUE__MAX_READY", "100000000"),
+    ("POSTRIDER_WORKER__CODE_CONCURRENCY", "1000"),
+    ("POSTRIDER_WORKER__NOTICE_CONCURRENCY", "1000"),
+    ("POSTRIDER_ACCOUNTS__LOGIN_LIMITS__ACCOUNT", "1000000/10m"),
+    ("POSTRIDER_ACCOUNTS__LOGIN_LIMITS__IP", "1000000/10m"),
+];
+
+/// The services of the distributed form.
+#[derive(Debug)]
+pub(crate) struct Services {
+    pub(crate) rabbit: RabbitNode,
+    pub(crate) redis: Redis,
+    pub(crate) postgres: PostgresServer,
+}
+
+#[derive(Debug)]
+pub(crate) struct Stage {
+    settings: Settings,
+    /// None where it is embedded.
+    pub(crate) services: Option<Services>,
+    pub(crate) api: Process,
+    address: String,
+    token: String,
+    provider: Provider,
+    pub(crate) workers: Vec<Worker>,
+    /// The next phone's number.
+    phones: u64,
+}
+
+#[derive(Debug)]
+struct Provider {
+    _process: Process,
+    address: String,
+}
+
+/// A worker and its numbers.
+#[derive(Debug)]
+pub(crate) struct Worker {
+    pub(crate) process: Process,
+    metrics: SocketAddr,
+}
+
+impl Stage {
+    /// The distributed form, without a worker. `more` is set beside [`SETTINGS`].
+    pub(crate) async fn distributed(manner: Manner, more: &[(&str, &str)]) -> anyhow::Result<Self> {
+        let services = Services {
+            rabbit: services::rabbitmq_alone().await,
+            redis: services::redis().await,
+            postgres: services::postgres_durable().await,
+        };
+        let urls = [
+            ("AMQP_URL", services.rabbit.url()),
+            ("REDIS_URL", services.redis.url()),
+            ("DATABASE_URL", services.postgres.url()),
+        ];
+        let mut settings = settings(more);
+        settings.extend(urls.map(|(name, url)| (name.to_owned(), url)));
+        let migrated = command("postrider-api", &settings)?.arg("migrate").output()?;
+        ensure!(migrated.status.success(), "{}", String::from_utf8_lossy(&migrated.stderr));
+        Self::start(manner, settings, Some(services)).await
+    }
+
+    /// The embedded form: the worker is in the API's process.
+    pub(crate) async fn embedded(manner: Manner, more: &[(&str, &str)]) -> anyhow::Result<Self> {
+        let mut settings = settings(more);
+        let folder: PathBuf = services::new_folder("data");
+        settings.insert("POSTRIDER_DATA_DIR".to_owned(), folder.display().to_string());
+        Self::start(manner, settings, None).await
+    }
+
+    async fn start(
+        manner: Manner,
+        mut settings: Settings,
+        services: Option<Services>,
+    ) -> anyhow::Result<Self> {
+        let provider = Provider::start(manner).await?;
+        let endpoint = format!("http://{}/", provider.address);
+        settings.insert("POSTRIDER_PROVIDERS__MAIN__ENDPOINT".to_owned(), endpoint);
+        let mut its = settings.clone();
+        its.insert("POSTRIDER_LISTEN".to_owned(), "127.0.0.1:0".to_owned());
+        let mut api = Process::start("postrider-api", command("postrider-api", &its)?)?;
+        let address = api.address_after("listening on http://").await;
+        let ready = async || {
+            let answer = client().get(format!("http://{address}/readyz")).send().await.ok()?;
+            answer.status().is_success().then_some(())
+        };
+        eventually("the API to be ready", ready).await;
+        let token = token(&settings)?;
+        let workers = Vec::new();
+        Ok(Self { settings, services, api, address, token, provider, workers, phones: 0 })
+    }
+
+    /// One more worker, with settings of its own.
+    pub(crate) fn add_worker(&mut self, more: &[(&str, &str)]) -> anyhow::Result<()> {
+        let metrics = SocketAddr::from(([127, 0, 0, 1], ports::free_port()));
+        let mut settings = self.settings.clone();
+        settings.insert("POSTRIDER_METRICS__LISTEN".to_owned(), metrics.to_string());
+        settings.extend(pairs(more));
+        let command = command("postrider-worker", &settings)?;
+        let process = Process::start("postrider-worker", command)?;
+        self.workers.push(Worker { process, metrics });
+        Ok(())
+    }
+
+    /// A plan for so many seconds at this rate, with phones that nobody had before.
+    pub(crate) fn plan(&mut self, request: Request, rate: Option<f64>, seconds: f64) -> Plan {
+        let first = self.phones;
+        // Nothing here sends faster than a hundred thousand a second.
+        self.phones += (rate.unwrap_or(100_000.0) * (seconds + 1.0)) as u64;
+        Plan {
+            address: self.address.clone(),
+            token: self.token.clone(),
+            request,
+            connections: 256,
+            rate,
+            seconds,
+            count: None,
+            first,
+        }
+    }
+
+    /// A plan for this many requests, as fast as they are taken.
+    pub(crate) fn plan_of(&mut self, request: Request, count: u64) -> Plan {
+        let mut plan = self.plan(request, None, 0.0);
+        let phones = if request == Request::Notices { 1000 } else { 1 };
+        if phones > 1 {
+            plan.first = self.phones / phones + 1;
+            plan.connections = 8;
+        }
+        self.phones = plan.first * phones + count * phones;
+        Plan { seconds: 3600.0, count: Some(count), ..plan }
+    }
+
+    /// What the provider was handed since it was last asked.
+    pub(crate) async fn calls(&self) -> anyhow::Result<Calls> {
+        let answer = client().get(format!("http://{}/calls", self.provider.address)).send().await?;
+        Ok(answer.json().await?)
+    }
+
+    /// Rows that all workers have written.
+    pub(crate) async fn rows(&self) -> u64 {
+        let mut rows = 0;
+        for worker in &self.workers {
+            rows += worker.counter("sms_rows_written_total").await.unwrap_or_default();
+        }
+        rows
+    }
+
+    /// The queue as the bench looks into it.
+    pub(crate) fn queue(&self) -> Option<Queue> {
+        let services = self.services.as_ref()?;
+        let url = services.rabbit.url().into();
+        Some(Queue::Rabbit(RabbitQueue::start(&url, Duration::from_secs(5))))
+    }
+
+    pub(crate) async fn database(&self) -> anyhow::Result<PgConnection> {
+        let services = self.services.as_ref().context("it is embedded")?;
+        Ok(PgConnection::connect(&services.postgres.url()).await?)
+    }
+
+    /// A command of the API with this stage's settings.
+    pub(crate) fn api_command(&self) -> anyhow::Result<std::process::Command> {
+        command("postrider-api", &self.settings)
+    }
+
+    /// Asks the API with the bench's token; the status, once the whole answer is there.
+    pub(crate) async fn get(&self, path: &str) -> anyhow::Result<u16> {
+        let request = client().get(format!("http://{}{path}", self.address));
+        let answer = request.bearer_auth(&self.token).send().await?;
+        let status = answer.status().as_u16();
+        answer.bytes().await?;
+        Ok(status)
+    }
+}
+
+impl Provider {
+    async fn start(manner: Manner) -> anyhow::Result<Self> {
+        let mut process = ourselves(&[
+            "provider".to_owned(),
+            format!("--latency-ms={}", manner.latency_ms),
+            format!("--errors={}", manner.errors),
+            format!("--lost={}", manner.lost),
+        ])?;
+        let address = process.address_after("listening on ").await;
+        Ok(Self { _process: process, address })
+    }
+}
+
+impl Worker {
+    /// The sum of a counter's values; none while the worker doesn't answer.
+    async fn counter(&self, name: &str) -> Option<u64> {
+        let answer = client().get(format!("http://{}/metrics", self.metrics)).send().await.ok()?;
+        let text = answer.text().await.ok()?;
+        let values = text.lines().filter(|line| line.starts_with(name));
+        Some(values.filter_map(|line| line.rsplit(' ').next()?.parse::<u64>().ok()).sum())
+    }
+}
+
+fn settings(more: &[(&str, &str)]) -> Settings {
+    pairs(&SETTINGS).chain(pairs(more)).collect()
+}
+
+fn pairs<'a>(list: &'a [(&'a str, &'a str)]) -> impl Iterator<Item = (String, String)> + 'a {
+    list.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
+}
+
+/// A token that may say whose address a request comes from, as back ends do.
+fn token(settings: &Settings) -> anyhow::Result<String> {
+    let mut token = command("postrider-api", settings)?;
+    let output = token.args(["token", "--account", "shop", "--scope", "on_behalf"]).output()?;
+    ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let text = String::from_utf8(output.stdout)?;
+    Ok(text.lines().last().context("no token was printed")?.to_owned())
+}
+
+fn client() -> &'static reqwest::Client {
+    static CLIENT: std::sync::OnceLock<reqwest::Client> = std::sync::OnceLock::new();
+    CLIENT.get_or_init(|| {
+        let timeout = Duration::from_secs(30);
+        reqwest::Client::builder().no_proxy().timeout(timeout).build().unwrap()
+    })
+}
