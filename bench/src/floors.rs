@@ -55,7 +55,8 @@ impl Floors {
         let connection = Connection::connect(&url, ConnectionProperties::default()).await?;
         let publish = publish(&connection, time).await?;
         let consume = consume(&connection, time).await?;
-        connection.close(200, "OK".into()).await?;
+        // Acks still on their way make it complain.
+        let _closed = connection.close(200, "OK".into()).await;
         let guard = guard(&services.redis.url(), time).await?;
         clear();
         Ok(Self { publish, consume, guard })
@@ -121,7 +122,7 @@ async fn consume(connection: &Connection, time: Duration) -> anyhow::Result<f64>
             break;
         }
     }
-    channel.close(200, "OK".into()).await?;
+    drop(deliveries);
     let channel = connection.create_channel().await?;
     channel.queue_delete(QUEUE.into(), QueueDeleteOptions::default()).await?;
     Ok(count as f64 / last.duration_since(begun).as_secs_f64())

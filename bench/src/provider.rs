@@ -35,6 +35,13 @@ pub(crate) struct Manner {
     pub(crate) lost: f64,
 }
 
+impl Manner {
+    /// Takes everything, after so many milliseconds.
+    pub(crate) fn takes(latency_ms: u64) -> Self {
+        Self { latency_ms, errors: 0.0, lost: 0.0 }
+    }
+}
+
 /// What came in since it was last asked, by template: calls, and how long messages took from their acceptance.
 pub(crate) type Calls = BTreeMap<String, Latency>;
 

@@ -1,12 +1,23 @@
 //! The scenarios, and what they have in common: floors first, steal watched, a run that lost too much repeated.
 
-pub(crate) mod accept;
+mod accept;
+mod carry;
+mod carrying;
+mod depth;
+mod embedded;
+mod end_to_end;
+mod fairness;
+mod flood;
+mod log_size;
+mod memory;
+mod replicas;
 
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 
 use crate::floors::Floors;
+use crate::generator;
 use crate::machine::{MOST_STEAL, Watch};
 use crate::report::Report;
 use crate::stage::Stage;
@@ -19,6 +30,24 @@ const REPEATS: usize = 2;
 pub(crate) enum Scenario {
     /// How many sends a second the API accepts, and how fast.
     Accept(accept::Options),
+    /// How many jobs a second one worker carries.
+    Carry(carry::Options),
+    /// How long a message takes from its acceptance to the provider, under a steady load.
+    EndToEnd(end_to_end::Options),
+    /// The embedded form, accepting and carrying at once.
+    Embedded(embedded::Options),
+    /// What the processes hold.
+    Memory(memory::Options),
+    /// What more workers give.
+    Replicas(replicas::Options),
+    /// Whether a backlog of notices delays codes.
+    Fairness(fairness::Options),
+    /// Whether a backlog slows anything.
+    Depth(depth::Options),
+    /// Whether a flood of log-ins delays sends.
+    Flood(flood::Options),
+    /// Whether a large `sms_log` slows anything.
+    LogSize(log_size::Options),
 }
 
 /// What holds for all.
@@ -37,6 +66,15 @@ pub(crate) async fn run(scenario: &Scenario, common: &Common) -> anyhow::Result<
         let watch = Watch::start();
         let mut report = match scenario {
             Scenario::Accept(options) => accept::run(options, common).await?,
+            Scenario::Carry(options) => carry::run(options, common).await?,
+            Scenario::EndToEnd(options) => end_to_end::run(options, common).await?,
+            Scenario::Embedded(options) => embedded::run(options).await?,
+            Scenario::Memory(options) => memory::run(options).await?,
+            Scenario::Replicas(options) => replicas::run(options).await?,
+            Scenario::Fairness(options) => fairness::run(options).await?,
+            Scenario::Depth(options) => depth::run(options).await?,
+            Scenario::Flood(options) => flood::run(options).await?,
+            Scenario::LogSize(options) => log_size::run(options).await?,
         };
         let shares = watch.shares();
         (report.processors, report.repeated) = (Some(shares), repeated);
@@ -57,6 +95,17 @@ async fn floors(stage: &Stage, report: &mut Report, common: &Common) -> anyhow::
     let floors = Floors::measure(services, common.floor_seconds).await?;
     report.floors = Some(floors);
     Ok(floors)
+}
+
+/// Requests that weren't answered with success.
+fn refused(report: &generator::Report) -> f64 {
+    (report.answers.values().sum::<u64>() - report.accepted()) as f64
+}
+
+/// The smallest of some rates as a share of the largest.
+fn evenness(rates: &[f64]) -> f64 {
+    let most = rates.iter().copied().fold(f64::MIN, f64::max);
+    rates.iter().copied().fold(f64::MAX, f64::min) / most
 }
 
 /// Draws the queues of a stage.

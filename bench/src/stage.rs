@@ -113,8 +113,7 @@ impl Stage {
         services: Option<Services>,
     ) -> anyhow::Result<Self> {
         let provider = Provider::start(manner).await?;
-        let endpoint = format!("http://{}/", provider.address);
-        settings.insert("POSTRIDER_PROVIDERS__MAIN__ENDPOINT".to_owned(), endpoint);
+        settings.extend([provider.setting()]);
         let mut its = settings.clone();
         its.insert("POSTRIDER_LISTEN".to_owned(), "127.0.0.1:0".to_owned());
         let mut api = Process::start("postrider-api", command("postrider-api", &its)?)?;
@@ -138,6 +137,13 @@ impl Stage {
         let command = command("postrider-worker", &settings)?;
         let process = Process::start("postrider-worker", command)?;
         self.workers.push(Worker { process, metrics });
+        Ok(())
+    }
+
+    /// Another provider, for the workers that are started from now on.
+    pub(crate) async fn change_provider(&mut self, manner: Manner) -> anyhow::Result<()> {
+        self.provider = Provider::start(manner).await?;
+        self.settings.extend([self.provider.setting()]);
         Ok(())
     }
 
@@ -222,6 +228,11 @@ impl Provider {
         ])?;
         let address = process.address_after("listening on ").await;
         Ok(Self { _process: process, address })
+    }
+
+    fn setting(&self) -> (String, String) {
+        let name = "POSTRIDER_PROVIDERS__MAIN__ENDPOINT".to_owned();
+        (name, format!("http://{}/", self.address))
     }
 }
 

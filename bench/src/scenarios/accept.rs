@@ -2,7 +2,7 @@
 
 use clap::Args;
 
-use super::{Common, floors, watch};
+use super::{Common, floors, refused, watch};
 use crate::generator::Request;
 use crate::load;
 use crate::provider::Manner;
@@ -20,8 +20,7 @@ pub(crate) struct Options {
 
 pub(crate) async fn run(options: &Options, common: &Common) -> anyhow::Result<Report> {
     let mut report = Report::new("accept");
-    let manner = Manner { latency_ms: 0, errors: 0.0, lost: 0.0 };
-    let mut stage = Stage::distributed(manner, &[]).await?;
+    let mut stage = Stage::distributed(Manner::takes(0), &[]).await?;
     let floors = floors(&stage, &mut report, common).await?;
     let timeline = watch(&stage);
     let mut load = async |name: &str, rate, seconds| {
@@ -61,8 +60,4 @@ pub(crate) async fn run(options: &Options, common: &Common) -> anyhow::Result<Re
     report.note("the first load is a closed loop: its latencies count from the asking");
     report.points = timeline.points();
     Ok(report)
-}
-
-fn refused(report: &crate::generator::Report) -> f64 {
-    (report.answers.values().sum::<u64>() - report.accepted()) as f64
 }

@@ -1,0 +1,131 @@
+//! log-size: carrying, and reading pages of messages, with ever more rows in `sms_log`; then purging beside carrying.
+
+use std::time::{Duration, Instant};
+
+use clap::Args;
+use hdrhistogram::Histogram;
+use sqlx::{AssertSqlSafe, Connection as _, PgConnection};
+
+use super::carrying::{carried, fill};
+use super::{evenness, watch};
+use crate::generator::Request;
+use crate::latency::{self, Latency};
+use crate::load::{clear, progress};
+use crate::provider::Manner;
+use crate::report::{Figure, Report};
+use crate::stage::Stage;
+use crate::timeline::Timeline;
+
+/// Rows in one insert of those that are there before.
+const AT_ONCE: u64 = 100_000;
+const DAY_MS: u64 = 24 * 3_600_000;
+
+#[derive(Debug, Args)]
+pub(crate) struct Options {
+    /// Rows there are, ever more of them.
+    #[arg(long, value_delimiter = ',', default_value = "0,1000000")]
+    rows: Vec<u64>,
+    /// Jobs to carry, each time.
+    #[arg(long, default_value_t = 30_000)]
+    jobs: u64,
+}
+
+pub(crate) async fn run(options: &Options) -> anyhow::Result<Report> {
+    let mut report = Report::new("log-size");
+    let mut stage = Stage::distributed(Manner::takes(0), &[]).await?;
+    let timeline = watch(&stage);
+    let mut database = stage.database().await?;
+    let (mut there, mut rates) = (0, Vec::new());
+    for rows in &options.rows {
+        while there < *rows {
+            progress(&format!("{there} of {rows} rows"));
+            insert(&mut database, there, AT_ONCE.min(rows - there)).await?;
+            there += AT_ONCE.min(rows - there);
+        }
+        clear();
+        sqlx::query("ANALYZE sms_log").execute(&mut database).await?;
+        sqlx::query("CHECKPOINT").execute(&mut database).await?;
+        let rate = carry(&mut stage, options.jobs, &timeline).await?;
+        report.add(Figure::new(format!("carried with {rows} rows"), rate, "/s"));
+        rates.push(rate);
+        for (what, path) in pages(&mut database).await? {
+            let took = time(&stage, &path).await?;
+            let name = format!("a page by {what} with {rows} rows, p99");
+            report.add(Figure::new(name, took.p99, "ms").at_most(20.0));
+        }
+    }
+    report.add(Figure::new("carrying: least of most", evenness(&rates), "").at_least(0.85));
+    let mut purge = stage.api_command()?;
+    purge.args(["purge", "--older-than", "2d"]);
+    let (begun, purge) = (Instant::now(), tokio::task::spawn_blocking(move || purge.output()));
+    let rate = carry(&mut stage, options.jobs, &timeline).await?;
+    let still = !purge.is_finished();
+    purge.await??;
+    let took = begun.elapsed().as_secs_f64();
+    let last = rates.last().copied().unwrap_or_default();
+    report.add(Figure::new("carried beside a purge", rate, "/s").at_least(0.85 * last));
+    report.add(Figure::new("the purge took", took, "s"));
+    report.note(format!(
+        "the purge was {} when the jobs were carried",
+        if still { "still at work" } else { "over" }
+    ));
+    report.note("provider at 0 ms; rows over 30 days, of which the purge deletes 28");
+    database.close().await?;
+    report.points = timeline.points();
+    Ok(report)
+}
+
+async fn carry(stage: &mut Stage, jobs: u64, timeline: &Timeline) -> anyhow::Result<f64> {
+    fill(stage, Request::Code, jobs, timeline).await?;
+    stage.add_worker(&[])?;
+    let rate = carried(stage, jobs).await;
+    stage.workers.clear();
+    rate
+}
+
+/// Rows as workers write them, over the last 30 days, of 200,000 phones.
+async fn insert(database: &mut PgConnection, from: u64, count: u64) -> anyhow::Result<()> {
+    let to = from + count - 1;
+    let sql = format!(
+        "INSERT INTO sms_log (id, account_id, verification_id, key_id, type, phone_number, code, purpose,
+             template_code, client_ip, provider, provider_message_id, attempts, status, response, create_time, update_time)
+         SELECT md5('m' || n)::uuid::text, a.id, md5('v' || n)::uuid::text, '0a0b0c0d', 1,
+             '+861380' || lpad((n * 7919 % 200000)::text, 7, '0'), repeat('s', 60), 'login', 'verify', '10.0.0.1',
+             'main', '900619746936498440^0', 1, 1, repeat('r', 80), t.at, t.at + 60
+         FROM account a, generate_series({from}, {to}) n,
+             LATERAL (SELECT (extract(epoch FROM now()) * 1000)::bigint - (n * 104729 % {})  AS at) t
+         WHERE a.username = 'shop'",
+        30 * DAY_MS
+    );
+    sqlx::query(AssertSqlSafe(sql)).execute(database).await?;
+    Ok(())
+}
+
+/// What pages are asked for by: the newest, those of one phone, those of a week in the middle.
+async fn pages(database: &mut PgConnection) -> anyhow::Result<[(&'static str, String); 3]> {
+    let day = "SELECT to_char(now() AT TIME ZONE 'UTC' - make_interval(days => $1), 'YYYY-MM-DD') || 'T00:00:00Z'";
+    let mut days = Vec::new();
+    for ago in [20, 13] {
+        days.push(sqlx::query_scalar::<_, String>(day).bind(ago).fetch_one(&mut *database).await?);
+    }
+    Ok([
+        ("account", "/v1/messages".to_owned()),
+        ("phone", "/v1/messages?phone=%2B8613800007919".to_owned()),
+        ("time", format!("/v1/messages?from={}&to={}", days[0], days[1])),
+    ])
+}
+
+async fn time(stage: &Stage, path: &str) -> anyhow::Result<Latency> {
+    let mut times: Histogram<u64> = latency::histogram();
+    for n in 0..110 {
+        let begun = Instant::now();
+        let status = stage.get(path).await?;
+        anyhow::ensure!(status == 200, "{path} was answered {status}");
+        // The first ones fill caches.
+        if n >= 10 {
+            latency::record(&mut times, begun.elapsed());
+        }
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    Ok(Latency::of(&times))
+}
