@@ -92,7 +92,7 @@ async fn insert(database: &mut PgConnection, from: u64, count: u64) -> anyhow::R
          SELECT md5('m' || n)::uuid::text, a.id, md5('v' || n)::uuid::text, '0a0b0c0d', 1,
              '+861380' || lpad((n * 7919 % 200000)::text, 7, '0'), repeat('s', 60), 'login', 'verify', '10.0.0.1',
              'main', '900619746936498440^0', 1, 1, repeat('r', 80), t.at, t.at + 60
-         FROM account a, generate_series({from}, {to}) n,
+         FROM account a, generate_series({from}::bigint, {to}::bigint) n,
              LATERAL (SELECT (extract(epoch FROM now()) * 1000)::bigint - (n * 104729 % {})  AS at) t
          WHERE a.username = 'shop'",
         30 * DAY_MS

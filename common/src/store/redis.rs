@@ -6,6 +6,7 @@
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use redis::aio::{ConnectionManager, ConnectionManagerConfig};
@@ -14,6 +15,9 @@ use secrecy::{ExposeSecret as _, SecretString};
 
 use super::{Operation, StoreError};
 
+/// Redis reads 16 KiB of a connection at a time, half a dozen requests, and has them on disk before it reads more. So
+/// what shares one connection also waits for many syncs; of several connections one sync takes all that came in.
+const CONNECTIONS: usize = 8;
 /// One try at connecting.
 const CONNECT: Duration = Duration::from_millis(300);
 /// One answer.
@@ -36,7 +40,8 @@ macro_rules! deciding {
 
 #[derive(Clone)]
 pub struct RedisStore {
-    connection: ConnectionManager,
+    connections: Arc<[ConnectionManager]>,
+    turn: Arc<AtomicUsize>,
     scripts: Arc<HashMap<Operation, Script>>,
 }
 
@@ -58,9 +63,15 @@ impl RedisStore {
             .set_number_of_retries(1)
             .set_min_delay(Duration::from_millis(20))
             .set_max_delay(Duration::from_millis(100));
-        let connection =
-            ConnectionManager::new_lazy_with_config(client, config).map_err(unreadable)?;
-        Ok(Self { connection, scripts: Arc::new(scripts()) })
+        let connect = || ConnectionManager::new_lazy_with_config(client.clone(), config.clone());
+        let connections = (0..CONNECTIONS).map(|_| connect().map_err(unreadable));
+        let connections = connections.collect::<Result<_, _>>()?;
+        Ok(Self { connections, turn: Arc::default(), scripts: Arc::new(scripts()) })
+    }
+
+    fn next(&self) -> ConnectionManager {
+        let turn = self.turn.fetch_add(1, Ordering::Relaxed);
+        self.connections[turn % CONNECTIONS].clone()
     }
 
     pub(super) async fn call(
@@ -71,7 +82,7 @@ impl RedisStore {
         let script = self.scripts.get(&operation);
         let script =
             script.ok_or_else(|| StoreError::Broken(format!("no script for {operation:?}")))?;
-        let mut connection = self.connection.clone();
+        let mut connection = self.next();
         let mut invocation = script.prepare_invoke();
         let answered =
             tokio::time::timeout(CALL, invocation.arg(request).invoke_async(&mut connection)).await;

@@ -49,21 +49,23 @@ end
 local function send_verification(reused, message)
   local new = request.verification
   local expires_at = now + new.ttl_ms
-  local key = 'ver:' .. (reused or new).id
-  if reused then
-    redis.call('HSET', key, 'sends', int(num(reused.sends) + 1), 'expires_at', int(expires_at),
-               'last_message', message, 'keep_until', int(expires_at + num(reused.remember_ms)))
+  local v = reused
+  if v then
+    v.sends, v.expires_at, v.keep_until = num(v.sends) + 1, expires_at, expires_at + num(v.remember_ms)
+    redis.call('HSET', 'ver:' .. v.id, 'sends', int(v.sends), 'expires_at', int(expires_at),
+               'last_message', message, 'keep_until', int(v.keep_until))
+    keep('live:' .. new.subject, v.keep_until)
   else
-    redis.call('HSET', key, 'id', new.id, 'subject', new.subject, 'account_id', int(new.account_id),
-               'purpose', new.purpose, 'key_id', new.key_id, 'digits', int(new.digits), 'ttl_ms', int(new.ttl_ms),
-               'max_attempts', int(new.max_attempts), 'remember_ms', int(new.remember_ms), 'first_at', int(now),
+    v = new
+    v.first_at, v.expires_at, v.sends, v.keep_until = now, expires_at, 1, expires_at + new.remember_ms
+    redis.call('HSET', 'ver:' .. v.id, 'id', v.id, 'subject', v.subject, 'account_id', int(v.account_id),
+               'purpose', v.purpose, 'key_id', v.key_id, 'digits', int(v.digits), 'ttl_ms', int(v.ttl_ms),
+               'max_attempts', int(v.max_attempts), 'remember_ms', int(v.remember_ms), 'first_at', int(now),
                'expires_at', int(expires_at), 'sends', 1, 'fails', 0, 'last_message', message,
-               'keep_until', int(expires_at + new.remember_ms))
-    redis.call('SET', 'live:' .. new.subject, new.id)
+               'keep_until', int(v.keep_until))
+    set_until('live:' .. v.subject, v.id, v.keep_until)
   end
-  local v = hash(key)
-  keep(key, num(v.keep_until))
-  keep('live:' .. new.subject, num(v.keep_until))
+  keep('ver:' .. v.id, v.keep_until)
   return v
 end
 
@@ -85,7 +87,7 @@ local function admitted(reused)
   local accepted = {
     message_id = id, accepted_at = now, deadline = now + request.ttl_ms, epoch = epoch, resend_at = resend_at,
   }
-  local verification_id = ''
+  local verification_id, previous_expiry = '', reused and reused.expires_at or ''
   if is(request.verification) then
     local v = send_verification(reused, id)
     verification_id = v.id
@@ -100,14 +102,13 @@ local function admitted(reused)
   local encoded = cjson.encode(accepted)
   redis.call('HSET', 'msg:' .. id, 'account_id', int(request.owner), 'lane', request.lane, 'status', 'accepted',
              'accepted_at', int(now), 'updated_at', int(now), 'deadline', int(accepted.deadline),
-             'verification_id', verification_id, 'previous_expiry', reused and reused.expires_at or '',
+             'verification_id', verification_id, 'previous_expiry', previous_expiry,
              'about', cjson.encode(request.about), 'subject', request.subject, 'confirmed', confirmed,
              'asked_at', int(now), 'idempotency', is(request.idempotency) and request.idempotency.key or '',
              'limits', entries, 'answer', encoded)
   keep('msg:' .. id, accepted.deadline)
   if confirmed == '0' then
-    redis.call('SET', 'unconfirmed:' .. request.subject, id)
-    keep('unconfirmed:' .. request.subject, accepted.deadline)
+    set_until('unconfirmed:' .. request.subject, id, accepted.deadline)
   end
   if is(request.idempotency) then
     local key = 'idem:' .. request.idempotency.key

@@ -8,6 +8,7 @@ local function remove_entry(limit, at, entry)
     local bucket = int(math.floor(at / math.floor(limit.window_ms / 60)))
     if num(redis.call('HGET', limit.key, bucket) or 0) > 0 then
       redis.call('HINCRBY', limit.key, bucket, -1)
+      redis.call('HINCRBY', limit.key, 'sum', -1)
     end
   end
 end

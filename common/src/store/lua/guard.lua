@@ -1,6 +1,6 @@
 -- What the guard of a send and that of a check have in common: limits, bans, idempotency keys.
 
--- How full a limit is: entries used, and the time until one more passes.
+-- Looked at before it is added to. How full a limit is: entries used, and the time until one more passes.
 local function limit_use(limit)
   local key, quota, window = limit.key, limit.quota, limit.window_ms
   if quota == 1 then
@@ -9,25 +9,32 @@ local function limit_use(limit)
     return 0, 0
   end
   if quota <= 1000 then
-    redis.call('ZREMRANGEBYSCORE', key, '-inf', int(now - window))
     local used = redis.call('ZCARD', key)
+    if used > 0 then used = used - redis.call('ZREMRANGEBYSCORE', key, '-inf', int(now - window)) end
     if used < quota then return used, 0 end
     local oldest = redis.call('ZREVRANGE', key, quota - 1, quota - 1, 'WITHSCORES')
     return used, num(oldest[2]) + window - now
   end
+  -- Sixty buckets, and under `sum` what they hold together: they are only gone through when the window has moved on.
   local width = math.floor(window / 60)
   local first = math.floor((now - window) / width)
+  local kept = redis.call('HMGET', key, 'first', 'sum')
+  local used = num(kept[2])
+  limit.first = first
+  if used and num(kept[1]) == first and used < quota then return used, 0 end
   local flat = redis.call('HGETALL', key)
-  local buckets, used = {}, 0
+  local buckets = {}
+  used = 0
   for i = 1, #flat, 2 do
     local bucket = num(flat[i])
-    if bucket < first then
+    if bucket and bucket < first then
       redis.call('HDEL', key, flat[i])
-    else
+    elseif bucket then
       buckets[#buckets + 1] = { bucket, num(flat[i + 1]) }
       used = used + num(flat[i + 1])
     end
   end
+  if #flat > 0 then redis.call('HSET', key, 'first', int(first), 'sum', int(used)) end
   if used < quota then return used, 0 end
   table.sort(buckets, function(a, b) return a[1] > b[1] end)
   local newer = 0
@@ -40,13 +47,18 @@ end
 
 local function limit_add(limit, entry)
   if limit.quota == 1 then
-    redis.call('SET', limit.key, int(now) .. '|' .. entry)
+    set_until(limit.key, int(now) .. '|' .. entry, now + limit.window_ms)
   elseif limit.quota <= 1000 then
     redis.call('ZADD', limit.key, int(now), entry)
+    keep(limit.key, now + limit.window_ms)
   else
-    redis.call('HINCRBY', limit.key, int(math.floor(now / math.floor(limit.window_ms / 60))), 1)
+    local bucket = int(math.floor(now / math.floor(limit.window_ms / 60)))
+    redis.call('HINCRBY', limit.key, 'sum', 1)
+    if redis.call('HINCRBY', limit.key, bucket, 1) == 1 then
+      redis.call('HSET', limit.key, 'first', int(limit.first))
+      keep(limit.key, now + limit.window_ms)
+    end
   end
-  keep(limit.key, now + limit.window_ms)
 end
 
 -- Every limit's use, and the first refusal by rank.

@@ -20,8 +20,15 @@ local function int(value)
   return string.format('%d', value)
 end
 -- Redis's own expiry only cleans up: an hour after the time that decides.
+local function ttl(until_ms)
+  return int(math.max(until_ms - now, 0) + 3600000)
+end
 local function keep(key, until_ms)
-  redis.call('PEXPIRE', key, int(math.max(until_ms - now, 0) + 3600000))
+  redis.call('PEXPIRE', key, ttl(until_ms))
+end
+-- Each call costs more than what it does: so a value and its expiry are one.
+local function set_until(key, value, until_ms)
+  redis.call('SET', key, value, 'PX', ttl(until_ms))
 end
 local function hash(key)
   local flat = redis.call('HGETALL', key)
