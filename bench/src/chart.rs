@@ -22,15 +22,15 @@ struct Field {
 
 impl Field {
     fn of(points: &Points) -> Self {
-        let last = |times: Vec<f64>| times.into_iter().fold(1.0, f64::max);
+        let latest = |times: Vec<f64>| times.into_iter().fold(1.0, f64::max);
         let latencies = points.latencies.iter().map(|(at, ..)| *at);
         let depths = points.depths.iter().map(|(at, _)| *at);
         let all = || points.latencies.iter().flat_map(|(_, _, p50, p99)| [*p50, *p99]);
-        let least = all().filter(|ms| *ms > 0.0).fold(1.0, f64::min);
-        let most = all().fold(10.0, f64::max);
+        let fastest = all().filter(|ms| *ms > 0.0).fold(1.0, f64::min);
+        let slowest = all().fold(10.0, f64::max);
         Self {
-            seconds: last(latencies.chain(depths).collect()),
-            decades: (least.log10().floor(), most.log10().ceil()),
+            seconds: latest(latencies.chain(depths).collect()),
+            decades: (fastest.log10().floor(), slowest.log10().ceil()),
             depth: points.depths.iter().map(|(_, depth)| *depth as f64).fold(1.0, f64::max),
         }
     }

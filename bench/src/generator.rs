@@ -192,13 +192,11 @@ impl Shared {
             tokio::time::sleep(Duration::from_millis(50)).await;
             return 0;
         };
-        match open.exchange(request).await {
-            Ok(status) => status,
-            Err(_) => {
-                *connection = None;
-                0
-            }
+        if let Ok(status) = open.exchange(request).await {
+            return status;
         }
+        *connection = None;
+        0
     }
 
     fn second(&self) -> Report {

@@ -28,10 +28,10 @@ impl Connection {
         self.stream.write_all(request).await?;
         self.read.clear();
         loop {
-            if let Some(answer) = Answer::of(&self.read)? {
-                if self.read.len() >= answer.length {
-                    return Ok(answer.status);
-                }
+            if let Some(answer) = Answer::of(&self.read)?
+                && self.read.len() >= answer.length
+            {
+                return Ok(answer.status);
             }
             if self.read.len() > LONGEST || self.stream.read_buf(&mut self.read).await? == 0 {
                 return Err(io::ErrorKind::UnexpectedEof.into());

@@ -36,8 +36,8 @@ pub(crate) fn binaries() -> anyhow::Result<&'static Path> {
         if folder.ends_with("release") {
             build.arg("--release");
         }
-        let built = build.current_dir(root).stdin(Stdio::null()).status()?;
-        ensure!(built.success(), "the binaries can't be built");
+        let status = build.current_dir(root).stdin(Stdio::null()).status()?;
+        ensure!(status.success(), "the binaries can't be built");
     }
     Ok(FOLDER.get_or_init(|| folder))
 }

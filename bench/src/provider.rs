@@ -87,14 +87,12 @@ impl Shared {
     fn note(&self, template: &str, message: &str) {
         let took = since_accepted(message).unwrap_or_default();
         let mut calls = self.calls.lock().unwrap();
-        match calls.get_mut(template) {
-            Some(times) => latency::record(times, took),
-            None => {
-                let mut times = latency::histogram();
-                latency::record(&mut times, took);
-                calls.insert(template.to_owned(), times);
-            }
+        if let Some(times) = calls.get_mut(template) {
+            return latency::record(times, took);
         }
+        let mut times = latency::histogram();
+        latency::record(&mut times, took);
+        calls.insert(template.to_owned(), times);
     }
 }
 

@@ -85,7 +85,7 @@ impl Stage {
         let services = Services {
             rabbit: services::rabbitmq_alone().await,
             redis: services::redis().await,
-            postgres: services::postgres_durable().await,
+            postgres: PostgresServer::with(&[]),
         };
         let urls = [
             ("AMQP_URL", services.rabbit.url()),

@@ -80,7 +80,7 @@ impl Guarded {
     pub fn signal(&self, signal: &str) {
         // The shell's own kill: small systems have no other.
         let _status = Command::new("sh")
-            .args(["-c", r#"kill -s "$1" -- "-$2""#, "sh", signal, &self.child.id().to_string()])
+            .args(["-c", r#"kill -s "$1" -- "-$2""#, "sh", signal, &self.id().to_string()])
             .stderr(Stdio::null())
             .status();
     }

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 pub use mariadb::{MariaDb, mariadb};
-pub use postgres::{PostgresDb, PostgresServer, postgres, postgres_alone, postgres_durable};
+pub use postgres::{PostgresDb, PostgresServer, postgres, postgres_alone};
 pub use rabbitmq::{RabbitNode, Vhost, rabbitmq, rabbitmq_alone};
 pub use redis::{Redis, redis};
 

@@ -11,7 +11,7 @@ use crate::timeline::Timeline;
 
 const LOOK: Duration = Duration::from_millis(50);
 /// Without a new row for so long, something is wrong.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// Rows and the time in which they were written, from the first one seen on.
 struct Rate {

@@ -43,11 +43,6 @@ pub async fn postgres_alone() -> PostgresServer {
     PostgresServer::new()
 }
 
-/// The same, with every commit on disk before it is answered: for measuring.
-pub async fn postgres_durable() -> PostgresServer {
-    PostgresServer::with(&[])
-}
-
 impl PostgresDb {
     pub fn url(&self) -> &str {
         &self.0
@@ -60,7 +55,8 @@ impl PostgresServer {
         Self::with(&["fsync=off"])
     }
 
-    fn with(settings: &[&str]) -> Self {
+    /// With settings as `name=value`; without any, every commit is on disk before it is answered.
+    pub fn with(settings: &[&str]) -> Self {
         let folder = super::new_folder("postgres");
         std::fs::create_dir(folder.join("sockets")).unwrap();
         super::give(&folder, USER);
