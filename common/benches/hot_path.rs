@@ -1,4 +1,5 @@
 //! What every message costs in this crate: the guard's request as JSON, the job's encoding and decoding, the code.
+#![expect(clippy::expect_used, reason = "what is measured is made of constants")]
 
 use std::hint::black_box;
 
@@ -12,6 +13,7 @@ use postrider_common::secret::KeyRing;
 use postrider_common::store::{
     About, AccountCheck, Admit, BanCheck, LimitCheck, NewVerification, rank,
 };
+use postrider_common::template::Params;
 
 fn keys() -> KeyRing {
     "a-secret-of-the-bench-of-more-than-32-bytes".parse().expect("a long secret")
@@ -20,7 +22,7 @@ fn keys() -> KeyRing {
 fn job(keys: &KeyRing) -> Job {
     let message_id = MessageId::generate();
     let phone = PhoneNumber::from_e164("+8613800138000").expect("a phone number");
-    let contents = Contents { phone, params: Default::default(), client_ip: None };
+    let contents = Contents { phone, params: Params::new(), client_ip: None };
     Job {
         v: WIRE_NAME.to_owned(),
         message_id,

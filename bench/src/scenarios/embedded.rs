@@ -1,6 +1,6 @@
 //! embedded: one process on SQLite accepts and carries at once.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use clap::Args;
 
@@ -44,8 +44,11 @@ pub(crate) async fn run(options: &Options) -> anyhow::Result<Report> {
         let bad = Figure::new(format!("{name}: refused or unanswered"), refused(&sent), "");
         report.add(bad.at_most(0.0));
         // What is left is carried before the next load.
-        while count(&stage.calls().await?) > 0 {
-            tokio::time::sleep(std::time::Duration::from_secs(1)).await;
+        loop {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            if count(&stage.calls().await?) == 0 {
+                break;
+            }
         }
     }
     report.note("SQLite with synchronous=FULL; 256 connections");
