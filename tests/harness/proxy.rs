@@ -1,7 +1,8 @@
-//! A wire between a process and a service that a test can cut, close or make silent.
+//! A wire between a process and a service that a test can cut, close, slow down or make silent.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
@@ -17,6 +18,8 @@ enum Wire {
     Refuses,
     /// Nothing is carried, in either direction, and nobody is told.
     Swallows,
+    /// Everything is carried so much later.
+    Delays(Duration),
 }
 
 #[derive(Debug)]
@@ -76,6 +79,11 @@ impl Proxy {
         self.shared.wire.send_replace(Wire::Swallows);
     }
 
+    /// Carries each piece only after this time.
+    pub fn delay(&self, by: Duration) {
+        self.shared.wire.send_replace(Wire::Delays(by));
+    }
+
     /// Carries again, also what was kept back.
     pub fn pass(&self) {
         self.shared.wire.send_replace(Wire::Passes);
@@ -113,8 +121,11 @@ async fn copy(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, mut wire: watch::
     let mut buffer = vec![0; 16 * 1024];
     while let Ok(read) = from.read(&mut buffer).await {
         // After the read: what arrives while the wire is silent is kept back.
-        let carries = wire.wait_for(|wire| *wire != Wire::Swallows).await.is_ok();
-        if read == 0 || !carries || to.write_all(&buffer[..read]).await.is_err() {
+        let now = wire.wait_for(|wire| *wire != Wire::Swallows).await.map(|wire| *wire);
+        if let Ok(Wire::Delays(by)) = now {
+            tokio::time::sleep(by).await;
+        }
+        if read == 0 || now.is_err() || to.write_all(&buffer[..read]).await.is_err() {
             return;
         }
     }

@@ -95,6 +95,11 @@ impl RabbitNode {
         format!("amqp://guest:guest@127.0.0.1:{}/%2f", self.server.port())
     }
 
+    /// The management API: its base URL, with user and password.
+    pub fn management(&self) -> String {
+        format!("http://guest:guest@127.0.0.1:{}", self.management)
+    }
+
     /// Starts it, also again after [`RabbitNode::kill`], on the same ports and data.
     pub fn start(&mut self) {
         let (port, management) = (self.server.port(), self.management);

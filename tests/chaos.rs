@@ -1,0 +1,97 @@
+//! What the distributed form survives: a run, drawn from a seed, of requests and faults side by side, and the proof
+//! afterwards that nothing was lost, doubled, late or let through. `scripts/chaos` runs longer ones.
+
+#![expect(
+    unreachable_pub,
+    reason = "nothing is outside of a test binary: pub is for its other modules"
+)]
+
+mod checks;
+mod clock;
+mod evidence;
+mod gather;
+mod load;
+mod plan;
+mod system;
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use clock::Clock;
+use evidence::Evidence;
+use plan::Plan;
+use system::{Journal, System, befall};
+
+/// The run that every test run makes.
+const SEED: u64 = 20_251_121;
+const SECONDS: u64 = 60;
+
+/// The longest that a process may need after the last fault, with what the callers are still asking for.
+async fn run(plan: &Plan) -> (Evidence, Vec<String>) {
+    println!("{plan}");
+    let clock = Clock::new();
+    let System { outside, inside, addresses } = system::start().await;
+    let providers = outside.providers.clone();
+    let (begun, journal) = (Instant::now(), Journal::default());
+    println!("begun:");
+    let load = {
+        let (plan, addresses, providers) = (plan.clone(), addresses.clone(), providers.clone());
+        tokio::spawn(async move { load::drive(&plan, &addresses, &providers, begun, clock).await })
+    };
+    let outside = befall(outside, plan.outside.clone(), begun, clock, journal.clone());
+    let inside = befall(inside, plan.inside.clone(), begun, clock, journal.clone());
+    let (_outside, inside) = tokio::join!(outside, inside);
+    let calm = Instant::now();
+    let recovered = gather::recovered(&addresses, calm).await;
+    let told = load.await.unwrap();
+    let (drained, left) = gather::drained(&addresses, calm.max(begun + plan.lasts)).await;
+    let (rows, attempts, dead) = gather::tables(&addresses).await;
+    let faults = std::mem::take(&mut *journal.lock().unwrap());
+    let evidence = Evidence {
+        sends: told.sends,
+        checks: told.checks,
+        poison: told.poison,
+        calls: gather::calls(&providers, clock),
+        rows,
+        attempts,
+        dead,
+        faults,
+        left,
+        rules: system::rules(),
+        recovered,
+        drained,
+    };
+    (evidence, inside.logs())
+}
+
+fn prove(evidence: &Evidence, logs: &[String]) {
+    let findings = checks::all(evidence);
+    for finding in &findings {
+        println!("{finding}");
+    }
+    let wrong: Vec<_> = findings.iter().filter(|finding| !finding.wrong.is_empty()).collect();
+    if !wrong.is_empty() {
+        for log in logs {
+            println!(
+                "---- a log ends with\n{}",
+                &log[log.floor_char_boundary(log.len().saturating_sub(4_000))..]
+            );
+        }
+    }
+    let names: Vec<_> = wrong.iter().map(|finding| finding.name).collect();
+    assert!(names.is_empty(), "these don't hold: {names:?}");
+}
+
+fn number(name: &str, otherwise: u64) -> u64 {
+    std::env::var(name)
+        .map_or(otherwise, |text| text.parse().unwrap_or_else(|_| panic!("{name} is a number")))
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn under_load_and_faults_nothing_is_lost_doubled_late_or_let_through() {
+    let seconds = number("POSTRIDER_CHAOS_SECONDS", SECONDS);
+    let plan = Plan::of(number("POSTRIDER_CHAOS_SEED", SEED), Duration::from_secs(seconds));
+    let (evidence, logs) = run(&plan).await;
+    prove(&evidence, &logs);
+}

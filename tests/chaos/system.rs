@@ -1,0 +1,339 @@
+//! The distributed form with a wire between every two of its parts, and whatever a plan does to it.
+
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use tokio::task::block_in_place;
+use tokio::time::{Instant, sleep, sleep_until};
+
+use super::clock::Clock;
+use super::evidence::{Done, Limit, Rules, Scope};
+use super::plan::{
+    Damage, Fault, PROVIDERS, Planned, Program, REFUSED, REPLICAS, Service, Trouble, Wire,
+};
+use crate::harness::eventually;
+use crate::harness::ports::free_port;
+use crate::harness::processes::{Client, Process, Settings, api_command, settings, token};
+use crate::harness::provider::{Behaviour, Provider};
+use crate::harness::proxy::Proxy;
+use crate::harness::services::{self, PostgresServer, RabbitNode, Redis};
+use postrider_common::job::Lane;
+
+pub const SECRET: &str = "a-secret-of-the-tests-of-more-than-32-bytes";
+const CODE_LIVES: Duration = Duration::from_secs(30);
+const READ_TIMEOUT: Duration = Duration::from_secs(1);
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
+const LATENCY: Duration = Duration::from_millis(20);
+const MAX_READY: &str = "300";
+
+/// What a plan's `outside` befalls.
+pub struct Outside {
+    pub rabbit: RabbitNode,
+    pub redis: Redis,
+    pub postgres: PostgresServer,
+    pub providers: Vec<Provider>,
+}
+
+/// What a plan's `inside` befalls.
+pub struct Inside {
+    apis: Vec<Process>,
+    workers: Vec<Process>,
+    wires: Vec<(Wire, Proxy)>,
+}
+
+/// How it is reached.
+#[derive(Debug, Clone)]
+pub struct Addresses {
+    pub clients: Vec<Client>,
+    /// Where each program says whether it is ready, past every wire.
+    pub ready: Vec<(String, String)>,
+    pub database: String,
+    pub amqp: String,
+    pub management: String,
+}
+
+pub struct System {
+    pub outside: Outside,
+    pub inside: Inside,
+    pub addresses: Addresses,
+}
+
+pub fn rules() -> Rules {
+    let limit =
+        |lane, scope, quota, seconds: i64| Limit { lane, scope, quota, window_ms: seconds * 1_000 };
+    let lives = i64::try_from(CODE_LIVES.as_millis()).unwrap();
+    Rules {
+        limits: vec![
+            limit(Lane::Code, Scope::Phone, 2, 6),
+            limit(Lane::Code, Scope::Address, 6, 5),
+            limit(Lane::Code, Scope::Account, 60, 4),
+            limit(Lane::Notice, Scope::Phone, 3, 8),
+            limit(Lane::Notice, Scope::Account, 1_000, 8),
+        ],
+        code_lives_ms: lives - lives / 3,
+        max_attempts: 5,
+        read_timeout_ms: i64::try_from(READ_TIMEOUT.as_millis()).unwrap(),
+        recovery_ms: 30_000,
+    }
+}
+
+fn common_settings(database: &str) -> Settings {
+    let mut settings = settings(&[
+        ("DATABASE_URL", database),
+        ("POSTRIDER_SECRET", SECRET),
+        ("POSTRIDER_QUEUE__MAX_READY", MAX_READY),
+        ("POSTRIDER_CODE__TTL", &format!("{}s", CODE_LIVES.as_secs())),
+        ("POSTRIDER_RETRY__MAX", "4s"),
+        ("POSTRIDER_WORKER__CODE_CONCURRENCY", "32"),
+        ("POSTRIDER_WORKER__NOTICE_CONCURRENCY", "32"),
+        ("POSTRIDER_BANS__THRESHOLD", "0"),
+        ("POSTRIDER_LIMITS__CODE__PHONE_ALL", ""),
+        ("POSTRIDER_LIMITS__CODE__GLOBAL", ""),
+        ("POSTRIDER_LIMITS__CHECK__PHONE", ""),
+        ("POSTRIDER_LIMITS__CHECK__IP", ""),
+        ("POSTRIDER_TEMPLATES__VERIFY__TEXT", "{sign}: {code}, {minutes} min"),
+        ("POSTRIDER_TEMPLATES__VERIFY__SIGN", "Shop"),
+        ("POSTRIDER_TEMPLATES__VERIFY__ALIYUN", "SMS_1"),
+        ("POSTRIDER_TEMPLATES__PARCEL__TEXT", "{sign}: parcel {number}"),
+        ("POSTRIDER_TEMPLATES__PARCEL__SIGN", "Shop"),
+        ("POSTRIDER_TEMPLATES__PARCEL__ALIYUN", "SMS_2"),
+    ]);
+    for limit in rules().limits {
+        let scope = match limit.scope {
+            Scope::Phone => "PHONE",
+            Scope::Address => "IP",
+            Scope::Account => "ACCOUNT",
+        };
+        let lane = limit.lane.as_str().to_uppercase();
+        let value = format!("{}/{}s", limit.quota, limit.window_ms / 1_000);
+        settings.insert(format!("POSTRIDER_LIMITS__{lane}__{scope}"), value);
+    }
+    settings
+}
+
+/// Starts everything, each connection over a wire of its own.
+pub async fn start() -> System {
+    let (rabbit, redis) = (services::rabbitmq_alone().await, services::redis().await);
+    let postgres = services::postgres_alone().await;
+    let mut providers = Vec::new();
+    for _ in 0..PROVIDERS {
+        let provider = Provider::start().await;
+        provider.always(Behaviour::AcceptAfter(LATENCY));
+        provider.always_where(REFUSED, Behaviour::Say(200, "isv.MOBILE_NUMBER_ILLEGAL"));
+        providers.push(provider);
+    }
+    let outside = Outside { rabbit, redis, postgres, providers };
+    let database = outside.postgres.url();
+    let mut direct = common_settings(&database);
+    direct.insert("AMQP_URL".to_owned(), outside.rabbit.url());
+    direct.insert("REDIS_URL".to_owned(), outside.redis.url());
+    for (place, provider) in outside.providers.iter().enumerate() {
+        direct.extend(provider_settings(place, &provider.url));
+    }
+    let migrated = || async {
+        api_command(&direct).arg("migrate").output().unwrap().status.success().then_some(())
+    };
+    eventually("the migrations to be applied", migrated).await;
+    let token = token(&direct, &["--account", "shop", "--scope", "on_behalf"]);
+
+    let mut wires = Vec::new();
+    let (mut apis, mut workers, mut clients, mut ready) = (vec![], vec![], vec![], vec![]);
+    for n in 0..REPLICAS {
+        let (mut settings, port) =
+            (over_wires(Program::Api(n), &outside, &mut wires).await, free_port());
+        settings.insert("POSTRIDER_LISTEN".to_owned(), format!("127.0.0.1:{port}"));
+        settings.extend(provider_settings(0, "http://127.0.0.1:1/"));
+        apis.push(Process::api(settings));
+        let url = format!("http://127.0.0.1:{port}");
+        ready.push((format!("API {n}"), url.clone()));
+        let (wire, url) = Proxy::before(&url).await;
+        wires.push((Wire::FromCallers(n), wire));
+        clients.push(Client::new(url.trim_end_matches('/').to_owned(), token.clone()));
+    }
+    for n in 0..REPLICAS {
+        let (mut settings, port) =
+            (over_wires(Program::Worker(n), &outside, &mut wires).await, free_port());
+        settings.insert("POSTRIDER_METRICS__LISTEN".to_owned(), format!("127.0.0.1:{port}"));
+        for (place, provider) in outside.providers.iter().enumerate() {
+            let (wire, url) = Proxy::before(&provider.url).await;
+            wires.push((Wire::ToProviders(n), wire));
+            settings.extend(provider_settings(place, &url));
+        }
+        workers.push(Process::worker(settings));
+        ready.push((format!("worker {n}"), format!("http://127.0.0.1:{port}")));
+    }
+    let addresses = Addresses {
+        clients,
+        ready,
+        amqp: outside.rabbit.url(),
+        management: outside.rabbit.management(),
+        database,
+    };
+    for (name, url) in &addresses.ready {
+        eventually(&format!("{name} to be ready"), async || is_ready(url).await.then_some(()))
+            .await;
+    }
+    System { outside, inside: Inside { apis, workers, wires }, addresses }
+}
+
+fn provider_settings(place: usize, url: &str) -> Settings {
+    let name = format!("POSTRIDER_PROVIDERS__P{place}");
+    let pairs = [
+        ("KIND", "aliyun".to_owned()),
+        ("ORDER", (place + 1).to_string()),
+        ("ACCESS_KEY_ID", "id".to_owned()),
+        ("ACCESS_KEY_SECRET", "secret".to_owned()),
+        ("ENDPOINT", url.to_owned()),
+        ("CONNECT_TIMEOUT", format!("{}s", CONNECT_TIMEOUT.as_secs())),
+        ("READ_TIMEOUT", format!("{}s", READ_TIMEOUT.as_secs())),
+    ];
+    pairs.into_iter().map(|(key, value)| (format!("{name}__{key}"), value)).collect()
+}
+
+/// A program's settings, with wires of its own to each service.
+async fn over_wires(
+    program: Program,
+    outside: &Outside,
+    wires: &mut Vec<(Wire, Proxy)>,
+) -> Settings {
+    let mut settings = common_settings(&outside.postgres.url());
+    for (service, name, url) in [
+        (Service::RabbitMq, "AMQP_URL", outside.rabbit.url()),
+        (Service::Redis, "REDIS_URL", outside.redis.url()),
+        (Service::PostgreSql, "DATABASE_URL", outside.postgres.url()),
+    ] {
+        let (wire, url) = Proxy::before(&url).await;
+        wires.push((Wire::ToService(program, service), wire));
+        settings.insert(name.to_owned(), url);
+    }
+    settings
+}
+
+/// Whether a program says that it serves.
+pub async fn is_ready(url: &str) -> bool {
+    let client =
+        reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(2)).build().unwrap();
+    client.get(format!("{url}/readyz")).send().await.is_ok_and(|answer| answer.status() == 200)
+}
+
+/// What was done and when.
+pub type Journal = Arc<Mutex<Vec<Done>>>;
+
+/// Does what a track has planned, each fault at its time or, where the one before took longer, after that.
+pub async fn befall<V: Befall>(
+    mut victim: V,
+    planned: Vec<Planned>,
+    begun: Instant,
+    clock: Clock,
+    journal: Journal,
+) -> V {
+    for Planned { at, lasts, fault } in planned {
+        sleep_until(begun + at).await;
+        let from = clock.now();
+        victim.begin(fault);
+        sleep(lasts).await;
+        victim.end(fault);
+        let done = Done { fault, begun: from, ended: clock.now() };
+        println!(
+            "  {:7.2} s  {:5} ms  {fault:?}",
+            begun.elapsed().as_secs_f64(),
+            done.ended - done.begun
+        );
+        journal.lock().unwrap().push(done);
+    }
+    victim
+}
+
+pub trait Befall {
+    fn begin(&mut self, fault: Fault);
+    fn end(&mut self, fault: Fault);
+}
+
+impl Befall for Outside {
+    fn begin(&mut self, fault: Fault) {
+        block_in_place(|| match fault {
+            Fault::KillService(Service::RabbitMq) => self.rabbit.kill(),
+            Fault::KillService(Service::Redis) => self.redis.kill(),
+            Fault::KillService(Service::PostgreSql) => self.postgres.kill(),
+            Fault::PauseService(Service::RabbitMq) => self.rabbit.pause(),
+            Fault::PauseService(Service::Redis) => self.redis.pause(),
+            Fault::PauseService(Service::PostgreSql) => self.postgres.pause(),
+            Fault::Provider(n, trouble) => self.providers[n].always(behaviour(trouble)),
+            other => unreachable!("{other:?} is inside"),
+        });
+    }
+
+    fn end(&mut self, fault: Fault) {
+        block_in_place(|| match fault {
+            Fault::KillService(Service::RabbitMq) => self.rabbit.start(),
+            Fault::KillService(Service::Redis) => self.redis.start(),
+            Fault::KillService(Service::PostgreSql) => self.postgres.start(),
+            Fault::PauseService(Service::RabbitMq) => self.rabbit.resume(),
+            Fault::PauseService(Service::Redis) => self.redis.resume(),
+            Fault::PauseService(Service::PostgreSql) => self.postgres.resume(),
+            Fault::Provider(n, _) => self.providers[n].always(Behaviour::AcceptAfter(LATENCY)),
+            other => unreachable!("{other:?} is inside"),
+        });
+    }
+}
+
+fn behaviour(trouble: Trouble) -> Behaviour {
+    match trouble {
+        Trouble::Later => Behaviour::Say(200, "isp.SYSTEM_ERROR"),
+        Trouble::Fails => Behaviour::Say(503, "ServiceUnavailable"),
+        Trouble::Breaks => Behaviour::Say(500, "nobody knows"),
+        Trouble::Hangs => Behaviour::Hang,
+        Trouble::Drops => Behaviour::Cut,
+        Trouble::Slow => Behaviour::AcceptAfter(READ_TIMEOUT * 7 / 10),
+    }
+}
+
+impl Inside {
+    fn program(&mut self, program: Program) -> &mut Process {
+        match program {
+            Program::Api(n) => &mut self.apis[n],
+            Program::Worker(n) => &mut self.workers[n],
+        }
+    }
+
+    /// What each program printed and logged.
+    pub fn logs(&self) -> Vec<String> {
+        self.apis.iter().chain(&self.workers).map(Process::output).collect()
+    }
+}
+
+impl Befall for Inside {
+    fn begin(&mut self, fault: Fault) {
+        block_in_place(|| match fault {
+            Fault::Kill(program) => self.program(program).kill(),
+            Fault::Pause(program) => self.program(program).signal("STOP"),
+            Fault::Flood => self.workers.iter().for_each(|worker| worker.signal("STOP")),
+            Fault::Wire(which, damage) => {
+                for (_, proxy) in self.wires.iter().filter(|(wire, _)| *wire == which) {
+                    match damage {
+                        Damage::Cut => proxy.cut(),
+                        Damage::Refused => proxy.refuse(),
+                        Damage::Silent => proxy.swallow(),
+                        Damage::Late(by) => proxy.delay(by),
+                    }
+                }
+            }
+            other => unreachable!("{other:?} is outside"),
+        });
+    }
+
+    fn end(&mut self, fault: Fault) {
+        block_in_place(|| match fault {
+            Fault::Kill(program) => self.program(program).start(),
+            Fault::Pause(program) => self.program(program).signal("CONT"),
+            Fault::Flood => self.workers.iter().for_each(|worker| worker.signal("CONT")),
+            Fault::Wire(which, _) => {
+                self.wires
+                    .iter()
+                    .filter(|(wire, _)| *wire == which)
+                    .for_each(|(_, wire)| wire.pass());
+            }
+            other => unreachable!("{other:?} is outside"),
+        });
+    }
+}
