@@ -384,6 +384,40 @@ async fn a_claim_is_a_lease_that_only_moves_on(store: Store) {
     assert_eq!(store.claim(&unsure).await.unwrap().claim, Claimed::Unsure);
 }
 
+async fn a_claim_asked_for_again_by_its_owner_counts_once(store: Store) {
+    let message = MessageId::generate();
+    let take = async |owner: String, now| {
+        store.claim(&claim(message, 1, &owner, now)).await.unwrap().claim
+    };
+    // No answer came, so the worker asks again: the store had done it each time.
+    for n in 0..10 {
+        assert_eq!(take("a".to_owned(), BEGIN + n).await, Claimed::Granted);
+    }
+    for n in 1..4 {
+        assert_eq!(take(n.to_string(), BEGIN + n * 30_000).await, Claimed::Granted);
+    }
+    assert_eq!(take("last".to_owned(), BEGIN + 120_000).await, Claimed::Poison);
+    assert_eq!(
+        take("last".to_owned(), BEGIN + 120_001).await,
+        Claimed::Poison,
+        "a repeat is told the same"
+    );
+}
+
+async fn a_job_of_a_lost_store_stays_unsure_until_its_result_is_written(store: Store) {
+    let message = MessageId::generate();
+    let take = async |owner: &str, now| {
+        let ask = Claim { redelivered: true, ..claim(message, 1, owner, now) };
+        store.claim(&ask).await.unwrap().claim
+    };
+    assert_eq!(take("a", BEGIN).await, Claimed::Unsure);
+    assert_eq!(take("a", BEGIN + 1).await, Claimed::Unsure, "no answer came, so it asks again");
+    assert_eq!(take("b", BEGIN + 2).await, Claimed::Busy { wait_ms: 19_999 });
+    assert_eq!(take("b", BEGIN + 30_000).await, Claimed::Unsure, "the first one died");
+    store.resolve(&resolve(message, 1, "r", BEGIN + 30_001)).await.unwrap();
+    assert_eq!(take("c", BEGIN + 30_002).await, Claimed::Resolved { resolution: "r".to_owned() });
+}
+
 async fn a_message_that_ends_unsent_gives_its_phone_windows_back(store: Store) {
     let phone = "+8613800000001";
     let limits = || {
@@ -509,6 +543,8 @@ over_both!(
     the_fifth_wrong_try_closes_and_a_right_one_spends_nothing,
     of_many_at_once_one_is_admitted_and_one_approved,
     a_claim_is_a_lease_that_only_moves_on,
+    a_claim_asked_for_again_by_its_owner_counts_once,
+    a_job_of_a_lost_store_stays_unsure_until_its_result_is_written,
     a_message_that_ends_unsent_gives_its_phone_windows_back,
     a_resend_of_what_was_approved_is_superseded,
     bans_hit_what_they_name_and_end,
