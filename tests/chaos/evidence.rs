@@ -32,8 +32,8 @@ pub struct Evidence {
 #[derive(Debug, Clone, Default)]
 pub struct Rules {
     pub limits: Vec<Limit>,
-    /// From a code's acceptance to the last moment at which it may be handed over.
-    pub code_lives_ms: i64,
+    /// By purpose, from a code's acceptance to the last moment at which it may be handed over.
+    pub code_lives_ms: BTreeMap<String, i64>,
     pub max_attempts: i64,
     /// A provider's read time-out.
     pub read_timeout_ms: i64,
@@ -124,6 +124,7 @@ pub struct Row {
     #[sqlx(rename = "type")]
     pub kind: i32,
     pub phone_number: String,
+    pub purpose: Option<String>,
     pub client_ip: Option<String>,
     pub attempts: i32,
     pub status: i32,

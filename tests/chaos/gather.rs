@@ -64,7 +64,7 @@ async fn left(addresses: &Addresses) -> Option<BTreeMap<String, u64>> {
 pub async fn tables(addresses: &Addresses) -> (Vec<Row>, Vec<Attempt>, Vec<Dead>) {
     let connect = async || PgConnection::connect(&addresses.database).await.ok();
     let mut connection = eventually("PostgreSQL to answer", connect).await;
-    let rows = "SELECT id, verification_id, type, phone_number, client_ip, attempts, status, error_code, create_time \
+    let rows = "SELECT id, verification_id, type, phone_number, purpose, client_ip, attempts, status, error_code, create_time \
                 FROM sms_log";
     let attempts =
         r#"SELECT message_id, "number", outcome, "at", duration_ms, error_code FROM sms_attempt"#;

@@ -150,8 +150,8 @@ impl Callers {
             body
         };
         let (lane, path, phones, body) = match &self.steps[of].op {
-            Op::Code { phone, address, .. } => {
-                let body = json!({ "phone": phone, "purpose": "login", "client_ip": address });
+            Op::Code { phone, purpose, address, .. } => {
+                let body = json!({ "phone": phone, "purpose": purpose, "client_ip": address });
                 (Lane::Code, SENDS, vec![phone.clone()], body)
             }
             Op::Notice { phone, .. } => {
@@ -189,7 +189,7 @@ impl Callers {
 
     /// Waits until the code is on its phone, or gives up.
     async fn check_body(&self, of: usize, right: bool, by_id: bool) -> Option<Value> {
-        let Op::Code { phone, address, .. } = &self.steps[of].op else {
+        let Op::Code { phone, purpose, address, .. } = &self.steps[of].op else {
             unreachable!("only a code's send is checked");
         };
         let texted = async {
@@ -209,7 +209,7 @@ impl Callers {
         Some(if by_id {
             json!({ "id": sent.verification, "code": code, "client_ip": address })
         } else {
-            json!({ "phone": phone, "purpose": "login", "code": code, "client_ip": address })
+            json!({ "phone": phone, "purpose": purpose, "code": code, "client_ip": address })
         })
     }
 

@@ -100,6 +100,7 @@ pub struct Planned {
 pub enum Op {
     Code {
         phone: String,
+        purpose: &'static str,
         address: String,
         keyed: bool,
     },
@@ -151,10 +152,13 @@ pub struct Plan {
 
 impl Plan {
     pub fn of(seed: u64, lasts: Duration) -> Self {
-        let mut chance = StdRng::seed_from_u64(seed);
-        let outside = track(&mut chance, lasts, outside);
-        let inside = track(&mut chance, lasts, inside);
-        let steps = Steps { chance, lasts, drawn: Vec::new() }.draw(&inside);
+        // Each draws for itself, so that a longer run begins as a shorter one.
+        let chance = |part: u64| StdRng::seed_from_u64(seed.wrapping_mul(3).wrapping_add(part));
+        let inside = track(&mut chance(0), lasts, inside, &[]);
+        // A flood shows nothing where the queue is away.
+        let floods: Vec<_> = inside.iter().filter(|p| p.fault == Fault::Flood).copied().collect();
+        let outside = track(&mut chance(1), lasts, outside, &floods);
+        let steps = Steps { chance: chance(2), lasts, drawn: Vec::new() }.draw(&inside);
         Self { seed, lasts, outside, inside, steps }
     }
 }
@@ -171,11 +175,12 @@ impl fmt::Display for Plan {
     }
 }
 
-/// Deals whole decks, shuffled, until the time is up.
+/// Deals whole decks, shuffled, until the time is up; nothing while one of `others` lasts.
 fn track(
     chance: &mut StdRng,
     lasts: Duration,
     deck: fn(&mut StdRng) -> Vec<Fault>,
+    others: &[Planned],
 ) -> Vec<Planned> {
     let (mut at, mut planned) = (FIRST, Vec::new());
     let end = lasts.saturating_sub(CALM);
@@ -184,11 +189,17 @@ fn track(
         while !deck.is_empty() {
             let fault = deck.swap_remove(chance.random_range(0..deck.len()));
             let lasts = duration(chance, fault);
+            let until = lasts + recovery(fault);
+            for other in others {
+                if at < other.at + other.lasts && at + until > other.at {
+                    at = other.at + other.lasts;
+                }
+            }
             if at + lasts > end {
                 return planned;
             }
             planned.push(Planned { at, lasts, fault });
-            at += lasts + recovery(fault) + millis(chance, 100..1_000);
+            at += until + millis(chance, 100..1_000);
         }
     }
 }
@@ -336,7 +347,8 @@ impl Steps {
         let phone = self.phone("138");
         let address = format!("203.0.113.{}", self.chance.random_range(1..25));
         let keyed = self.chance.random_bool(0.4);
-        let sent = self.sending(Op::Code { phone, address, keyed });
+        let purpose = PURPOSES[usize::from(self.chance.random_bool(0.6))].0;
+        let sent = self.sending(Op::Code { phone, purpose, address, keyed });
         if self.chance.random_bool(0.6) {
             return;
         }
@@ -403,6 +415,10 @@ impl Steps {
         }
     }
 }
+
+/// What codes are for, and how long they live: some no longer than an outage lasts.
+pub const PURPOSES: [(&str, Duration); 2] =
+    [("login", Duration::from_secs(30)), ("register", Duration::from_secs(9))];
 
 /// How numbers begin that every provider refuses.
 pub const REFUSED: &str = "136";

@@ -9,7 +9,7 @@ use tokio::time::{Instant, sleep, sleep_until};
 use super::clock::Clock;
 use super::evidence::{Done, Limit, Rules, Scope};
 use super::plan::{
-    Damage, Fault, PROVIDERS, Planned, Program, REFUSED, REPLICAS, Service, Trouble, Wire,
+    Damage, Fault, PROVIDERS, PURPOSES, Planned, Program, REFUSED, REPLICAS, Service, Trouble, Wire,
 };
 use crate::harness::eventually;
 use crate::harness::ports::free_port;
@@ -20,7 +20,6 @@ use crate::harness::services::{self, PostgresServer, RabbitNode, Redis};
 use postrider_common::job::Lane;
 
 pub const SECRET: &str = "a-secret-of-the-tests-of-more-than-32-bytes";
-const CODE_LIVES: Duration = Duration::from_secs(30);
 const READ_TIMEOUT: Duration = Duration::from_secs(1);
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 const LATENCY: Duration = Duration::from_millis(20);
@@ -61,7 +60,10 @@ pub struct System {
 pub fn rules() -> Rules {
     let limit =
         |lane, scope, quota, seconds: i64| Limit { lane, scope, quota, window_ms: seconds * 1_000 };
-    let lives = i64::try_from(CODE_LIVES.as_millis()).unwrap();
+    let handed_over = |(purpose, lives): (&str, Duration)| {
+        let lives = i64::try_from(lives.as_millis()).unwrap();
+        (purpose.to_owned(), lives - lives / 3)
+    };
     Rules {
         limits: vec![
             limit(Lane::Code, Scope::Phone, 2, 6),
@@ -70,7 +72,7 @@ pub fn rules() -> Rules {
             limit(Lane::Notice, Scope::Phone, 3, 8),
             limit(Lane::Notice, Scope::Account, 1_000, 8),
         ],
-        code_lives_ms: lives - lives / 3,
+        code_lives_ms: PURPOSES.into_iter().map(handed_over).collect(),
         max_attempts: 5,
         read_timeout_ms: i64::try_from(READ_TIMEOUT.as_millis()).unwrap(),
         recovery_ms: 30_000,
@@ -82,7 +84,6 @@ fn common_settings(database: &str) -> Settings {
         ("DATABASE_URL", database),
         ("POSTRIDER_SECRET", SECRET),
         ("POSTRIDER_QUEUE__MAX_READY", MAX_READY),
-        ("POSTRIDER_CODE__TTL", &format!("{}s", CODE_LIVES.as_secs())),
         ("POSTRIDER_RETRY__MAX", "4s"),
         ("POSTRIDER_WORKER__CODE_CONCURRENCY", "32"),
         ("POSTRIDER_WORKER__NOTICE_CONCURRENCY", "32"),
@@ -98,6 +99,10 @@ fn common_settings(database: &str) -> Settings {
         ("POSTRIDER_TEMPLATES__PARCEL__SIGN", "Shop"),
         ("POSTRIDER_TEMPLATES__PARCEL__ALIYUN", "SMS_2"),
     ]);
+    for (purpose, lives) in PURPOSES {
+        let ttl = format!("POSTRIDER_PURPOSES__{}__TTL", purpose.to_uppercase());
+        settings.insert(ttl, format!("{}s", lives.as_secs()));
+    }
     for limit in rules().limits {
         let scope = match limit.scope {
             Scope::Phone => "PHONE",

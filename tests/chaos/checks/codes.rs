@@ -49,7 +49,13 @@ pub(super) fn in_time(evidence: &Evidence) -> (String, Vec<String>) {
     for call in evidence.calls.iter().filter(|call| call.carried && call.code.is_some()) {
         let Some(row) = accepted.get(call.id.as_str()) else { continue };
         carried += 1;
-        let deadline = row.create_time + evidence.rules.code_lives_ms;
+        let lives =
+            row.purpose.as_ref().and_then(|purpose| evidence.rules.code_lives_ms.get(purpose));
+        let Some(lives) = lives else {
+            wrong.push(format!("nobody asked for such a code: {row:?}"));
+            continue;
+        };
+        let deadline = row.create_time + lives;
         if call.at <= deadline + ON_THE_WAY_MS {
             latest = latest.max(call.at - deadline);
         } else if was_held(evidence, deadline, call.at) {

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::super::evidence::{Evidence, Fate, Poison, Verdict};
+use super::super::plan::Fault;
 
 pub(super) fn dead_letters_are_the_poison(evidence: &Evidence) -> (String, Vec<String>) {
     let mut expected: BTreeMap<String, &str> = BTreeMap::new();
@@ -117,8 +118,9 @@ pub(super) fn something_to_see(evidence: &Evidence) -> (String, Vec<String>) {
             wrong.push(format!("a check was answered so: {check:?}"));
         }
     }
+    let flooded = evidence.faults.iter().any(|done| done.fault == Fault::Flood);
     for needed in ["accepted", "approved", "phone_limited", "overloaded"] {
-        if !answers.contains_key(needed) {
+        if !answers.contains_key(needed) && (flooded || needed != "overloaded") {
             wrong.push(format!("no request was {needed}: this run shows too little"));
         }
     }
