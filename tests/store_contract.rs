@@ -275,6 +275,48 @@ async fn a_message_in_doubt_is_published_again_and_one_withdrawn_leaves_nothing(
     accepted(store.admit(&admit(phone, BEGIN + 2, limits())).await.unwrap());
 }
 
+async fn a_key_that_met_a_message_in_doubt_names_it_from_then_on(store: Store) {
+    let phone = "+8613800000001";
+    let unconfirmed = Admit { confirmed: false, ..admit(phone, BEGIN, Vec::new()) };
+    let first = accepted(store.admit(&unconfirmed).await.unwrap());
+    store.doubt(first.message_id).await.unwrap();
+    let keyed = |now| Admit {
+        idempotency: Some(Idempotency {
+            key: "idem:k".to_owned(),
+            fingerprints: vec!["body".to_owned()],
+        }),
+        ..admit(phone, now, Vec::new())
+    };
+    let again = store.admit(&keyed(BEGIN + 1)).await.unwrap();
+    assert!(
+        matches!(&again, AdmitAnswer::Admitted { message, again: true, .. } if *message == first),
+        "{again:?}"
+    );
+    let early = store.admit(&keyed(BEGIN + 2)).await.unwrap();
+    assert!(matches!(early, AdmitAnswer::InFlight { .. }), "{early:?}");
+    store.confirm(&[first.message_id]).await.unwrap();
+    assert_eq!(store.admit(&keyed(BEGIN + 3)).await.unwrap(), AdmitAnswer::Replayed(first.clone()));
+    store.archive(&[first.message_id]).await.unwrap();
+    assert_eq!(store.admit(&keyed(BEGIN + 4)).await.unwrap(), AdmitAnswer::Replayed(first));
+}
+
+async fn a_key_that_met_a_message_in_doubt_is_forgotten_with_it(store: Store) {
+    let phone = "+8613800000001";
+    let unconfirmed = Admit { confirmed: false, ..admit(phone, BEGIN, Vec::new()) };
+    let first = accepted(store.admit(&unconfirmed).await.unwrap());
+    store.doubt(first.message_id).await.unwrap();
+    let idempotency =
+        Idempotency { key: "idem:k".to_owned(), fingerprints: vec!["body".to_owned()] };
+    let keyed = Admit { idempotency: Some(idempotency), ..admit(phone, BEGIN + 1, Vec::new()) };
+    assert!(matches!(
+        store.admit(&keyed).await.unwrap(),
+        AdmitAnswer::Admitted { again: true, .. }
+    ));
+    store.withdraw(first.message_id).await.unwrap();
+    let anew = accepted(store.admit(&keyed).await.unwrap());
+    assert_ne!(anew.message_id, first.message_id, "that one was never queued");
+}
+
 async fn a_resend_is_the_same_verification_until_it_closes(store: Store) {
     let phone = "+8613800000001";
     let verification =
@@ -539,6 +581,8 @@ over_both!(
     refusals_come_in_their_order_and_count_nothing,
     a_repeat_is_answered_by_its_key,
     a_message_in_doubt_is_published_again_and_one_withdrawn_leaves_nothing,
+    a_key_that_met_a_message_in_doubt_names_it_from_then_on,
+    a_key_that_met_a_message_in_doubt_is_forgotten_with_it,
     a_resend_is_the_same_verification_until_it_closes,
     the_fifth_wrong_try_closes_and_a_right_one_spends_nothing,
     of_many_at_once_one_is_admitted_and_one_approved,
