@@ -27,7 +27,7 @@ use system::{Journal, System, befall};
 const SEED: u64 = 20_251_121;
 const SECONDS: u64 = 60;
 
-/// The longest that a process may need after the last fault, with what the callers are still asking for.
+/// Does what is planned, and gathers what is known of it afterwards.
 async fn run(plan: &Plan) -> (Evidence, Vec<String>) {
     println!("{plan}");
     let clock = Clock::new();
@@ -39,9 +39,11 @@ async fn run(plan: &Plan) -> (Evidence, Vec<String>) {
         let (plan, addresses, providers) = (plan.clone(), addresses.clone(), providers.clone());
         tokio::spawn(async move { load::drive(&plan, &addresses, &providers, begun, clock).await })
     };
+    // Tasks of their own: a service's start blocks.
     let outside = befall(outside, plan.outside.clone(), begun, clock, journal.clone());
     let inside = befall(inside, plan.inside.clone(), begun, clock, journal.clone());
-    let (_outside, inside) = tokio::join!(outside, inside);
+    let (outside, inside) = (tokio::spawn(outside), tokio::spawn(inside));
+    let (_outside, inside) = (outside.await.unwrap(), inside.await.unwrap());
     let calm = Instant::now();
     let recovered = gather::recovered(&addresses, calm).await;
     let told = load.await.unwrap();
