@@ -26,20 +26,34 @@ type Checker = fn(&Evidence) -> (String, Vec<String>);
 /// How much of what is wrong is shown.
 const SHOWN: usize = 12;
 
+pub const ROW: &str = "every 202 has exactly one row";
+pub const NOWHERE: &str = "no row came from nowhere";
+pub const KEY: &str = "a key is one message";
+pub const TWICE: &str = "nothing was carried twice unless an answer was lost";
+pub const COUNTS: &str = "counts add up";
+pub const SAME: &str = "a code that is sent again is the same code";
+pub const LATE: &str = "no code was carried after its deadline";
+pub const APPROVED: &str = "no verification was approved twice";
+pub const TRIES: &str = "no wrong try was forgiven";
+pub const LIMITS: &str = "no limit was exceeded";
+pub const DEAD: &str = "dead letters are exactly the poison";
+pub const REST: &str = "nothing is left in a queue and all recovered";
+pub const SEEN: &str = "answers are those that are allowed, and there was something to see";
+
 const CHECKS: [(&str, Checker); 13] = [
-    ("every 202 has exactly one row", messages::every_202_has_its_row),
-    ("no row came from nowhere", messages::no_row_from_nowhere),
-    ("a key is one message", messages::a_key_is_one_message),
-    ("nothing was carried twice unless an answer was lost", messages::carried_twice_only_in_doubt),
-    ("counts add up", messages::counts_add_up),
-    ("a code that is sent again is the same code", codes::one_code),
-    ("no code was carried after its deadline", codes::in_time),
-    ("no verification was approved twice", codes::approved_once),
-    ("no wrong try was forgiven", codes::wrong_tries_count),
-    ("no limit was exceeded", limits::none_exceeded),
-    ("dead letters are exactly the poison", rest::dead_letters_are_the_poison),
-    ("nothing is left in a queue and all recovered", rest::at_rest),
-    ("answers are those that are allowed, and there was something to see", rest::something_to_see),
+    (ROW, messages::every_202_has_its_row),
+    (NOWHERE, messages::no_row_from_nowhere),
+    (KEY, messages::a_key_is_one_message),
+    (TWICE, messages::carried_twice_only_in_doubt),
+    (COUNTS, messages::counts_add_up),
+    (SAME, codes::one_code),
+    (LATE, codes::in_time),
+    (APPROVED, codes::approved_once),
+    (TRIES, codes::wrong_tries_count),
+    (LIMITS, limits::none_exceeded),
+    (DEAD, rest::dead_letters_are_the_poison),
+    (REST, rest::at_rest),
+    (SEEN, rest::something_to_see),
 ];
 
 /// Every check's finding.

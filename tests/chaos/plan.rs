@@ -85,6 +85,10 @@ pub enum Fault {
     Provider(usize, Trouble),
     /// All workers stand still while callers flood the notices' lane.
     Flood,
+    /// A node of the RabbitMQ cluster is killed; its clients are led to another.
+    KillNode(usize),
+    /// The primary of Redis is killed while its replica lags behind; its clients are led to whom Sentinel promotes.
+    FailOver,
 }
 
 /// A fault that is planned. Faults of one track come one after the other; the two tracks go on side by side.
@@ -160,6 +164,41 @@ impl Plan {
         let outside = track(&mut chance(1), lasts, outside, &floods);
         let steps = Steps { chance: chance(2), lasts, drawn: Vec::new() }.draw(&inside);
         Self { seed, lasts, outside, inside, steps }
+    }
+}
+
+/// RabbitMQ's nodes where they are a cluster.
+pub const NODES: usize = 3;
+
+impl Plan {
+    /// Redis fails over, and later back again.
+    pub fn of_sentinel(seed: u64, lasts: Duration) -> Self {
+        let mut chance = StdRng::seed_from_u64(seed);
+        let (mut at, mut outside) = (FIRST * 3, Vec::new());
+        while at + CALM * 2 <= lasts {
+            let lasts = millis(&mut chance, 200..800);
+            outside.push(Planned { at, lasts, fault: Fault::FailOver });
+            at += Duration::from_secs(30);
+        }
+        let steps = Steps { chance, lasts, drawn: Vec::new() }.draw(&[]);
+        Self { seed, lasts, outside, inside: Vec::new(), steps }
+    }
+
+    /// One node of the cluster is lost after the other, for long enough that its clients go on without it.
+    pub fn of_cluster(seed: u64, lasts: Duration) -> Self {
+        let mut chance = StdRng::seed_from_u64(seed);
+        let (mut at, mut outside, mut node) =
+            (FIRST * 2, Vec::new(), chance.random_range(0..NODES));
+        loop {
+            let lasting = millis(&mut chance, 3_000..6_000);
+            if at + lasting + CALM > lasts {
+                let steps = Steps { chance, lasts, drawn: Vec::new() }.draw(&[]);
+                return Self { seed, lasts, outside, inside: Vec::new(), steps };
+            }
+            outside.push(Planned { at, lasts: lasting, fault: Fault::KillNode(node) });
+            at += lasting + Duration::from_secs(14);
+            node = (node + 1) % NODES;
+        }
     }
 }
 

@@ -9,14 +9,15 @@ use tokio::time::{Instant, sleep, sleep_until};
 use super::clock::Clock;
 use super::evidence::{Done, Limit, Rules, Scope};
 use super::plan::{
-    Damage, Fault, PROVIDERS, PURPOSES, Planned, Program, REFUSED, REPLICAS, Service, Trouble, Wire,
+    Damage, Fault, NODES, PROVIDERS, PURPOSES, Planned, Program, REFUSED, REPLICAS, Service,
+    Trouble, Wire,
 };
-use crate::harness::eventually;
 use crate::harness::ports::free_port;
 use crate::harness::processes::{Client, Process, Settings, api_command, settings, token};
 use crate::harness::provider::{Behaviour, Provider};
 use crate::harness::proxy::Proxy;
-use crate::harness::services::{self, PostgresServer, RabbitNode, Redis};
+use crate::harness::services::{self, PostgresServer, RabbitNode, RedisServers};
+use crate::harness::{eventually, eventually_blocking};
 use postrider_common::job::Lane;
 
 pub const SECRET: &str = "a-secret-of-the-tests-of-more-than-32-bytes";
@@ -25,11 +26,27 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 const LATENCY: Duration = Duration::from_millis(20);
 const MAX_READY: &str = "300";
 
+/// What of the services there is more than one of.
+#[derive(Debug, Clone, Copy)]
+pub enum Form {
+    Plain,
+    RabbitCluster,
+    RedisSentinel,
+}
+
 /// What a plan's `outside` befalls.
 pub struct Outside {
-    pub rabbit: RabbitNode,
-    pub redis: Redis,
-    pub postgres: PostgresServer,
+    /// One, or a cluster.
+    rabbits: Vec<RabbitNode>,
+    /// Leads programs to a node that is up.
+    balancer: Proxy,
+    redis: RedisServers,
+    /// Leads programs to the Redis that is the primary.
+    redis_balancer: Proxy,
+    primary: usize,
+    /// What a replica had heard when it began to lag.
+    heard: Option<u64>,
+    postgres: PostgresServer,
     pub providers: Vec<Provider>,
 }
 
@@ -117,8 +134,13 @@ fn common_settings(database: &str) -> Settings {
 }
 
 /// Starts everything, each connection over a wire of its own.
-pub async fn start() -> System {
-    let (rabbit, redis) = (services::rabbitmq_alone().await, services::redis().await);
+pub async fn start(form: Form) -> System {
+    let nodes = if matches!(form, Form::RabbitCluster) { NODES } else { 1 };
+    let rabbits = services::rabbitmq_cluster(nodes).await;
+    let redis = match form {
+        Form::RedisSentinel => services::redis_with_sentinel().await,
+        _ => services::redis_unwatched().await,
+    };
     let postgres = services::postgres_alone().await;
     let mut providers = Vec::new();
     for _ in 0..PROVIDERS {
@@ -127,11 +149,22 @@ pub async fn start() -> System {
         provider.always_where(REFUSED, Behaviour::Say(200, "isv.MOBILE_NUMBER_ILLEGAL"));
         providers.push(provider);
     }
-    let outside = Outside { rabbit, redis, postgres, providers };
+    let balancer = Proxy::to(rabbits[0].port()).await;
+    let redis_balancer = Proxy::to(redis.servers[0].port()).await;
+    let outside = Outside {
+        redis_balancer,
+        primary: 0,
+        heard: None,
+        rabbits,
+        balancer,
+        redis,
+        postgres,
+        providers,
+    };
     let database = outside.postgres.url();
     let mut direct = common_settings(&database);
-    direct.insert("AMQP_URL".to_owned(), outside.rabbit.url());
-    direct.insert("REDIS_URL".to_owned(), outside.redis.url());
+    direct.insert("AMQP_URL".to_owned(), outside.amqp());
+    direct.insert("REDIS_URL".to_owned(), outside.redis_url());
     for (place, provider) in outside.providers.iter().enumerate() {
         direct.extend(provider_settings(place, &provider.url));
     }
@@ -170,13 +203,17 @@ pub async fn start() -> System {
     let addresses = Addresses {
         clients,
         ready,
-        amqp: outside.rabbit.url(),
-        management: outside.rabbit.management(),
+        amqp: outside.amqp(),
+        management: outside.rabbits[0].management(),
         database,
     };
     for (name, url) in &addresses.ready {
         eventually(&format!("{name} to be ready"), async || is_ready(url).await.then_some(()))
             .await;
+    }
+    if nodes > 1 {
+        let replicated = async || is_replicated(&addresses.management, nodes).await.then_some(());
+        eventually("every lane to be on every node", replicated).await;
     }
     System { outside, inside: Inside { apis, workers, wires }, addresses }
 }
@@ -203,8 +240,8 @@ async fn over_wires(
 ) -> Settings {
     let mut settings = common_settings(&outside.postgres.url());
     for (service, name, url) in [
-        (Service::RabbitMq, "AMQP_URL", outside.rabbit.url()),
-        (Service::Redis, "REDIS_URL", outside.redis.url()),
+        (Service::RabbitMq, "AMQP_URL", outside.amqp()),
+        (Service::Redis, "REDIS_URL", outside.redis_url()),
         (Service::PostgreSql, "DATABASE_URL", outside.postgres.url()),
     ] {
         let (wire, url) = Proxy::before(&url).await;
@@ -219,6 +256,20 @@ pub async fn is_ready(url: &str) -> bool {
     let client =
         reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(2)).build().unwrap();
     client.get(format!("{url}/readyz")).send().await.is_ok_and(|answer| answer.status() == 200)
+}
+
+/// Whether the lanes have a replica on each of so many nodes.
+async fn is_replicated(management: &str, nodes: usize) -> bool {
+    let client =
+        reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(2)).build().unwrap();
+    let Ok(answer) = client.get(format!("{management}/api/queues")).send().await else {
+        return false;
+    };
+    let queues: Vec<serde_json::Value> = answer.json().await.unwrap_or_default();
+    Lane::ALL.iter().all(|lane| {
+        let queue = queues.iter().find(|queue| queue["name"] == lane.queue());
+        queue.and_then(|queue| queue["members"].as_array()).is_some_and(|on| on.len() == nodes)
+    })
 }
 
 /// What was done and when.
@@ -254,14 +305,63 @@ pub trait Befall {
     fn end(&mut self, fault: Fault);
 }
 
+impl Outside {
+    fn amqp(&self) -> String {
+        format!("amqp://guest:guest@127.0.0.1:{}/%2f", self.balancer.port())
+    }
+
+    fn redis_url(&self) -> String {
+        format!("redis://127.0.0.1:{}", self.redis_balancer.port())
+    }
+
+    /// From here on the replica hears nothing of what the primary writes.
+    fn lag(&mut self) {
+        let primary = self.primary;
+        let watched = &self.redis;
+        eventually_blocking("the replica to follow", || watched.follows(primary).then_some(()));
+        // Cut off too: what lies in its socket it would hear after all.
+        watched.servers[1 - primary].pause();
+        watched.servers[primary].cut_replicas();
+        self.heard = self.redis.servers[primary].offset();
+    }
+
+    /// The primary dies, and Sentinel promotes the replica as it is.
+    fn fail_over(&mut self) {
+        let old = self.primary;
+        let written = self.redis.servers[old].offset();
+        self.redis.servers[old].kill();
+        let watched = &self.redis;
+        watched.servers[1 - old].resume();
+        let new = watched.servers[1 - old].port();
+        eventually_blocking("Sentinel to promote the replica", || {
+            (watched.primary() == Some(new)).then_some(())
+        });
+        self.redis_balancer.lead_to(new);
+        self.primary = 1 - old;
+        self.redis.servers[old].start();
+        let lost = written.zip(self.heard).map(|(written, heard)| written.saturating_sub(heard));
+        println!(
+            "  Redis failed over; written in the lost window: up to {} bytes",
+            lost.unwrap_or_default()
+        );
+    }
+
+    fn lose(&mut self, node: usize) {
+        self.rabbits[node].kill();
+        self.balancer.lead_to(self.rabbits[(node + 1) % self.rabbits.len()].port());
+    }
+}
+
 impl Befall for Outside {
     fn begin(&mut self, fault: Fault) {
         block_in_place(|| match fault {
-            Fault::KillService(Service::RabbitMq) => self.rabbit.kill(),
-            Fault::KillService(Service::Redis) => self.redis.kill(),
+            Fault::KillNode(node) => self.lose(node),
+            Fault::FailOver => self.lag(),
+            Fault::KillService(Service::RabbitMq) => self.rabbits[0].kill(),
+            Fault::KillService(Service::Redis) => self.redis.servers[self.primary].kill(),
             Fault::KillService(Service::PostgreSql) => self.postgres.kill(),
-            Fault::PauseService(Service::RabbitMq) => self.rabbit.pause(),
-            Fault::PauseService(Service::Redis) => self.redis.pause(),
+            Fault::PauseService(Service::RabbitMq) => self.rabbits[0].pause(),
+            Fault::PauseService(Service::Redis) => self.redis.servers[self.primary].pause(),
             Fault::PauseService(Service::PostgreSql) => self.postgres.pause(),
             Fault::Provider(n, trouble) => self.providers[n].always(behaviour(trouble)),
             other => unreachable!("{other:?} is inside"),
@@ -270,11 +370,13 @@ impl Befall for Outside {
 
     fn end(&mut self, fault: Fault) {
         block_in_place(|| match fault {
-            Fault::KillService(Service::RabbitMq) => self.rabbit.start(),
-            Fault::KillService(Service::Redis) => self.redis.start(),
+            Fault::KillNode(node) => self.rabbits[node].start(),
+            Fault::FailOver => self.fail_over(),
+            Fault::KillService(Service::RabbitMq) => self.rabbits[0].start(),
+            Fault::KillService(Service::Redis) => self.redis.servers[self.primary].start(),
             Fault::KillService(Service::PostgreSql) => self.postgres.start(),
-            Fault::PauseService(Service::RabbitMq) => self.rabbit.resume(),
-            Fault::PauseService(Service::Redis) => self.redis.resume(),
+            Fault::PauseService(Service::RabbitMq) => self.rabbits[0].resume(),
+            Fault::PauseService(Service::Redis) => self.redis.servers[self.primary].resume(),
             Fault::PauseService(Service::PostgreSql) => self.postgres.resume(),
             Fault::Provider(n, _) => self.providers[n].always(Behaviour::AcceptAfter(LATENCY)),
             other => unreachable!("{other:?} is inside"),

@@ -31,7 +31,7 @@ pub struct Proxy {
 
 #[derive(Debug)]
 struct Shared {
-    target: SocketAddr,
+    target: watch::Sender<SocketAddr>,
     wire: watch::Sender<Wire>,
     /// Each rise ends the connections of before.
     cuts: watch::Sender<u64>,
@@ -43,7 +43,7 @@ impl Proxy {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
         let address = listener.local_addr().unwrap();
         let shared = Arc::new(Shared {
-            target: (Ipv4Addr::LOCALHOST, port).into(),
+            target: watch::Sender::new((Ipv4Addr::LOCALHOST, port).into()),
             wire: watch::Sender::new(Wire::Passes),
             cuts: watch::Sender::new(0),
         });
@@ -84,6 +84,12 @@ impl Proxy {
         self.shared.wire.send_replace(Wire::Delays(by));
     }
 
+    /// Leads new connections to another port, and cuts those of before.
+    pub fn lead_to(&self, port: u16) {
+        self.shared.target.send_replace((Ipv4Addr::LOCALHOST, port).into());
+        self.cut();
+    }
+
     /// Carries again, also what was kept back.
     pub fn pass(&self) {
         self.shared.wire.send_replace(Wire::Passes);
@@ -102,8 +108,9 @@ async fn accept(listener: TcpListener, shared: Arc<Shared>) {
 
 /// Carries one connection until either side closes it or it is cut.
 async fn connect(client: TcpStream, shared: Arc<Shared>, mut cuts: watch::Receiver<u64>) {
+    let target = *shared.target.borrow();
     let carry = async {
-        let Ok(server) = TcpStream::connect(shared.target).await else { return };
+        let Ok(server) = TcpStream::connect(target).await else { return };
         let (from_client, to_client) = client.into_split();
         let (from_server, to_server) = server.into_split();
         tokio::join!(

@@ -7,7 +7,9 @@ use super::super::evidence::{
     Scope, Send, Verdict,
 };
 use super::super::plan::{Damage, Fault, Program, Service, Wire};
-use super::all;
+use super::{
+    APPROVED, COUNTS, DEAD, KEY, LATE, LIMITS, NOWHERE, REST, ROW, SAME, SEEN, TRIES, TWICE, all,
+};
 
 const T: i64 = 1_000_000;
 
@@ -147,20 +149,6 @@ fn found(spoil: impl FnOnce(&mut Evidence)) -> Vec<&'static str> {
         .map(|finding| finding.name)
         .collect()
 }
-
-const ROW: &str = "every 202 has exactly one row";
-const NOWHERE: &str = "no row came from nowhere";
-const KEY: &str = "a key is one message";
-const TWICE: &str = "nothing was carried twice unless an answer was lost";
-const COUNTS: &str = "counts add up";
-const SAME: &str = "a code that is sent again is the same code";
-const LATE: &str = "no code was carried after its deadline";
-const APPROVED: &str = "no verification was approved twice";
-const TRIES: &str = "no wrong try was forgiven";
-const LIMITS: &str = "no limit was exceeded";
-const DEAD: &str = "dead letters are exactly the poison";
-const REST: &str = "nothing is left in a queue and all recovered";
-const SEEN: &str = "answers are those that are allowed, and there was something to see";
 
 #[test]
 fn right_evidence_passes_every_check() {
