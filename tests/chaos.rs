@@ -6,6 +6,7 @@
     reason = "nothing is outside of a test binary: pub is for its other modules"
 )]
 
+mod befall;
 mod checks;
 mod clock;
 mod evidence;
@@ -18,10 +19,11 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use befall::{Journal, befall};
 use clock::Clock;
 use evidence::Evidence;
 use plan::Plan;
-use system::{Form, Journal, System, befall};
+use system::{Form, System};
 
 /// The run that every test run makes.
 const SEED: u64 = 20_251_121;

@@ -1,29 +1,21 @@
 //! The distributed form with a wire between every two of its parts, and whatever a plan does to it.
 
-use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use tokio::task::block_in_place;
-use tokio::time::{Instant, sleep, sleep_until};
-
-use super::clock::Clock;
-use super::evidence::{Done, Limit, Rules, Scope};
-use super::plan::{
-    Damage, Fault, NODES, PROVIDERS, PURPOSES, Planned, Program, REFUSED, REPLICAS, Service,
-    Trouble, Wire,
-};
+use super::evidence::{Limit, Rules, Scope};
+use super::plan::{NODES, PROVIDERS, PURPOSES, Program, REFUSED, REPLICAS, Service, Wire};
+use crate::harness::eventually;
 use crate::harness::ports::free_port;
 use crate::harness::processes::{Client, Process, Settings, api_command, settings, token};
 use crate::harness::provider::{Behaviour, Provider};
 use crate::harness::proxy::Proxy;
 use crate::harness::services::{self, PostgresServer, RabbitNode, RedisServers};
-use crate::harness::{eventually, eventually_blocking};
 use postrider_common::job::Lane;
 
 pub const SECRET: &str = "a-secret-of-the-tests-of-more-than-32-bytes";
-const READ_TIMEOUT: Duration = Duration::from_secs(1);
+pub const READ_TIMEOUT: Duration = Duration::from_secs(1);
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
-const LATENCY: Duration = Duration::from_millis(20);
+pub const LATENCY: Duration = Duration::from_millis(20);
 const MAX_READY: &str = "300";
 
 /// What of the services there is more than one of.
@@ -37,24 +29,24 @@ pub enum Form {
 /// What a plan's `outside` befalls.
 pub struct Outside {
     /// One, or a cluster.
-    rabbits: Vec<RabbitNode>,
+    pub rabbits: Vec<RabbitNode>,
     /// Leads programs to a node that is up.
-    balancer: Proxy,
-    redis: RedisServers,
+    pub balancer: Proxy,
+    pub redis: RedisServers,
     /// Leads programs to the Redis that is the primary.
-    redis_balancer: Proxy,
-    primary: usize,
+    pub redis_balancer: Proxy,
+    pub primary: usize,
     /// What a replica had heard when it began to lag.
-    heard: Option<u64>,
-    postgres: PostgresServer,
+    pub heard: Option<u64>,
+    pub postgres: PostgresServer,
     pub providers: Vec<Provider>,
 }
 
 /// What a plan's `inside` befalls.
 pub struct Inside {
-    apis: Vec<Process>,
-    workers: Vec<Process>,
-    wires: Vec<(Wire, Proxy)>,
+    pub apis: Vec<Process>,
+    pub workers: Vec<Process>,
+    pub wires: Vec<(Wire, Proxy)>,
 }
 
 /// How it is reached.
@@ -131,6 +123,16 @@ fn common_settings(database: &str) -> Settings {
         settings.insert(format!("POSTRIDER_LIMITS__{lane}__{scope}"), value);
     }
     settings
+}
+
+impl Outside {
+    fn amqp(&self) -> String {
+        format!("amqp://guest:guest@127.0.0.1:{}/%2f", self.balancer.port())
+    }
+
+    fn redis_url(&self) -> String {
+        format!("redis://127.0.0.1:{}", self.redis_balancer.port())
+    }
 }
 
 /// Starts everything, each connection over a wire of its own.
@@ -270,177 +272,4 @@ async fn is_replicated(management: &str, nodes: usize) -> bool {
         let queue = queues.iter().find(|queue| queue["name"] == lane.queue());
         queue.and_then(|queue| queue["members"].as_array()).is_some_and(|on| on.len() == nodes)
     })
-}
-
-/// What was done and when.
-pub type Journal = Arc<Mutex<Vec<Done>>>;
-
-/// Does what a track has planned, each fault at its time or, where the one before took longer, after that.
-pub async fn befall<V: Befall>(
-    mut victim: V,
-    planned: Vec<Planned>,
-    begun: Instant,
-    clock: Clock,
-    journal: Journal,
-) -> V {
-    for Planned { at, lasts, fault } in planned {
-        sleep_until(begun + at).await;
-        let from = clock.now();
-        victim.begin(fault);
-        sleep(lasts).await;
-        victim.end(fault);
-        let done = Done { fault, begun: from, ended: clock.now() };
-        println!(
-            "  {:7.2} s  {:5} ms  {fault:?}",
-            begun.elapsed().as_secs_f64(),
-            done.ended - done.begun
-        );
-        journal.lock().unwrap().push(done);
-    }
-    victim
-}
-
-pub trait Befall {
-    fn begin(&mut self, fault: Fault);
-    fn end(&mut self, fault: Fault);
-}
-
-impl Outside {
-    fn amqp(&self) -> String {
-        format!("amqp://guest:guest@127.0.0.1:{}/%2f", self.balancer.port())
-    }
-
-    fn redis_url(&self) -> String {
-        format!("redis://127.0.0.1:{}", self.redis_balancer.port())
-    }
-
-    /// From here on the replica hears nothing of what the primary writes.
-    fn lag(&mut self) {
-        let primary = self.primary;
-        let watched = &self.redis;
-        eventually_blocking("the replica to follow", || watched.follows(primary).then_some(()));
-        // Cut off too: what lies in its socket it would hear after all.
-        watched.servers[1 - primary].pause();
-        watched.servers[primary].cut_replicas();
-        self.heard = self.redis.servers[primary].offset();
-    }
-
-    /// The primary dies, and Sentinel promotes the replica as it is.
-    fn fail_over(&mut self) {
-        let old = self.primary;
-        let written = self.redis.servers[old].offset();
-        self.redis.servers[old].kill();
-        let watched = &self.redis;
-        watched.servers[1 - old].resume();
-        let new = watched.servers[1 - old].port();
-        eventually_blocking("Sentinel to promote the replica", || {
-            (watched.primary() == Some(new)).then_some(())
-        });
-        self.redis_balancer.lead_to(new);
-        self.primary = 1 - old;
-        self.redis.servers[old].start();
-        let lost = written.zip(self.heard).map(|(written, heard)| written.saturating_sub(heard));
-        println!(
-            "  Redis failed over; written in the lost window: up to {} bytes",
-            lost.unwrap_or_default()
-        );
-    }
-
-    fn lose(&mut self, node: usize) {
-        self.rabbits[node].kill();
-        self.balancer.lead_to(self.rabbits[(node + 1) % self.rabbits.len()].port());
-    }
-}
-
-impl Befall for Outside {
-    fn begin(&mut self, fault: Fault) {
-        block_in_place(|| match fault {
-            Fault::KillNode(node) => self.lose(node),
-            Fault::FailOver => self.lag(),
-            Fault::KillService(Service::RabbitMq) => self.rabbits[0].kill(),
-            Fault::KillService(Service::Redis) => self.redis.servers[self.primary].kill(),
-            Fault::KillService(Service::PostgreSql) => self.postgres.kill(),
-            Fault::PauseService(Service::RabbitMq) => self.rabbits[0].pause(),
-            Fault::PauseService(Service::Redis) => self.redis.servers[self.primary].pause(),
-            Fault::PauseService(Service::PostgreSql) => self.postgres.pause(),
-            Fault::Provider(n, trouble) => self.providers[n].always(behaviour(trouble)),
-            other => unreachable!("{other:?} is inside"),
-        });
-    }
-
-    fn end(&mut self, fault: Fault) {
-        block_in_place(|| match fault {
-            Fault::KillNode(node) => self.rabbits[node].start(),
-            Fault::FailOver => self.fail_over(),
-            Fault::KillService(Service::RabbitMq) => self.rabbits[0].start(),
-            Fault::KillService(Service::Redis) => self.redis.servers[self.primary].start(),
-            Fault::KillService(Service::PostgreSql) => self.postgres.start(),
-            Fault::PauseService(Service::RabbitMq) => self.rabbits[0].resume(),
-            Fault::PauseService(Service::Redis) => self.redis.servers[self.primary].resume(),
-            Fault::PauseService(Service::PostgreSql) => self.postgres.resume(),
-            Fault::Provider(n, _) => self.providers[n].always(Behaviour::AcceptAfter(LATENCY)),
-            other => unreachable!("{other:?} is inside"),
-        });
-    }
-}
-
-fn behaviour(trouble: Trouble) -> Behaviour {
-    match trouble {
-        Trouble::Later => Behaviour::Say(200, "isp.SYSTEM_ERROR"),
-        Trouble::Fails => Behaviour::Say(503, "ServiceUnavailable"),
-        Trouble::Breaks => Behaviour::Say(500, "nobody knows"),
-        Trouble::Hangs => Behaviour::Hang,
-        Trouble::Drops => Behaviour::Cut,
-        Trouble::Slow => Behaviour::AcceptAfter(READ_TIMEOUT * 7 / 10),
-    }
-}
-
-impl Inside {
-    fn program(&mut self, program: Program) -> &mut Process {
-        match program {
-            Program::Api(n) => &mut self.apis[n],
-            Program::Worker(n) => &mut self.workers[n],
-        }
-    }
-
-    /// What each program printed and logged.
-    pub fn logs(&self) -> Vec<String> {
-        self.apis.iter().chain(&self.workers).map(Process::output).collect()
-    }
-}
-
-impl Befall for Inside {
-    fn begin(&mut self, fault: Fault) {
-        block_in_place(|| match fault {
-            Fault::Kill(program) => self.program(program).kill(),
-            Fault::Pause(program) => self.program(program).signal("STOP"),
-            Fault::Flood => self.workers.iter().for_each(|worker| worker.signal("STOP")),
-            Fault::Wire(which, damage) => {
-                for (_, proxy) in self.wires.iter().filter(|(wire, _)| *wire == which) {
-                    match damage {
-                        Damage::Cut => proxy.cut(),
-                        Damage::Refused => proxy.refuse(),
-                        Damage::Silent => proxy.swallow(),
-                        Damage::Late(by) => proxy.delay(by),
-                    }
-                }
-            }
-            other => unreachable!("{other:?} is outside"),
-        });
-    }
-
-    fn end(&mut self, fault: Fault) {
-        block_in_place(|| match fault {
-            Fault::Kill(program) => self.program(program).start(),
-            Fault::Pause(program) => self.program(program).signal("CONT"),
-            Fault::Flood => self.workers.iter().for_each(|worker| worker.signal("CONT")),
-            Fault::Wire(which, _) => {
-                self.wires
-                    .iter()
-                    .filter(|(wire, _)| *wire == which)
-                    .for_each(|(_, wire)| wire.pass());
-            }
-            other => unreachable!("{other:?} is outside"),
-        });
-    }
 }
