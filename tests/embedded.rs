@@ -52,6 +52,22 @@ async fn a_code_is_sent_read_in_the_sandbox_and_verified_once() {
 }
 
 #[tokio::test]
+async fn the_api_describes_itself_and_its_page_needs_nothing_from_outside() {
+    let Embedded { process: _process, client, .. } = start(&[]).await;
+    let (status, described) = client.get("/openapi.json").await;
+    assert_eq!((status, &described), (200, postrider_api::openapi::document()));
+    let page = client.text("/docs/").await;
+    let named = page.split(['"', ' ']).filter(|text| text.contains('.') && !text.contains('<'));
+    let named: Vec<_> = named.map(|name| name.trim_start_matches("./")).collect();
+    assert!(named.contains(&"swagger-ui-bundle.js"), "{page}");
+    for name in named {
+        assert!(!client.text(&format!("/docs/{name}")).await.is_empty(), "{name}");
+    }
+    assert!(client.text("/docs/swagger-initializer.js").await.contains("\"/openapi.json\""));
+    assert!(!page.contains("://"), "{page}");
+}
+
+#[tokio::test]
 async fn of_a_hundred_sends_at_once_one_is_accepted_and_of_a_hundred_checks_one_is_approved() {
     let Embedded { process: _process, client, .. } =
         start(&[("POSTRIDER_LIMITS__CODE__IP", "1000/60s")]).await;

@@ -6,6 +6,8 @@
     reason = "nothing is outside of a test binary: pub is for its other modules"
 )]
 
+#[path = "../api/src/testing/conformance.rs"]
+mod conformance;
 pub mod guardian;
 mod itself;
 pub mod ports;

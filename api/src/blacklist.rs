@@ -12,13 +12,17 @@ use postrider_common::epoch::{self, RestoreError};
 use postrider_common::phone::PhoneNumber;
 use postrider_common::store::{Ban, Store, StoreError};
 use serde::Serialize;
+use utoipa::openapi::schema::Object;
+use utoipa::{IntoParams, ToSchema};
 
 use crate::app::{App, Shared};
 use crate::bans::{is_safe_address, is_safe_phone};
 use crate::caller::Admin;
 use crate::clock::{parse_rfc3339, rfc3339, unix_ms};
 use crate::json::{Body, Fields};
-use crate::pages::{PageQuery, Pages};
+use crate::openapi::problems;
+use crate::openapi::schemas::one_of;
+use crate::pages::{PageParams, PageQuery, Pages};
 use crate::problem::{Code, Problem};
 
 const LONGEST_REASON: usize = 1000;
@@ -35,18 +39,71 @@ pub enum BlacklistError {
 }
 
 /// One ban. Phone numbers are masked, whole or not.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Ban)]
 pub struct Entry {
+    #[schema(schema_with = kinds)]
     kind: &'static str,
     value: String,
     reason: String,
     /// An account's user name; `postrider` where it came by itself, `postrider-api` from the command line.
     created_by: String,
+    #[schema(format = DateTime)]
     created_at: String,
+    /// Null: for good.
+    #[schema(format = DateTime, required)]
     until: Option<String>,
 }
 
-/// `GET /v1/blacklist`
+/// What to ban, as the body says it.
+#[derive(Debug, ToSchema)]
+pub struct AddBan {
+    #[schema(schema_with = kinds)]
+    pub kind: String,
+    /// A number, the beginning of numbers in E.164, an address, or a network
+    #[schema(min_length = 1, max_length = 64, example = "203.0.113.7")]
+    pub value: String,
+    #[schema(min_length = 1, max_length = 1000)]
+    pub reason: Option<String>,
+    /// A time to come; for good, where it isn't said
+    #[schema(format = DateTime)]
+    pub until: Option<String>,
+}
+
+/// What to lift, as the body says it.
+#[derive(Debug, ToSchema)]
+pub struct LiftBan {
+    #[schema(schema_with = kinds)]
+    pub kind: String,
+    /// As it was banned
+    #[schema(min_length = 1, max_length = 64, example = "203.0.113.7")]
+    pub value: String,
+    #[schema(min_length = 1, max_length = 1000)]
+    pub reason: Option<String>,
+}
+
+/// Which bans are asked for.
+#[derive(Debug, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub struct WantedBans {
+    #[param(schema_with = kinds)]
+    pub kind: Option<String>,
+}
+
+pub fn kinds() -> Object {
+    one_of(&BanKind::ALL.map(BanKind::as_str))
+}
+
+/// List bans
+///
+/// Those in force.
+#[utoipa::path(
+    get, path = "/v1/blacklist", tag = "operation", operation_id = "list_bans", security(("bearer" = ["admin"])),
+    params(WantedBans, PageParams),
+    responses((status = 200, description = "A page of them", body = Pages<Entry>, example = json!({
+        "items": [example()], "next_cursor": null
+    }))),
+)]
 pub async fn list(
     State(app): State<Shared>,
     _: Admin,
@@ -65,7 +122,26 @@ pub async fn list(
     Ok(Json(Pages::of(&bans, page.limit, key, Entry::of)))
 }
 
-/// `POST /v1/blacklist`
+/// A ban as the description shows one.
+pub fn example() -> serde_json::Value {
+    serde_json::json!({
+        "kind": "ip", "value": "203.0.113.7", "reason": "a thousand sends a minute", "created_by": "ops",
+        "created_at": "2026-11-21T03:12:24.123Z", "until": null
+    })
+}
+
+/// Ban
+///
+/// A phone, numbers that begin alike, an address or a network. It works at once, on every replica; one that is there is
+/// replaced.
+#[utoipa::path(
+    post, path = "/v1/blacklist", tag = "operation", operation_id = "ban", security(("bearer" = ["admin"])),
+    request_body(content = AddBan, example = json!(
+        {"kind": "ip", "value": "203.0.113.7", "reason": "a thousand sends a minute"}
+    )),
+    responses((status = 201, description = "The ban", body = Entry, example = json!(example()))),
+    extensions(("x-problems" = json!(problems(&[&[Code::SafeListed]])))),
+)]
 pub async fn add(
     State(app): State<Shared>,
     admin: Admin,
@@ -87,7 +163,15 @@ pub async fn add(
     Ok((StatusCode::CREATED, Json(Entry::of(&entry))))
 }
 
-/// `DELETE /v1/blacklist`: what to lift is said in a body, since a query string ends up in logs.
+/// Lift a ban
+///
+/// What to lift is said in a body, since a query string ends up in logs.
+#[utoipa::path(
+    delete, path = "/v1/blacklist", tag = "operation", operation_id = "lift_ban", security(("bearer" = ["admin"])),
+    request_body(content = LiftBan, example = json!({"kind": "ip", "value": "203.0.113.7"})),
+    responses((status = 204, description = "It is lifted")),
+    extensions(("x-problems" = json!(problems(&[&[Code::NotBlacklisted]])))),
+)]
 pub async fn remove(
     State(app): State<Shared>,
     admin: Admin,
@@ -103,18 +187,40 @@ pub async fn remove(
 }
 
 /// One change of the blacklist: who did what when, and why.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = BanChange)]
 pub struct Change {
+    #[schema(schema_with = actions)]
     action: &'static str,
+    #[schema(schema_with = kinds)]
     kind: &'static str,
     value: String,
     reason: String,
     changed_by: String,
+    #[schema(format = DateTime)]
     changed_at: String,
+    #[schema(format = DateTime, required)]
     until: Option<String>,
 }
 
-/// `GET /v1/blacklist/changes`
+fn actions() -> Object {
+    one_of(&["banned", "lifted"])
+}
+
+/// List changes of the blacklist
+///
+/// Who banned or lifted what when, and why; newest first.
+#[utoipa::path(
+    get, path = "/v1/blacklist/changes", tag = "operation", operation_id = "list_ban_changes",
+    security(("bearer" = ["admin"])), params(PageParams),
+    responses((status = 200, description = "A page of them", body = Pages<Change>, example = json!({
+        "items": [{
+            "action": "banned", "kind": "ip", "value": "203.0.113.7", "reason": "a thousand sends a minute",
+            "changed_by": "ops", "changed_at": "2026-11-21T03:12:24.123Z", "until": null
+        }],
+        "next_cursor": null
+    }))),
+)]
 pub async fn changes(
     State(app): State<Shared>,
     _: Admin,

@@ -16,6 +16,8 @@ use postrider_common::store::{
     Which, rank, verification_subject,
 };
 use serde::Serialize;
+use utoipa::ToSchema;
+use utoipa::openapi::schema::Object;
 
 use crate::app::{App, Shared};
 use crate::blacklist;
@@ -24,6 +26,8 @@ use crate::clock::{rfc3339, seconds_up, unix_ms};
 use crate::guard::{Counted, Kind, Limits};
 use crate::json::{Body, Fields};
 use crate::notices::known;
+use crate::openapi::problems;
+use crate::openapi::schemas::{one_of, words};
 use crate::problem::{Code, Problem};
 use crate::rate_limit_headers::policy_name;
 use crate::sending::is_allowed;
@@ -42,13 +46,36 @@ struct Asked {
     owner: Owner,
 }
 
+/// Who would ask for what, as the body says it: for a code and its check with `purpose`, for a notice with `template`.
+#[derive(Debug, ToSchema)]
+pub struct ExplainRequest {
+    #[schema(min_length = 1, max_length = 64, example = "13800138000")]
+    pub phone: Option<String>,
+    /// The end user's address
+    #[schema(min_length = 1, max_length = 128, example = "203.0.113.7")]
+    pub client_ip: Option<String>,
+    /// Of a code and its check
+    #[schema(min_length = 1, max_length = 64, example = "login")]
+    pub purpose: Option<String>,
+    /// Of a notice
+    #[schema(min_length = 1, max_length = 64)]
+    pub template: Option<String>,
+    /// Whose request; the caller's own, where it isn't said
+    #[schema(minimum = 1)]
+    pub account_id: Option<i64>,
+    /// Whether with a test key
+    pub test: Option<bool>,
+}
+
 /// How things stand for what was asked about.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub struct Explanation {
     /// Masked.
+    #[schema(required)]
     phone: Option<String>,
     account: AccountShown,
     /// The live or latest one of the phone and purpose.
+    #[schema(required)]
     verification: Option<VerificationShown>,
     /// Every ban in force that hits.
     bans: Vec<blacklist::Entry>,
@@ -56,37 +83,50 @@ pub struct Explanation {
     requests: Vec<RequestShown>,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = ExplainedAccount)]
 struct AccountShown {
     id: i64,
     username: String,
     may_send: bool,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = ExplainedVerification)]
 struct VerificationShown {
+    #[schema(value_type = String, format = "uuid")]
     id: VerificationId,
+    #[schema(schema_with = words::<VerificationStatus>)]
     status: VerificationStatus,
     sends: u32,
     attempts_left: u32,
+    #[schema(format = DateTime)]
     expires_at: String,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = ExplainedRequest)]
 struct RequestShown {
-    /// `code`, `check` or `notice`.
+    #[schema(schema_with = kinds)]
     kind: &'static str,
     /// `admitted`, or the `code` of the first refusal that it would meet.
     outcome: &'static str,
     limits: Vec<LimitShown>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     template: Option<String>,
     /// In the order in which they would be tried. The first carries it, unless it can't.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     providers: Option<Vec<String>>,
 }
 
-#[derive(Debug, Serialize)]
+fn kinds() -> Object {
+    one_of(&[Kind::Code, Kind::Check, Kind::Notice].map(Kind::as_str))
+}
+
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = ExplainedLimit)]
 struct LimitShown {
     /// As in the header `RateLimit-Policy`.
     policy: String,
@@ -98,7 +138,26 @@ struct LimitShown {
     retry_after_seconds: u64,
 }
 
-/// `POST /v1/explain`
+/// Explain
+///
+/// Why a request of somebody would be refused, or what would carry it. Sends and counts nothing.
+#[utoipa::path(
+    post, path = "/v1/explain", tag = "operation", operation_id = "explain", security(("bearer" = ["admin"])),
+    request_body(content = ExplainRequest, example = json!({"phone": "13800138000", "template": "verify"})),
+    responses((status = 200, description = "How things stand", body = Explanation, example = json!({
+        "phone": "+86138****8000", "account": {"id": 7, "username": "shop", "may_send": true}, "verification": null,
+        "bans": [], "requests": [{
+            "kind": "notice", "outcome": "phone_limited", "template": "verify", "providers": ["main", "second"],
+            "limits": [{
+                "policy": "phone-60s", "quota": 1, "window_seconds": 60, "used": 1, "remaining": 0,
+                "retry_after_seconds": 37
+            }]
+        }]
+    }))),
+    extensions(("x-problems" = json!(problems(&[&[
+        Code::PhoneInvalid, Code::PurposeInvalid, Code::TemplateUnknown
+    ]])))),
+)]
 pub async fn explain(
     State(app): State<Shared>,
     admin: Admin,

@@ -8,28 +8,76 @@ use axum::http::StatusCode;
 use postrider_common::database::DatabaseError;
 use serde::Serialize;
 use tokio::time::timeout;
+use utoipa::ToSchema;
+use utoipa::openapi::schema::Object;
 
 use crate::app::Shared;
+use crate::openapi::schemas::one_of;
 
 /// A part that says nothing for so long is down.
 const PATIENCE: Duration = Duration::from_secs(1);
 
 /// Each part by name.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub struct Readiness {
+    #[schema(schema_with = readiness)]
     status: &'static str,
+    #[schema(schema_with = part)]
     queue: &'static str,
+    #[schema(schema_with = part)]
     store: &'static str,
+    #[schema(schema_with = database)]
     database: &'static str,
 }
 
-/// `GET /healthz`: this process answers.
-pub async fn healthz() -> Json<serde_json::Value> {
-    Json(serde_json::json!({ "status": "alive" }))
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Liveness {
+    #[schema(schema_with = alive)]
+    status: &'static str,
 }
 
-/// `GET /readyz`: whether a message could be accepted now. The database may be away meanwhile: sends go on and
-/// rows follow; but without its tables nobody could ever be known.
+fn readiness() -> Object {
+    one_of(&["ready", "not_ready"])
+}
+
+fn part() -> Object {
+    one_of(&["up", "down"])
+}
+
+fn database() -> Object {
+    one_of(&["up", "down", "migrations missing"])
+}
+
+fn alive() -> Object {
+    one_of(&["alive"])
+}
+
+/// Alive?
+///
+/// This process answers.
+#[utoipa::path(
+    get, path = "/healthz", tag = "operation", operation_id = "healthz",
+    responses((status = 200, description = "It does", body = Liveness, example = json!({"status": "alive"}))),
+)]
+pub async fn healthz() -> Json<Liveness> {
+    Json(Liveness { status: "alive" })
+}
+
+/// Ready?
+///
+/// Whether a message could be accepted now. The database may be away meanwhile: sends go on and rows follow; but
+/// without its tables nobody could ever be known.
+#[utoipa::path(
+    get, path = "/readyz", tag = "operation", operation_id = "readyz",
+    responses(
+        (status = 200, description = "It could", body = Readiness, example = json!(
+            {"status": "ready", "queue": "up", "store": "up", "database": "up"}
+        )),
+        (status = 503, description = "It couldn't: see what is down", body = Readiness, example = json!(
+            {"status": "not_ready", "queue": "up", "store": "down", "database": "up"}
+        )),
+    ),
+)]
 pub async fn readyz(State(app): State<Shared>) -> (StatusCode, Json<Readiness>) {
     let (queue, store, database) = tokio::join!(
         timeout(PATIENCE, app.queue.ping()),

@@ -7,6 +7,9 @@ use postrider_common::owner::Owner;
 use postrider_common::secret::KeyRing;
 use postrider_common::store::Idempotency;
 use sha2::{Digest as _, Sha256};
+use utoipa::IntoParams;
+use utoipa::openapi::path::{Parameter, ParameterBuilder, ParameterIn};
+use utoipa::openapi::schema::{ObjectBuilder, Type};
 
 use crate::problem::{Code, Problem};
 
@@ -23,6 +26,18 @@ impl<S: Send + Sync> FromRequestParts<S> for IdempotencyKey {
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
         let key = read(&parts.headers)?;
         Ok(Self(key.map(|key| (parts.uri.path().to_owned(), key))))
+    }
+}
+
+impl IntoParams for IdempotencyKey {
+    fn into_params(_: impl Fn() -> Option<ParameterIn>) -> Vec<Parameter> {
+        let schema = ObjectBuilder::new().schema_type(Type::String).min_length(Some(1));
+        let header = ParameterBuilder::new()
+            .name("Idempotency-Key")
+            .parameter_in(ParameterIn::Header)
+            .description(Some("Names the request, bare or in quotes: sent again within 24 h it is answered as before"))
+            .schema(Some(schema.max_length(Some(2 * LONGEST + 2))));
+        vec![header.build()]
     }
 }
 

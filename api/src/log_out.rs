@@ -7,9 +7,17 @@ use axum::http::StatusCode;
 use crate::app::Shared;
 use crate::caller::{Admin, Caller, LoggedIn, load};
 use crate::clock::unix_ms;
+use crate::openapi::problems;
 use crate::problem::{Code, Problem};
 
-/// `DELETE /v1/sessions/current`. Where the store can't be told the answer is 503 and the same again works.
+/// Log out
+///
+/// The token that this is called with is dead at once, on every replica. Where the store can't be told the answer is
+/// 503, and the same again works.
+#[utoipa::path(
+    delete, path = "/v1/sessions/current", tag = "accounts", operation_id = "log_out", security(("bearer" = [])),
+    responses((status = 204, description = "The token is dead")),
+)]
 pub async fn this_session(
     State(app): State<Shared>,
     caller: Caller<LoggedIn>,
@@ -22,7 +30,15 @@ pub async fn this_session(
     Ok(StatusCode::NO_CONTENT)
 }
 
-/// `DELETE /v1/accounts/{id}/sessions`: for an operator. API keys stay.
+/// End every session of an account
+///
+/// Every token of the account is dead at once, on every replica. API keys stay.
+#[utoipa::path(
+    delete, path = "/v1/accounts/{id}/sessions", tag = "accounts", operation_id = "end_sessions",
+    security(("bearer" = ["admin"])), params(("id" = String, Path, description = "The account's id")),
+    responses((status = 204, description = "Its tokens are dead")),
+    extensions(("x-problems" = json!(problems(&[&[Code::AccountNotFound]])))),
+)]
 pub async fn every_session(
     State(app): State<Shared>,
     admin: Admin,

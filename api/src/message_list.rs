@@ -3,28 +3,67 @@
 use axum::Json;
 use axum::extract::State;
 use postrider_common::database::sms_log::{Cursor, Filter, Row};
+use postrider_common::job::Lane;
+use postrider_common::store::MessageStatus;
 use serde::Serialize;
 use serde::de::{DeserializeOwned, IntoDeserializer, value};
 use serde_json::{Map, Value};
+use utoipa::{IntoParams, ToSchema};
 
 use crate::app::{App, Shared};
 use crate::caller::{Caller, Reads};
 use crate::clock::{parse_rfc3339, unix_ms};
 use crate::json::Fields;
-use crate::messages::Message;
-use crate::pages::{Page, PageQuery, Pages};
-use crate::problem::Problem;
+use crate::messages::{self, Message};
+use crate::openapi::problems;
+use crate::openapi::schemas::words;
+use crate::pages::{Page, PageParams, PageQuery, Pages};
+use crate::problem::{Code, Problem};
 
 /// Without a phone a list spans at most this many milliseconds: 31 days.
 const LONGEST_SPAN: i64 = 31 * 86_400_000;
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub struct Messages {
+    /// Without their timelines
     messages: Vec<Message>,
+    /// Where the next page begins; null on the last
+    #[schema(required)]
     next_cursor: Option<String>,
 }
 
-/// `GET /v1/messages`
+/// Which messages are asked for.
+#[derive(Debug, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub struct Wanted {
+    /// Those to this number, of any time
+    #[param(min_length = 1, max_length = 64)]
+    pub phone: Option<String>,
+    #[param(schema_with = words::<MessageStatus>)]
+    pub status: Option<String>,
+    #[param(schema_with = words::<Lane>)]
+    pub kind: Option<String>,
+    #[param(min_length = 1, max_length = 255)]
+    pub purpose: Option<String>,
+    /// Not before this time; without `phone` at most 31 days before `to`
+    #[param(format = DateTime)]
+    pub from: Option<String>,
+    /// Before this time; now, where it isn't said
+    #[param(format = DateTime)]
+    pub to: Option<String>,
+}
+
+/// List messages
+///
+/// An account's finished messages, newest first. Those that are on their way are shown one by one.
+#[utoipa::path(
+    get, path = "/v1/messages", tag = "messages", operation_id = "list_messages",
+    security(("bearer" = ["read"])), params(Wanted, PageParams),
+    responses((status = 200, description = "A page of them", body = Messages, example = json!({
+        "messages": [messages::example()], "next_cursor": null
+    }))),
+    extensions(("x-problems" = json!(problems(&[&[Code::PhoneInvalid]])))),
+)]
 pub async fn list(
     State(app): State<Shared>,
     caller: Caller<Reads>,

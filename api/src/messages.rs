@@ -9,29 +9,48 @@ use postrider_common::job::{Attempt, Lane, Outcome};
 use postrider_common::owner::Owner;
 use postrider_common::store::{MessageState, MessageStatus};
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use crate::app::Shared;
 use crate::caller::{Caller, Reads};
 use crate::clock::rfc3339;
+use crate::openapi::problems;
+use crate::openapi::schemas::words;
 use crate::problem::{Code, Problem};
 
 /// A message as its account may see it.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub struct Message {
+    #[schema(value_type = String, format = "uuid")]
     id: MessageId,
+    #[schema(schema_with = words::<Lane>)]
     kind: Lane,
+    #[schema(schema_with = words::<MessageStatus>)]
     status: MessageStatus,
+    /// Of a code
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     purpose: Option<String>,
+    /// Of a notice
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     template: Option<String>,
+    /// Masked
     phone: String,
+    #[schema(value_type = Option<String>, format = "uuid", required)]
     verification_id: Option<VerificationId>,
+    /// Who tried last
+    #[schema(required)]
     provider: Option<String>,
+    /// Why it failed, or is tried again
+    #[schema(required)]
     error_code: Option<String>,
     attempts: u32,
+    #[schema(format = DateTime)]
     created_at: String,
+    #[schema(format = DateTime)]
     updated_at: String,
+    #[schema(format = DateTime, required)]
     verified_at: Option<String>,
     /// Sent with a test key: it went to the sandbox.
     test: bool,
@@ -40,20 +59,33 @@ pub struct Message {
 }
 
 /// One step on its way: a status it came to, or an attempt and its outcome.
-#[derive(Debug, Default, Serialize)]
+#[derive(Debug, Default, Serialize, ToSchema)]
 struct Event {
+    #[schema(format = DateTime)]
     at: String,
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(schema_with = words::<MessageStatus>, required = false)]
     status: Option<MessageStatus>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(schema_with = words::<Outcome>, required = false)]
     outcome: Option<Outcome>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     provider: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     error_code: Option<String>,
 }
 
-/// `GET /v1/messages/{id}`
+/// Show a message
+///
+/// One message and its timeline, from the moment it was accepted. Another account's isn't found.
+#[utoipa::path(
+    get, path = "/v1/messages/{id}", tag = "messages", operation_id = "show_message",
+    security(("bearer" = ["read"])), params(("id" = String, Path, description = "The message's id")),
+    responses((status = 200, description = "The message", body = Message, example = json!(example()))),
+    extensions(("x-problems" = json!(problems(&[&[Code::MessageNotFound]])))),
+)]
 pub async fn show(
     State(app): State<Shared>,
     caller: Caller<Reads>,
@@ -163,6 +195,22 @@ fn timeline(accepted_at: i64, attempts: &[Attempt], now: (MessageStatus, i64)) -
         events.push(status(now.0, now.1));
     }
     events
+}
+
+/// A message as the description shows one: sent at the second try.
+pub fn example() -> serde_json::Value {
+    serde_json::json!({
+        "id": "0198c9a1-52f0-7c3e-9d5b-6f1d2a7c4e12", "kind": "code", "status": "sent", "purpose": "login",
+        "phone": "+86138****8000", "verification_id": "0198c9a1-52f0-7c3e-9d5b-6f1d2a7c4e11",
+        "provider": "second", "error_code": null, "attempts": 2, "created_at": "2026-11-21T03:12:24.123Z",
+        "updated_at": "2026-11-21T03:12:26.480Z", "verified_at": null, "test": false,
+        "timeline": [
+            {"at": "2026-11-21T03:12:24.123Z", "status": "accepted"},
+            {"at": "2026-11-21T03:12:24.301Z", "outcome": "later", "provider": "first", "error_code": "busy"},
+            {"at": "2026-11-21T03:12:26.480Z", "outcome": "accepted", "provider": "second"},
+            {"at": "2026-11-21T03:12:26.480Z", "status": "sent"},
+        ],
+    })
 }
 
 #[cfg(test)]

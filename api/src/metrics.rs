@@ -6,8 +6,18 @@ use axum::response::IntoResponse;
 
 use crate::app::Shared;
 use crate::caller::Admin;
+use crate::openapi::schemas::Text;
 
-/// `GET /metrics` on the API's own listener.
+/// The process's numbers
+///
+/// As Prometheus reads them. Where the operator has set `[metrics] listen`, they are open there.
+#[utoipa::path(
+    get, path = "/metrics", tag = "operation", operation_id = "metrics", security(("bearer" = ["admin"])),
+    responses((
+        status = 200, description = "Prometheus text", content_type = "text/plain", body = Text,
+        example = "sms_guard_total{lane=\"code\",answer=\"admitted\"} 7\n"
+    )),
+)]
 pub async fn for_admins(app: State<Shared>, _: Admin) -> impl IntoResponse {
     open(app).await
 }

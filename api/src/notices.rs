@@ -1,5 +1,7 @@
 //! `POST /v1/notices`: sends a templated SMS to one phone, or to many.
 
+use std::collections::BTreeMap;
+
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
@@ -7,14 +9,16 @@ use axum::response::{IntoResponse as _, Response};
 use postrider_common::config::Template;
 use postrider_common::ids::MessageId;
 use postrider_common::template::{self, Params};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use crate::app::{App, Shared};
 use crate::caller::{Caller, Sends};
 use crate::client_ip::ClientIp;
 use crate::idempotency::IdempotencyKey;
 use crate::json::Body;
-use crate::notices_to_many::{self, MOST_PHONES};
+use crate::notices_to_many::{self, Fates, MOST_PHONES};
+use crate::openapi::{GUARDED, problems};
 use crate::problem::{Code, FieldError, Problem};
 use crate::sending::{self, NoticeToSend, Origin};
 use crate::trace::Trace;
@@ -22,13 +26,86 @@ use crate::trace::Trace;
 /// The largest body that is read here, in bytes: of a request with [`MOST_PHONES`] and long parameters.
 pub const LARGEST: usize = 256 * 1024;
 
+/// A notice to be sent, as the body says it: to one phone, or to many.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(untagged)]
+pub enum SendNotice {
+    ToOne(NoticeToOne),
+    ToMany(NoticeToMany),
+}
+
+#[derive(Debug, Deserialize, ToSchema)]
+pub struct NoticeToMany {
+    /// One of the operator's `[templates]`
+    #[schema(min_length = 1, max_length = 64, example = "order_shipped")]
+    pub template: String,
+    /// E.164, or national numbers of the operator's region; none twice
+    #[schema(min_items = 1, max_items = 1000)]
+    pub phones: Vec<String>,
+    /// A text for each place of the template, the same for all
+    pub params: Option<BTreeMap<String, String>>,
+    /// The end user's address; believed of a token with the scope `on_behalf`
+    #[schema(min_length = 1, max_length = 128, example = "203.0.113.7")]
+    pub client_ip: Option<String>,
+}
+
+#[derive(Debug, Deserialize, ToSchema)]
+pub struct NoticeToOne {
+    /// One of the operator's `[templates]`
+    #[schema(min_length = 1, max_length = 64, example = "order_shipped")]
+    pub template: String,
+    /// E.164, or a national number of the operator's region
+    #[schema(min_length = 1, max_length = 64, example = "13800138000")]
+    pub phone: String,
+    /// A text for each place of the template
+    pub params: Option<BTreeMap<String, String>>,
+    /// The end user's address; believed of a token with the scope `on_behalf`
+    #[schema(min_length = 1, max_length = 128, example = "203.0.113.7")]
+    pub client_ip: Option<String>,
+}
+
 /// A notice that is on its way.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = SentNotice)]
 pub struct Sent {
+    /// The message's
+    #[schema(value_type = String, format = "uuid")]
     id: MessageId,
 }
 
-/// `POST /v1/notices`
+/// What was accepted of a notice.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(untagged)]
+pub enum NoticeAnswer {
+    ToOne(Sent),
+    ToMany(Fates),
+}
+
+/// Send a notice
+///
+/// Sends a templated text without a code, to one phone or to up to 1,000. 202 means that the jobs are on disk. To many,
+/// each phone is limited on its own: the answer says of each what became of it, and is 202 if any was accepted, else
+/// the problem of the first, with `rejected`.
+#[utoipa::path(
+    post, path = "/v1/notices", tag = "notices", operation_id = "send_notice",
+    security(("bearer" = ["send"])), params(IdempotencyKey),
+    request_body(content = SendNotice, examples(
+        ("to_one" = (summary = "To one phone", value = json!(
+            {"template": "order_shipped", "phone": "13800138000", "params": {"order": "A-1042"}}
+        ))),
+        ("to_many" = (summary = "To many", value = json!(
+            {"template": "order_shipped", "phones": ["13800138000", "+8613900139000"], "params": {"order": "A-1042"}}
+        ))),
+    )),
+    responses((status = 202, description = "Accepted: the jobs are on disk", body = NoticeAnswer, examples(
+        ("to_one" = (summary = "To one phone", value = json!({"id": "0198c9a1-52f0-7c3e-9d5b-6f1d2a7c4e12"}))),
+        ("to_many" = (summary = "To many", value = json!({
+            "accepted": [{"id": "0198c9a1-52f0-7c3e-9d5b-6f1d2a7c4e12", "phone": "13800138000"}],
+            "rejected": [{"phone": "+8613900139000", "code": "phone_limited"}]
+        }))),
+    ))),
+    extensions(("x-problems" = json!(problems(&[GUARDED, &[Code::TemplateUnknown, Code::ParamsInvalid]])))),
+)]
 pub async fn send(
     State(app): State<Shared>,
     mut caller: Caller<Sends>,

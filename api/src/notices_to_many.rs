@@ -12,6 +12,7 @@ use postrider_common::store::{Idempotency, MOST_AT_ONCE};
 use serde::Serialize;
 use serde_json::json;
 use sha2::{Digest as _, Sha256};
+use utoipa::ToSchema;
 
 use crate::app::Shared;
 use crate::caller::{Caller, Sends};
@@ -25,22 +26,26 @@ pub const MOST_PHONES: usize = 1000;
 const DAY_MS: i64 = 86_400_000;
 
 /// What became of each phone.
-#[derive(Debug, Default, Serialize)]
+#[derive(Debug, Default, Serialize, ToSchema)]
+#[schema(as = NoticeFates)]
 pub struct Fates {
     accepted: Vec<Accepted>,
     rejected: Vec<Rejected>,
 }
 
 /// On its way.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = NoticeAccepted)]
 struct Accepted {
+    #[schema(value_type = String, format = "uuid")]
     id: MessageId,
     /// As it was given.
     phone: String,
 }
 
 /// Not sent, and why.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, ToSchema)]
+#[schema(as = NoticeRejected)]
 struct Rejected {
     /// As it was given.
     phone: String,

@@ -9,12 +9,25 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::Serialize;
 use serde_json::{Map, Value};
+use utoipa::{IntoParams, ToSchema};
 
 use crate::json::Fields;
 use crate::problem::{Code, Problem};
 
 const USUAL: u64 = 50;
 const MOST: u64 = 100;
+
+/// What every list in pages is asked with.
+#[derive(Debug, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub struct PageParams {
+    /// How many at the most
+    #[param(minimum = 1, maximum = 100, default = 50)]
+    pub limit: Option<u64>,
+    /// The `next_cursor` of the page before
+    #[param(min_length = 1, max_length = 128)]
+    pub cursor: Option<String>,
+}
 
 /// A query string as fields, for [`Fields::new`].
 #[derive(Debug)]
@@ -52,10 +65,11 @@ impl Fields {
 }
 
 /// One page of a list.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub struct Pages<T> {
     pub items: Vec<T>,
     /// For the next page; null on the last one.
+    #[schema(required)]
     pub next_cursor: Option<String>,
 }
 

@@ -5,32 +5,57 @@ use axum::extract::State;
 use postrider_common::job::Lane;
 use postrider_common::queue::Depth;
 use serde::Serialize;
+use utoipa::ToSchema;
+use utoipa::openapi::schema::Object;
 
 use crate::app::{App, Shared};
 use crate::caller::Admin;
+use crate::openapi::problems;
+use crate::openapi::schemas::one_of;
 use crate::problem::{Code, Problem};
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub struct Queues {
     queues: Vec<Queue>,
 }
 
 /// One queue; what only lanes have is missing elsewhere.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 struct Queue {
     name: String,
+    #[schema(schema_with = kinds)]
     kind: &'static str,
+    /// Jobs that wait
     ready: u64,
     consumers: u64,
+    /// Of the job that has waited longest
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     oldest_age_seconds: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     accepted_last_minute: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     done_last_minute: Option<u64>,
 }
 
-/// `GET /v1/queues`
+fn kinds() -> Object {
+    one_of(&["lane", "retry", "rows", "dead", "unrouted", "other"])
+}
+
+/// List queues
+///
+/// What waits where: lanes, retry rungs, dead letters.
+#[utoipa::path(
+    get, path = "/v1/queues", tag = "operation", operation_id = "list_queues", security(("bearer" = ["admin"])),
+    responses((status = 200, description = "Every queue", body = Queues, example = json!({"queues": [
+        {"name": "sms.code", "kind": "lane", "ready": 3, "consumers": 2, "oldest_age_seconds": 1,
+         "accepted_last_minute": 240, "done_last_minute": 238},
+        {"name": "sms.retry.8", "kind": "retry", "ready": 1, "consumers": 0}
+    ]}))),
+    extensions(("x-problems" = json!(problems(&[&[Code::QueueUnavailable]])))),
+)]
 pub async fn list(State(app): State<Shared>, _: Admin) -> Result<Json<Queues>, Problem> {
     let depths = app.queue.depths().await;
     let depths = depths.map_err(|error| Problem::new(Code::QueueUnavailable).because(&error))?;

@@ -14,9 +14,9 @@ use tower_http::catch_panic::CatchPanicLayer;
 use crate::app::Shared;
 use crate::problem::{Code, Problem};
 use crate::{
-    accounts, api_keys, blacklist, credits, dialects, explain, health, json, log_out, message_list,
-    messages, metrics, notices, password_change, queues, request_id, sandbox, sessions,
-    verification_checks, verifications,
+    accounts, api_keys, blacklist, credits, dialects, docs, explain, health, json, log_out,
+    message_list, messages, metrics, notices, openapi, password_change, queues, request_id,
+    sandbox, sessions, verification_checks, verifications,
 };
 
 /// The API. A listener is passed in by whoever serves it.
@@ -48,6 +48,10 @@ pub fn app(app: Shared) -> Router {
         .route("/v1/explain", post(explain::explain)) // admin
         .route("/sandbox/messages", get(sandbox::list)) // read; its own
         .route("/metrics", get(metrics::for_admins)) // admin
+        .route("/openapi.json", get(openapi::show)) // anybody
+        .route("/docs", get(docs::redirect)) // anybody
+        .route("/docs/", get(docs::page)) // anybody
+        .route("/docs/{file}", get(docs::file)) // anybody
         .route("/healthz", get(health::healthz)) // anybody
         .route("/readyz", get(health::readyz)) // anybody
         .fallback(async || StatusCode::NOT_FOUND);
@@ -95,7 +99,7 @@ fn panicked(panic: Box<dyn Any + Send + 'static>) -> Response {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::{TestApp, ask};
+    use crate::testing::{TestApp, ask, ask_undescribed};
     use crate::token::Grant;
     use axum::body::Body;
 
@@ -231,7 +235,13 @@ mod tests {
             .route("/hangs", get(std::future::pending::<StatusCode>));
         let layers = layered(bounded(routes, &test.app), test.app.clone());
         let get = |path: &str| Request::get(path).body(Body::empty()).unwrap();
-        assert_eq!(ask(layers.clone(), get("/panics")).await.problem(), (500, "internal"));
-        assert_eq!(ask(layers, get("/hangs")).await.problem(), (503, "request_timeout"));
+        assert_eq!(
+            ask_undescribed(layers.clone(), get("/panics")).await.problem(),
+            (500, "internal")
+        );
+        assert_eq!(
+            ask_undescribed(layers, get("/hangs")).await.problem(),
+            (503, "request_timeout")
+        );
     }
 }

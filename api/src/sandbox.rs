@@ -6,27 +6,46 @@ use postrider_common::ids::MessageId;
 use postrider_common::sandbox::SandboxText;
 use postrider_common::store::SandboxMessage;
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use crate::app::{App, Shared};
 use crate::caller::{Caller, Reads};
 use crate::clock::rfc3339;
+use crate::openapi::problems;
 use crate::problem::{Code, Problem};
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = SandboxTexts)]
 pub struct Texts {
     messages: Vec<Kept>,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = SandboxText)]
 struct Kept {
+    /// The message's
+    #[schema(value_type = String, format = "uuid")]
     id: MessageId,
+    /// The whole number: no SMS was carried
     phone: String,
     text: String,
+    #[schema(format = DateTime)]
     at: String,
 }
 
-/// `GET /sandbox/messages`: an account's own, newest first; a test key sees those of test keys. Without a
-/// sandbox among the providers there is nothing here but for test keys.
+/// Read what the sandbox kept
+///
+/// An account's own texts, newest first; a test key sees those of test keys. Without a sandbox among the providers
+/// there is nothing here but for test keys.
+#[utoipa::path(
+    get, path = "/sandbox/messages", tag = "messages", operation_id = "list_sandbox_messages",
+    security(("bearer" = ["read"])),
+    responses((status = 200, description = "The texts", body = Texts, example = json!({"messages": [{
+        "id": "0198c9a1-52f0-7c3e-9d5b-6f1d2a7c4e12", "phone": "+8613800138000",
+        "text": "【Postrider】482915 is your code.", "at": "2026-11-21T03:12:24.480Z"
+    }]}))),
+    extensions(("x-problems" = json!(problems(&[&[Code::NotFound]])))),
+)]
 pub async fn list(
     State(app): State<Shared>,
     caller: Caller<Reads>,

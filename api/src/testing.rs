@@ -1,11 +1,11 @@
 //! An embedded app on a directory of its own, for tests that speak HTTP to the router.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, LazyLock};
 
 use axum::Router;
-use axum::body::{Body, to_bytes};
+use axum::body::{Body, Bytes, to_bytes};
 use axum::extract::ConnectInfo;
 use axum::http::{HeaderMap, Method, Request, StatusCode};
 use metrics_exporter_prometheus::PrometheusBuilder;
@@ -20,6 +20,7 @@ use postrider_common::store::sqlite::SqliteStore;
 use serde_json::Value;
 use tower::ServiceExt as _;
 
+use self::conformance::{Conformance, Exchange};
 use crate::account_cache::AccountCache;
 use crate::app::{App, Shared};
 use crate::automatic_bans::AutomaticBans;
@@ -31,6 +32,8 @@ use crate::passwords::Passwords;
 use crate::refusals::Refusals;
 use crate::token::{self, Grant};
 use crate::verified::Verified;
+
+pub(crate) mod conformance;
 
 pub(crate) struct TestApp {
     pub(crate) app: Shared,
@@ -151,11 +154,35 @@ impl TestApp {
     }
 }
 
+/// Asks the API. What it answers must be described.
 pub(crate) async fn ask(router: Router, request: Request<Body>) -> Answer {
+    static CONFORMANCE: LazyLock<Conformance> =
+        LazyLock::new(|| Conformance::new(crate::openapi::document()));
+    let (head, body) = request.into_parts();
+    let sent = to_bytes(body, usize::MAX).await.unwrap();
+    let (method, uri) = (head.method.clone(), head.uri.clone());
+    let (answer, body) = answered(router, Request::from_parts(head, sent.clone().into())).await;
+    CONFORMANCE.assert(&Exchange {
+        method: method.as_str(),
+        target: uri.path_and_query().map_or("/", |target| target.as_str()),
+        sent: &sent,
+        status: answer.status.as_u16(),
+        headers: &answer.headers,
+        body: &body,
+    });
+    answer
+}
+
+/// Asks routes that a test made up, which no description has.
+pub(crate) async fn ask_undescribed(router: Router, request: Request<Body>) -> Answer {
+    answered(router, request).await.0
+}
+
+async fn answered(router: Router, request: Request<Body>) -> (Answer, Bytes) {
     let (parts, body) = router.oneshot(request).await.unwrap().into_parts();
     let bytes = to_bytes(body, usize::MAX).await.unwrap();
     let body = serde_json::from_slice(&bytes).unwrap_or(Value::Null);
-    Answer { status: parts.status, headers: parts.headers, body }
+    (Answer { status: parts.status, headers: parts.headers, body }, bytes)
 }
 
 impl Answer {

@@ -6,7 +6,9 @@ use axum::http::HeaderMap;
 use postrider_common::ids::VerificationId;
 use postrider_common::owner::Owner;
 use postrider_common::store::{Which, verification_subject};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+use utoipa::openapi::schema::Object;
 
 use crate::app::{App, Shared};
 use crate::caller::{Caller, Verifies};
@@ -15,16 +17,83 @@ use crate::client_ip::ClientIp;
 use crate::guard::{Counted, Kind};
 use crate::idempotency::IdempotencyKey;
 use crate::json::{Body, Fields};
+use crate::openapi::schemas::one_of;
+use crate::openapi::{GUARDED, problems};
 use crate::problem::{Code, Problem};
 use crate::verifications::{LONGEST_PURPOSE, rules_of};
 
-#[derive(Debug, Serialize)]
+/// A code to be checked, as the body says it: by phone and purpose, or by the verification's id.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(untagged)]
+pub enum CheckCode {
+    OfPhone(CheckCodeOfPhone),
+    OfVerification(CheckCodeOfVerification),
+}
+
+#[derive(Debug, Deserialize, ToSchema)]
+pub struct CheckCodeOfPhone {
+    /// E.164, or a national number of the operator's region
+    #[schema(min_length = 1, max_length = 64, example = "13800138000")]
+    pub phone: String,
+    /// As it was given when the code was sent
+    #[schema(pattern = "^[a-z0-9_.-]{1,64}$", example = "login")]
+    pub purpose: String,
+    /// What the end user typed
+    #[schema(min_length = 1, max_length = 32)]
+    pub code: String,
+    /// The end user's address; believed of a token with the scope `on_behalf`
+    #[schema(min_length = 1, max_length = 128, example = "203.0.113.7")]
+    pub client_ip: Option<String>,
+}
+
+#[derive(Debug, Deserialize, ToSchema)]
+pub struct CheckCodeOfVerification {
+    /// As the send was answered
+    #[schema(format = "uuid")]
+    pub id: String,
+    /// What the end user typed
+    #[schema(min_length = 1, max_length = 32)]
+    pub code: String,
+    /// The end user's address; believed of a token with the scope `on_behalf`
+    #[schema(min_length = 1, max_length = 128, example = "203.0.113.7")]
+    pub client_ip: Option<String>,
+}
+
+#[derive(Debug, Serialize, ToSchema)]
 pub struct Approved {
+    #[schema(value_type = String, format = "uuid")]
     id: VerificationId,
+    #[schema(schema_with = only_approved)]
     status: &'static str,
 }
 
-/// `POST /v1/verifications/check`
+fn only_approved() -> Object {
+    one_of(&["approved"])
+}
+
+/// Check a code
+///
+/// A right code is approved once: the same again is 409 `already_used`, unless the `Idempotency-Key` is the same. A
+/// wrong one is 422 `code_mismatch` with the tries that are left; after the last, 429 `too_many_attempts`.
+#[utoipa::path(
+    post, path = "/v1/verifications/check", tag = "codes", operation_id = "check_code",
+    security(("bearer" = ["verify"])), params(IdempotencyKey),
+    request_body(content = CheckCode, examples(
+        ("of_phone" = (summary = "By phone and purpose", value = json!(
+            {"phone": "13800138000", "purpose": "login", "code": "482915"}
+        ))),
+        ("of_verification" = (summary = "By the verification's id", value = json!(
+            {"id": "0198c9a1-52f0-7c3e-9d5b-6f1d2a7c4e11", "code": "482915"}
+        ))),
+    )),
+    responses((status = 200, description = "The code was right", body = Approved, example = json!(
+        {"id": "0198c9a1-52f0-7c3e-9d5b-6f1d2a7c4e11", "status": "approved"}
+    ))),
+    extensions(("x-problems" = json!(problems(&[GUARDED, &[
+        Code::PurposeInvalid, Code::VerificationNotFound, Code::AlreadyUsed, Code::CodeMismatch,
+        Code::TooManyAttempts,
+    ]])))),
+)]
 pub async fn check(
     State(app): State<Shared>,
     mut caller: Caller<Verifies>,

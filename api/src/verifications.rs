@@ -8,6 +8,8 @@ use postrider_common::ids::{MessageId, VerificationId};
 use postrider_common::owner::Owner;
 use postrider_common::store::{Accepted, VerificationStatus};
 use serde::Serialize;
+use utoipa::ToSchema;
+use utoipa::openapi::schema::Object;
 
 use crate::app::{App, Shared};
 use crate::caller::{Caller, Reads, Sends};
@@ -16,6 +18,8 @@ use crate::clock::rfc3339;
 use crate::guard::{Counted, Kind};
 use crate::idempotency::IdempotencyKey;
 use crate::json::Body;
+use crate::openapi::schemas::{one_of, words};
+use crate::openapi::{GUARDED, problems};
 use crate::problem::{Code, Problem};
 use crate::sending::{self, CodeToSend, Origin};
 use crate::trace::Trace;
@@ -23,17 +27,61 @@ use crate::trace::Trace;
 /// The longest purpose that is looked at, in bytes.
 pub const LONGEST_PURPOSE: usize = 64;
 
+/// A code to be sent, as the body says it.
+#[derive(Debug, ToSchema)]
+pub struct SendCode {
+    /// E.164, or a national number of the operator's region
+    #[schema(min_length = 1, max_length = 64, example = "13800138000")]
+    pub phone: String,
+    /// What the code is for; each has rules of its own
+    #[schema(pattern = "^[a-z0-9_.-]{1,64}$", example = "login")]
+    pub purpose: String,
+    /// The language that is wished for
+    #[schema(min_length = 1, max_length = 35)]
+    pub locale: Option<String>,
+    /// The end user's address; believed of a token with the scope `on_behalf`
+    #[schema(min_length = 1, max_length = 128, example = "203.0.113.7")]
+    pub client_ip: Option<String>,
+}
+
 /// A code that is on its way.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = SentCode)]
 pub struct Sent {
+    #[schema(value_type = String, format = "uuid")]
     id: VerificationId,
+    #[schema(value_type = String, format = "uuid")]
     message_id: MessageId,
+    #[schema(schema_with = only_accepted)]
     status: &'static str,
+    /// Until then the code can be checked
+    #[schema(format = DateTime)]
     expires_at: String,
+    /// From then on another send for this phone is let through by its shortest limit
+    #[schema(format = DateTime)]
     resend_at: String,
 }
 
-/// `POST /v1/verifications`
+fn only_accepted() -> Object {
+    one_of(&["accepted"])
+}
+
+/// Send a code
+///
+/// Sends a verification code to a phone. 202 means that the job is on disk. Asked again while the code lives, the
+/// same code is sent again, as another message of the same verification.
+#[utoipa::path(
+    post, path = "/v1/verifications", tag = "codes", operation_id = "send_code",
+    security(("bearer" = ["send"])), params(IdempotencyKey),
+    request_body(content = SendCode, example = json!({"phone": "13800138000", "purpose": "login"})),
+    responses((
+        status = 202, description = "Accepted: the job is on disk", body = Sent, example = json!({
+            "id": "0198c9a1-52f0-7c3e-9d5b-6f1d2a7c4e11", "message_id": "0198c9a1-52f0-7c3e-9d5b-6f1d2a7c4e12",
+            "status": "accepted", "expires_at": "2026-11-21T03:15:24.123Z", "resend_at": "2026-11-21T03:13:24.123Z"
+        })
+    )),
+    extensions(("x-problems" = json!(problems(&[GUARDED, &[Code::PurposeInvalid, Code::MaxSendsReached]])))),
+)]
 pub async fn send(
     State(app): State<Shared>,
     mut caller: Caller<Sends>,
@@ -92,19 +140,38 @@ pub fn rules_of(app: &App, purpose: &str) -> Result<CodeRules, Problem> {
 }
 
 /// What became of a verification.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub struct Verification {
+    #[schema(value_type = String, format = "uuid")]
     id: VerificationId,
     purpose: String,
+    #[schema(schema_with = words::<VerificationStatus>)]
     status: VerificationStatus,
+    /// How often its code was sent
     sends: u32,
     attempts_left: u32,
+    #[schema(format = DateTime)]
     created_at: String,
+    #[schema(format = DateTime)]
     expires_at: String,
+    #[schema(format = DateTime, required)]
     approved_at: Option<String>,
 }
 
-/// `GET /v1/verifications/{id}`
+/// Show a verification
+///
+/// Its state: `pending`, `approved`, `expired`, or `exhausted` where its attempts are spent. Another account's
+/// isn't found.
+#[utoipa::path(
+    get, path = "/v1/verifications/{id}", tag = "codes", operation_id = "show_verification",
+    security(("bearer" = ["read"])), params(("id" = String, Path, description = "The verification's id")),
+    responses((status = 200, description = "Its state", body = Verification, example = json!({
+        "id": "0198c9a1-52f0-7c3e-9d5b-6f1d2a7c4e11", "purpose": "login", "status": "pending", "sends": 1,
+        "attempts_left": 5, "created_at": "2026-11-21T03:12:24.123Z", "expires_at": "2026-11-21T03:15:24.123Z",
+        "approved_at": null
+    }))),
+    extensions(("x-problems" = json!(problems(&[&[Code::VerificationNotFound]])))),
+)]
 pub async fn show(
     State(app): State<Shared>,
     caller: Caller<Reads>,

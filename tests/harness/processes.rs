@@ -3,10 +3,13 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::sync::OnceLock;
+use std::sync::{LazyLock, OnceLock};
 
+use axum::body::Bytes;
+use reqwest::Url;
 use serde_json::{Value, json};
 
+use super::conformance::{Conformance, Exchange};
 use super::guardian::Guarded;
 use super::{eventually, services};
 
@@ -141,6 +144,14 @@ pub fn token(settings: &Settings, arguments: &[&str]) -> String {
     text.lines().last().unwrap().to_owned()
 }
 
+/// Path and query.
+fn target(url: &Url) -> String {
+    match url.query() {
+        Some(query) => format!("{}?{query}", url.path()),
+        None => url.path().to_owned(),
+    }
+}
+
 /// Talks to the API as a caller would.
 #[derive(Debug, Clone)]
 pub struct Client {
@@ -164,6 +175,12 @@ impl Client {
         self.answer(self.http.get(format!("{}{path}", self.url))).await
     }
 
+    /// The body of an answer that isn't JSON.
+    pub async fn text(&self, path: &str) -> String {
+        let request = self.http.get(format!("{}{path}", self.url));
+        String::from_utf8_lossy(&self.exchange(request).await.unwrap().1).into_owned()
+    }
+
     pub async fn post(&self, path: &str, body: &Value) -> Answer {
         self.answer(self.http.post(format!("{}{path}", self.url)).json(body)).await
     }
@@ -181,9 +198,7 @@ impl Client {
     ) -> Result<Answer, reqwest::Error> {
         let request = self.http.post(format!("{}{path}", self.url)).json(body);
         let request = if key.is_empty() { request } else { request.header("idempotency-key", key) };
-        let response = request.bearer_auth(&self.token).send().await?;
-        let status = response.status().as_u16();
-        Ok((status, serde_json::from_slice(&response.bytes().await?).unwrap_or(Value::Null)))
+        self.try_answer(request).await
     }
 
     pub async fn send_code(&self, phone: &str) -> Answer {
@@ -222,11 +237,34 @@ impl Client {
     }
 
     async fn answer(&self, request: reqwest::RequestBuilder) -> Answer {
+        self.try_answer(request).await.unwrap()
+    }
+
+    async fn try_answer(&self, request: reqwest::RequestBuilder) -> reqwest::Result<Answer> {
+        let (status, body) = self.exchange(request).await?;
+        Ok((status, serde_json::from_slice(&body).unwrap_or(Value::Null)))
+    }
+
+    /// Asks; what is answered must be as the API describes it.
+    async fn exchange(&self, request: reqwest::RequestBuilder) -> reqwest::Result<(u16, Bytes)> {
+        static CONFORMANCE: LazyLock<Conformance> =
+            LazyLock::new(|| Conformance::new(postrider_api::openapi::document()));
         let request =
             if self.token.is_empty() { request } else { request.bearer_auth(&self.token) };
-        let response = request.send().await.unwrap();
-        let status = response.status().as_u16();
-        let body = response.bytes().await.unwrap();
-        (status, serde_json::from_slice(&body).unwrap_or(Value::Null))
+        let request = request.build()?;
+        let (method, url) = (request.method().clone(), request.url().clone());
+        let sent = request.body().and_then(reqwest::Body::as_bytes).unwrap_or_default().to_vec();
+        let response = self.http.execute(request).await?;
+        let (status, headers) = (response.status().as_u16(), response.headers().clone());
+        let body = response.bytes().await?;
+        CONFORMANCE.assert(&Exchange {
+            method: method.as_str(),
+            target: &target(&url),
+            sent: &sent,
+            status,
+            headers: &headers,
+            body: &body,
+        });
+        Ok((status, body))
     }
 }
