@@ -7,8 +7,10 @@ use axum::Json;
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Path, Query, State};
 use axum::http::StatusCode;
-use postrider_common::database::account::Account;
+use postrider_common::database::account::{Account, Role};
 use serde::Serialize;
+use utoipa::openapi::schema::Object;
+use utoipa::{IntoParams, ToSchema};
 
 use crate::account_change::change;
 use crate::app::{App, Shared};
@@ -16,33 +18,46 @@ use crate::caller::{Admin, Caller, Reads};
 use crate::client_ip::ClientIp;
 use crate::clock::{rfc3339, unix_ms};
 use crate::json::{Body, Fields};
+use crate::openapi::problems;
+use crate::openapi::schemas::one_of;
 use crate::passwords;
 use crate::problem::{Code, Problem};
 use crate::registration::{NewAccount, Typed, create, is_open, register};
 use crate::sessions::LONGEST_NAME;
 
 /// An account as its owner and an admin see it.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Account)]
 pub struct Shown {
     id: i64,
     username: String,
     /// Null for an account that an operator's command made.
+    #[schema(required)]
     email: Option<String>,
     balance: Money,
+    #[schema(schema_with = roles)]
     role: &'static str,
     may_send: bool,
     on_behalf: bool,
+    #[schema(format = DateTime)]
     created_at: String,
 }
 
+fn roles() -> Object {
+    one_of(&[Role::Account, Role::Admin].map(Role::as_str))
+}
+
 /// In minor units of the currency.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub struct Money {
     amount: i64,
+    /// ISO 4217's letters
     currency: String,
 }
 
-#[derive(Debug, Serialize)]
+/// The account of a name, or none.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = FoundAccounts)]
 pub struct Found {
     accounts: Vec<Shown>,
 }
@@ -63,7 +78,68 @@ impl Shown {
     }
 }
 
-/// `POST /v1/accounts`: anybody where registration is open, else an admin.
+/// Whom to make an account for, as the body says it.
+#[derive(Debug, ToSchema)]
+pub struct CreateAccount {
+    /// 1 to 64 letters (Latin, Chinese, Japanese, Korean), digits and `_.@-`; space at its ends doesn't count
+    #[schema(min_length = 1, max_length = 512, example = "shop")]
+    pub username: String,
+    /// 8 characters to 256 bytes
+    #[schema(min_length = 8, max_length = 256, format = Password)]
+    pub password: String,
+    #[schema(min_length = 1, max_length = 256, example = "shop@example.com")]
+    pub email: String,
+    /// Up to 256 bytes
+    #[schema(min_length = 1, max_length = 256)]
+    pub security_question: String,
+    /// Up to 256 bytes; space at its ends doesn't count
+    #[schema(min_length = 1, max_length = 256, format = Password)]
+    pub security_answer: String,
+}
+
+/// What an account may do, as the body says it: at least one of the two.
+#[derive(Debug, ToSchema)]
+#[schema(as = SetGrants)]
+pub struct Grants {
+    /// To send codes and notices
+    pub may_send: Option<bool>,
+    /// To be given the scope `on_behalf`
+    pub on_behalf: Option<bool>,
+}
+
+/// Whose account is looked for.
+#[derive(Debug, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub struct WantedAccount {
+    #[param(min_length = 1, max_length = 512, example = "shop")]
+    pub username: String,
+}
+
+/// An account as the description shows one.
+fn example() -> serde_json::Value {
+    serde_json::json!({
+        "id": 52_290_417_731_662_i64, "username": "shop", "email": "shop@example.com",
+        "balance": {"amount": 100_000, "currency": "CNY"}, "role": "account", "may_send": true, "on_behalf": false,
+        "created_at": "2026-11-21T03:12:24.123Z"
+    })
+}
+
+/// Make an account
+///
+/// Anybody does where registration is open (`[accounts] registration`), else an admin. Embedded it may send at once,
+/// otherwise once an admin says so. Registrations from one address are limited as its failed log-ins are.
+#[utoipa::path(
+    post, path = "/v1/accounts", tag = "accounts", operation_id = "create_account",
+    security(("bearer" = ["admin"]), ()),
+    request_body(content = CreateAccount, example = json!({
+        "username": "shop", "password": "correct horse battery", "email": "shop@example.com",
+        "security_question": "The name of your first pet?", "security_answer": "Rex"
+    })),
+    responses((status = 201, description = "The account", body = Shown, example = json!(example()))),
+    extensions(("x-problems" = json!(problems(&[&[
+        Code::RegistrationClosed, Code::UsernameTaken, Code::EmailTaken, Code::IpLimited, Code::Overloaded,
+    ]])))),
+)]
 pub async fn post(
     State(app): State<Shared>,
     admin: Result<Admin, Problem>,
@@ -100,12 +176,29 @@ fn closed_to(problem: Problem) -> Problem {
     }
 }
 
-/// `GET /v1/accounts/me`
+/// Show one's own account
+///
+/// The account that calls, with its balance.
+#[utoipa::path(
+    get, path = "/v1/accounts/me", tag = "accounts", operation_id = "show_own_account",
+    security(("bearer" = ["read"])),
+    responses((status = 200, description = "The account", body = Shown, example = json!(example()))),
+    extensions(("x-problems" = json!(problems(&[&[Code::AccountNotFound]])))),
+)]
 pub async fn me(State(app): State<Shared>, caller: Caller<Reads>) -> Result<Json<Shown>, Problem> {
     found(&app, caller.account_id()).await
 }
 
-/// `GET /v1/accounts?username=`: the account of this name, or none.
+/// Find an account
+///
+/// The account of this user name, or none.
+#[utoipa::path(
+    get, path = "/v1/accounts", tag = "accounts", operation_id = "find_account",
+    security(("bearer" = ["admin"])), params(WantedAccount),
+    responses((status = 200, description = "One account or none", body = Found, example = json!(
+        {"accounts": [example()]}
+    ))),
+)]
 pub async fn list(
     State(app): State<Shared>,
     _: Admin,
@@ -122,7 +215,13 @@ pub async fn list(
     }))
 }
 
-/// `GET /v1/accounts/{id}`
+/// Show an account
+#[utoipa::path(
+    get, path = "/v1/accounts/{id}", tag = "accounts", operation_id = "show_account",
+    security(("bearer" = ["admin"])), params(("id" = String, Path, description = "The account's id")),
+    responses((status = 200, description = "The account", body = Shown, example = json!(example()))),
+    extensions(("x-problems" = json!(problems(&[&[Code::AccountNotFound]])))),
+)]
 pub async fn show(
     State(app): State<Shared>,
     _: Admin,
@@ -131,7 +230,17 @@ pub async fn show(
     found(&app, read_id(&id)?).await
 }
 
-/// `PATCH /v1/accounts/{id}`: what an account may do, from its next request on.
+/// Set what an account may do
+///
+/// It works from the account's next request on. What isn't said stays. Where the store can't be told the answer is 503,
+/// and the change is done all the same.
+#[utoipa::path(
+    patch, path = "/v1/accounts/{id}", tag = "accounts", operation_id = "set_grants",
+    security(("bearer" = ["admin"])), params(("id" = String, Path, description = "The account's id")),
+    request_body(content = Grants, example = json!({"may_send": true})),
+    responses((status = 200, description = "The account as it is now", body = Shown, example = json!(example()))),
+    extensions(("x-problems" = json!(problems(&[&[Code::AccountNotFound]])))),
+)]
 pub async fn patch(
     State(app): State<Shared>,
     admin: Admin,

@@ -12,12 +12,16 @@ use ipnet::IpNet;
 use postrider_common::database::api_key::{ApiKey, MOST};
 use serde::Serialize;
 use sha2::{Digest as _, Sha256};
+use utoipa::ToSchema;
+use utoipa::openapi::schema::{Array, ArrayBuilder};
 use uuid::Uuid;
 
 use crate::app::Shared;
 use crate::caller::{Caller, LoggedIn, load};
 use crate::clock::{parse_rfc3339, rfc3339, unix_ms};
 use crate::json::{Body, Fields};
+use crate::openapi::problems;
+use crate::openapi::schemas::one_of;
 use crate::problem::{Code, Problem};
 use crate::token::Grant;
 
@@ -31,29 +35,80 @@ const HINT: usize = 12;
 const MOST_NETWORKS: usize = 20;
 
 /// A key as its account may see it: never itself.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = ApiKey)]
 pub struct Listed {
+    #[schema(format = "uuid")]
     id: String,
     name: String,
+    /// Its first characters
     hint: String,
+    #[schema(schema_with = scopes)]
     scopes: Vec<String>,
     test: bool,
+    /// Where it may be used from; anywhere, where there are none
+    #[schema(value_type = Vec<String>)]
     networks: Vec<IpNet>,
+    #[schema(format = DateTime, required)]
     expires_at: Option<String>,
+    #[schema(format = DateTime)]
     created_at: String,
     /// To a minute or so.
+    #[schema(format = DateTime, required)]
     last_used: Option<String>,
 }
 
+/// What to make, as the body says it.
+#[derive(Debug, ToSchema)]
+pub struct CreateApiKey {
+    /// Without space at its ends
+    #[schema(min_length = 1, max_length = 128, example = "shop back end")]
+    pub name: String,
+    /// None that the caller hasn't
+    #[schema(schema_with = scopes)]
+    pub scopes: Vec<String>,
+    /// What it sends goes to the sandbox
+    pub test: Option<bool>,
+    /// Where it may be used from: addresses or networks; anywhere, where none is named
+    #[schema(max_items = 20)]
+    pub networks: Option<Vec<String>>,
+    /// A time to come; never, where it isn't said
+    #[schema(format = DateTime)]
+    pub expires_at: Option<String>,
+}
+
+fn scopes() -> Array {
+    let words = one_of(&Grant::ALL.map(Grant::word));
+    ArrayBuilder::new().items(words).min_items(Some(1)).max_items(Some(16)).build()
+}
+
+/// A key as the description shows one.
+fn example() -> serde_json::Value {
+    serde_json::json!({
+        "id": "0198c9a1-52f0-7c3e-9d5b-6f1d2a7c4e14", "name": "shop back end", "hint": "pk_live_4fQ0",
+        "scopes": ["send", "verify"], "test": false, "networks": ["203.0.113.0/24"], "expires_at": null,
+        "created_at": "2026-11-21T03:12:24.123Z", "last_used": null
+    })
+}
+
+fn example_of_new() -> serde_json::Value {
+    let mut made = example();
+    made["key"] = "pk_live_4fQ0hYl2s8KqXb7RzvN3mTjW5eUcG1oPaD6iBkEwJxA".into();
+    made
+}
+
 /// A new key, shown this once.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = NewApiKey)]
 pub struct Made {
+    /// To be sent as `Authorization: Bearer`
     key: String,
     #[serde(flatten)]
     listed: Listed,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = ApiKeys)]
 pub struct Keys {
     items: Vec<Listed>,
 }
@@ -68,7 +123,18 @@ struct Asked {
     expires_at: Option<i64>,
 }
 
-/// `POST /v1/api-keys`
+/// Make an API key
+///
+/// The key itself is in this answer and nowhere else. A test key sends to the sandbox alone, and isn't an operator's. An
+/// account has at most 100.
+#[utoipa::path(
+    post, path = "/v1/api-keys", tag = "accounts", operation_id = "create_api_key", security(("bearer" = [])),
+    request_body(content = CreateApiKey, example = json!({
+        "name": "shop back end", "scopes": ["send", "verify"], "networks": ["203.0.113.0/24"]
+    })),
+    responses((status = 201, description = "The key", body = Made, example = json!(example_of_new()))),
+    extensions(("x-problems" = json!(problems(&[&[Code::ScopeMissing, Code::TooManyKeys]])))),
+)]
 pub async fn make(
     State(app): State<Shared>,
     caller: Caller<LoggedIn>,
@@ -91,7 +157,13 @@ pub async fn make(
     Ok((StatusCode::CREATED, [(CACHE_CONTROL, "no-store")], Json(made)))
 }
 
-/// `GET /v1/api-keys`: oldest first.
+/// List API keys
+///
+/// Those of the account that calls, oldest first; never the keys themselves.
+#[utoipa::path(
+    get, path = "/v1/api-keys", tag = "accounts", operation_id = "list_api_keys", security(("bearer" = [])),
+    responses((status = 200, description = "All of them", body = Keys, example = json!({"items": [example()]}))),
+)]
 pub async fn list(
     State(app): State<Shared>,
     caller: Caller<LoggedIn>,
@@ -101,7 +173,15 @@ pub async fn list(
     Ok(Json(Keys { items: keys.iter().map(|key| Listed::of(key)).collect() }))
 }
 
-/// `DELETE /v1/api-keys/{id}`. Where the store can't be told the answer is 503: the same again tells it.
+/// Delete an API key
+///
+/// It is dead at once, on every replica. Where the store can't be told the answer is 503: the same again tells it.
+#[utoipa::path(
+    delete, path = "/v1/api-keys/{id}", tag = "accounts", operation_id = "delete_api_key", security(("bearer" = [])),
+    params(("id" = String, Path, description = "The key's id")),
+    responses((status = 204, description = "The key is dead")),
+    extensions(("x-problems" = json!(problems(&[&[Code::ApiKeyNotFound]])))),
+)]
 pub async fn delete(
     State(app): State<Shared>,
     caller: Caller<LoggedIn>,

@@ -4,7 +4,7 @@
 //!
 //! 1. `#[utoipa::path]` on its handler, where the doc comment's first line is the summary and the rest the
 //!    description: method, path, tag, `security` (the scope, `("bearer" = ["send"])`; `("bearer" = [])` where any
-//!    log-in will do; none where anybody may call it), parameters, request body and success, each body with an example.
+//!    log-in will do; `()` as well where it goes without; none where anybody may call it), parameters, request body and success, each body with an example.
 //! 2. The request's struct beside the handler derives `ToSchema`; nothing reads it, since bodies are read by
 //!    [`crate::json::Fields`], but tests hold the two together. The answer's struct derives it too; where a field is
 //!    of a type that has no schema, `#[schema(schema_with = ..)]` or `value_type` says it ([`schemas`]).
@@ -13,8 +13,9 @@
 //!    it has one, of the `Idempotency-Key` where it takes one, of a path's parameter, and of every endpoint.
 //! 4. The handler is listed in [`Described`], in the order of the route table.
 //!
-//! Headers, who may call, the responses of problems and closed request bodies are added to all by [`finish`].
+//! Headers, who may call and the responses of problems are added to all by [`finish`]; [`bodies`] closes the requests.
 
+mod bodies;
 mod finish;
 mod problems;
 pub mod schemas;
@@ -44,6 +45,17 @@ pub use problems::{GUARDED, problems};
         crate::notices::send,
         crate::message_list::list,
         crate::messages::show,
+        crate::api_keys::list,
+        crate::api_keys::make,
+        crate::api_keys::delete,
+        crate::accounts::list,
+        crate::accounts::post,
+        crate::accounts::me,
+        crate::password_change::put,
+        crate::accounts::show,
+        crate::accounts::patch,
+        crate::credits::post,
+        crate::sessions::create,
         crate::log_out::this_session,
         crate::log_out::every_session,
         crate::queues::list,

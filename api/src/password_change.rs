@@ -6,6 +6,7 @@ use std::sync::Arc;
 use axum::extract::State;
 use axum::http::StatusCode;
 use secrecy::SecretString;
+use utoipa::ToSchema;
 
 use crate::account_change::change;
 use crate::app::Shared;
@@ -13,10 +14,38 @@ use crate::caller::{Caller, LoggedIn};
 use crate::client_ip::ClientIp;
 use crate::json::Body;
 use crate::login_limits::Try;
+use crate::openapi::problems;
 use crate::passwords;
 use crate::problem::{Code, Problem};
 
-/// `PUT /v1/accounts/me/password`
+/// A change of password, as the body says it.
+#[derive(Debug, ToSchema)]
+pub struct ChangePassword {
+    #[schema(min_length = 1, max_length = 256, format = Password)]
+    pub old_password: String,
+    /// 8 characters to 256 bytes
+    #[schema(min_length = 8, max_length = 256, format = Password)]
+    pub new_password: String,
+    /// Needed where the account has one
+    #[schema(min_length = 1, max_length = 256, format = Password)]
+    pub security_answer: Option<String>,
+}
+
+/// Change the password
+///
+/// Every token that was issued before is dead at once, on every replica, also the one that this is called with. API
+/// keys stay. A failed try counts as a failed log-in.
+#[utoipa::path(
+    put, path = "/v1/accounts/me/password", tag = "accounts", operation_id = "change_password",
+    security(("bearer" = [])),
+    request_body(content = ChangePassword, example = json!({
+        "old_password": "correct horse battery", "new_password": "staple of another", "security_answer": "Rex"
+    })),
+    responses((status = 204, description = "The password is the new one")),
+    extensions(("x-problems" = json!(problems(&[&[
+        Code::PasswordWrong, Code::SecurityAnswerWrong, Code::LoginLimited, Code::Overloaded,
+    ]])))),
+)]
 pub async fn put(
     State(app): State<Shared>,
     caller: Caller<LoggedIn>,

@@ -10,12 +10,14 @@ use axum::http::{HeaderName, StatusCode};
 use postrider_common::database::account::Account;
 use secrecy::SecretString;
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use crate::app::Shared;
 use crate::client_ip::ClientIp;
 use crate::clock::{as_ms, rfc3339};
 use crate::json::Body;
 use crate::login_limits::Try;
+use crate::openapi::problems;
 use crate::passwords;
 use crate::problem::{Code, Problem};
 use crate::token::{self, Grant};
@@ -23,13 +25,40 @@ use crate::token::{self, Grant};
 /// The longest user name that is looked at, in bytes: no account has a longer one.
 pub const LONGEST_NAME: usize = 512;
 
-#[derive(Debug, Serialize)]
+/// Who logs in, as the body says it.
+#[derive(Debug, ToSchema)]
+pub struct LogIn {
+    /// Space at its ends doesn't count
+    #[schema(min_length = 1, max_length = 512, example = "shop")]
+    pub username: String,
+    #[schema(min_length = 1, max_length = 256, format = Password)]
+    pub password: String,
+}
+
+/// A log-in.
+#[derive(Debug, Serialize, ToSchema)]
 pub struct Session {
+    /// To be sent as `Authorization: Bearer`
     token: String,
+    #[schema(format = DateTime)]
     expires_at: String,
 }
 
-/// `POST /v1/sessions`
+/// Log in
+///
+/// A token with all that the account may do. A failed log-in counts for the user name and for the address; nothing
+/// tells whether there is such an account.
+#[utoipa::path(
+    post, path = "/v1/sessions", tag = "accounts", operation_id = "log_in",
+    request_body(content = LogIn, example = json!({"username": "shop", "password": "correct horse battery"})),
+    responses((status = 201, description = "Logged in", body = Session, example = json!(
+        {"token": "eyJ0eXAiOiJhdCtqd3QiLCJhbGciOiJIUzI1NiJ9.e30.c2lnbmF0dXJl", "expires_at": "2026-11-22T03:12:24.000Z"}
+    ))),
+    extensions(("x-problems" = json!(problems(&[&[
+        Code::CredentialsInvalid, Code::LoginLimited, Code::Overloaded, Code::StoreUnavailable,
+        Code::DatabaseUnavailable,
+    ]])))),
+)]
 pub async fn create(
     State(app): State<Shared>,
     peer: ClientIp,

@@ -47,7 +47,7 @@ impl Grant {
         grants
     }
 
-    const ALL: [Self; 6] =
+    pub const ALL: [Self; 6] =
         [Self::Send, Self::Verify, Self::Read, Self::Numbers, Self::OnBehalf, Self::Admin];
 
     pub fn of_word(word: &str) -> Option<Self> {

@@ -1,21 +1,33 @@
-//! Adds to every operation what none should have to say: who may call it, its problems, its headers, and that a
-//! request has no other fields.
+//! Adds to every operation what none should have to say: who may call it, its problems and its headers.
 
 use serde_json::{Map, Value, json};
 use utoipa::openapi::OpenApi;
 
-use super::problems;
+use super::bodies;
+use super::problems::{self, Who};
 use crate::problem::Code;
 
 /// The members of a path that aren't operations.
 const METHODS: [&str; 5] = ["get", "post", "put", "patch", "delete"];
 
+/// What a failed log-in, change of password or registration is told with what is left of its limits.
+const COUNTED: [Code; 5] = [
+    Code::CredentialsInvalid,
+    Code::PasswordWrong,
+    Code::SecurityAnswerWrong,
+    Code::LoginLimited,
+    Code::IpLimited,
+];
+
 pub(super) fn finished(described: OpenApi) -> Value {
     let mut document = serde_json::to_value(described).unwrap_or_default();
-    for (_, _, operation) in operations_mut(&mut document) {
+    let mut requests = Vec::new();
+    for operation in operations_mut(&mut document) {
         finish(operation);
+        requests.extend(bodies::request(operation));
     }
-    close_requests(&mut document);
+    bodies::flatten(&mut document);
+    bodies::close(&mut document, requests);
     let components = &mut document["components"];
     components["headers"] = headers();
     components["examples"] = problems::examples();
@@ -23,33 +35,31 @@ pub(super) fn finished(described: OpenApi) -> Value {
     components["securitySchemes"]["bearer"] = bearer();
     for (name, code) in ["UnknownPath", "OtherMethod"].into_iter().zip(problems::UNROUTED) {
         components["responses"][name] = response(&[*code]);
-        add_headers(&mut components["responses"][name], code.status().as_str(), false);
+        add_headers(&mut components["responses"][name], code.status().as_str(), &[]);
     }
     document
 }
 
-/// Every operation with its path and method.
-fn operations_mut(document: &mut Value) -> impl Iterator<Item = (&str, &str, &mut Value)> {
+fn operations_mut(document: &mut Value) -> impl Iterator<Item = &mut Value> {
     let paths = document["paths"].as_object_mut().into_iter().flatten();
-    paths.flat_map(|(path, item)| {
-        let methods = item.as_object_mut().into_iter().flatten();
-        methods
-            .filter(|(method, _)| METHODS.contains(&method.as_str()))
-            .map(move |(method, operation)| (path.as_str(), method.as_str(), operation))
+    paths.flat_map(|(_, item)| {
+        let members = item.as_object_mut().into_iter().flatten();
+        members.filter(|(name, _)| METHODS.contains(&name.as_str())).map(|(_, operation)| operation)
     })
 }
 
 fn finish(operation: &mut Value) {
-    let scope = operation["security"].pointer("/0/bearer/0").and_then(Value::as_str);
-    let who = match scope {
-        Some(scope) => format!("**Who:** a token with the scope `{scope}`."),
-        None if operation["security"].is_array() => "**Who:** any token of a log-in.".to_owned(),
-        None => "**Who:** anybody.".to_owned(),
+    let who = match Who::of(operation) {
+        Who::Anybody => "anybody".to_owned(),
+        Who::LoggedIn => "whoever is logged in, with any token and no API key".to_owned(),
+        Who::Scope(scope) => format!("a token or an API key with the scope `{scope}`"),
+        Who::ScopeOrAnybody(scope) => {
+            format!("a token or an API key with the scope `{scope}`; where it is open, anybody")
+        }
     };
     let said = operation["description"].as_str().unwrap_or_default();
-    operation["description"] = format!("{said}\n\n{who}").trim().into();
+    operation["description"] = format!("{said}\n\n**Who:** {who}.").trim().into();
     let codes = problems::of_operation(operation);
-    let limited = codes.contains(&Code::PhoneLimited);
     operation["x-problems"] = codes.iter().map(|code| code.word()).collect();
     let responses = &mut operation["responses"];
     for status in statuses(&codes) {
@@ -58,14 +68,14 @@ fn finish(operation: &mut Value) {
         merge(&mut responses[status.to_string()], response(&alike));
     }
     for (status, response) in responses.as_object_mut().into_iter().flatten() {
-        add_headers(response, status, limited);
+        add_headers(response, status, &codes);
     }
 }
 
-fn add_headers(response: &mut Value, status: &str, limited: bool) {
+fn add_headers(response: &mut Value, status: &str, codes: &[Code]) {
     let own = response.pointer("/content/application~1json").is_some();
     let headers = &mut response["headers"];
-    for (name, described) in headers_of(status, own, limited) {
+    for (name, described) in headers_of(status, own, codes) {
         headers[name] = json!({ "$ref": format!("#/components/headers/{described}") });
     }
 }
@@ -77,20 +87,25 @@ fn statuses(codes: &[Code]) -> Vec<u16> {
     statuses
 }
 
-/// The headers of an answer, each with its name among the components.
-fn headers_of(status: &str, own: bool, limited: bool) -> Vec<(&'static str, &'static str)> {
+/// The headers of an answer of an operation with these codes, each with its name among the components.
+fn headers_of(status: &str, own: bool, codes: &[Code]) -> Vec<(&'static str, &'static str)> {
     let mut names = vec![("X-Request-Id", "X-Request-Id")];
     match status {
         "401" => names.push(("WWW-Authenticate", "WWW-Authenticate")),
         "405" => names.push(("Allow", "Allow")),
-        "409" => names.push(("Retry-After", "Retry-After-Maybe")),
+        "409" if codes.contains(&Code::RequestInFlight) => {
+            names.push(("Retry-After", "Retry-After-Maybe"));
+        }
         // A 503 that isn't only a problem is /readyz's, and has none.
         "503" if own => names.push(("Retry-After", "Retry-After-Maybe")),
         "429" | "503" => names.push(("Retry-After", "Retry-After")),
         _ => {}
     }
-    let guarded = matches!(status, "200" | "202" | "403" | "404" | "409" | "422" | "429");
-    if limited && guarded {
+    let guarded = codes.contains(&Code::PhoneLimited)
+        && matches!(status, "200" | "202" | "403" | "404" | "409" | "422" | "429");
+    let counted =
+        codes.iter().any(|code| code.status().as_str() == status && COUNTED.contains(code));
+    if guarded || counted {
         names.extend(["RateLimit", "RateLimit-Policy"].map(|name| (name, name)));
     }
     names
@@ -132,25 +147,6 @@ fn merge(there: &mut Value, problem: Value) {
     let texts: Vec<_> = texts.into_iter().flatten().filter_map(Value::as_str).collect();
     let both = texts.join("; ");
     there.insert("description".to_owned(), both.into());
-}
-
-/// What a request's body has no field for is refused.
-fn close_requests(document: &mut Value) {
-    let bodies = operations_mut(document).filter_map(|(_, _, operation)| {
-        pointer(operation.pointer("/requestBody/content/application~1json/schema")?)
-    });
-    let mut open: Vec<_> = bodies.collect();
-    while let Some(schema) = open.pop().and_then(|pointer| document.pointer_mut(&pointer)) {
-        if schema["properties"].is_object() {
-            schema["additionalProperties"] = false.into();
-        }
-        open.extend(schema["oneOf"].as_array().into_iter().flatten().filter_map(pointer));
-    }
-}
-
-/// Where the schema is that a reference names.
-fn pointer(schema: &Value) -> Option<String> {
-    schema["$ref"].as_str().map(|reference| reference.trim_start_matches('#').to_owned())
 }
 
 fn problem() -> Value {
@@ -216,7 +212,7 @@ fn headers() -> Value {
 
 fn bearer() -> Value {
     json!({
-        "type": "http", "scheme": "bearer", "bearerFormat": "JWT",
-        "description": "A token of `postrider-api token`",
+        "type": "http", "scheme": "bearer",
+        "description": "A token of a log-in (`POST /v1/sessions`) or of `postrider-api token`, or an API key (`POST /v1/api-keys`)",
     })
 }

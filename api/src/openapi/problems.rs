@@ -20,14 +20,16 @@ pub const GUARDED: &[Code] = &[
 pub(super) const UNROUTED: &[Code] = &[Code::NotFound, Code::MethodNotAllowed];
 
 const EVERYWHERE: &[Code] = &[Code::Internal, Code::RequestTimeout];
+const OF_NO_TOKEN: &[Code] = &[Code::TokenMissing];
 const OF_A_TOKEN: &[Code] = &[
-    Code::TokenMissing,
     Code::TokenInvalid,
     Code::TokenExpired,
+    Code::AddressNotAllowed,
     Code::StoreUnavailable,
     Code::DatabaseUnavailable,
 ];
 const OF_A_SCOPE: &[Code] = &[Code::ScopeMissing];
+const OF_A_LOG_IN: &[Code] = &[Code::SessionNeeded];
 const OF_A_BODY: &[Code] =
     &[Code::BodyMalformed, Code::BodyTooLarge, Code::ContentTypeUnsupported, Code::FieldsInvalid];
 const OF_A_PATH: &[Code] = &[Code::RequestMalformed];
@@ -47,20 +49,46 @@ pub fn problems(groups: &[&[Code]]) -> Vec<&'static str> {
     groups.iter().flat_map(|group| group.iter()).map(|code| code.word()).collect()
 }
 
+/// Who may call an operation, as its `security` says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Who<'a> {
+    Anybody,
+    /// Whoever shows a token that isn't an API key's.
+    LoggedIn,
+    Scope(&'a str),
+    /// With a token more than without.
+    ScopeOrAnybody(&'a str),
+}
+
+impl<'a> Who<'a> {
+    pub(super) fn of(operation: &'a Value) -> Self {
+        let Some(ways) = operation["security"].as_array() else { return Self::Anybody };
+        let scope = ways.iter().find_map(|way| way.pointer("/bearer/0")?.as_str());
+        let none = ways.iter().any(|way| way.as_object().is_some_and(Map::is_empty));
+        match scope {
+            Some(scope) if none => Self::ScopeOrAnybody(scope),
+            Some(scope) => Self::Scope(scope),
+            None => Self::LoggedIn,
+        }
+    }
+}
+
 /// Every code of an operation, in the order of the table.
 pub(super) fn of_operation(operation: &Value) -> Vec<Code> {
     let own = operation["x-problems"].as_array().into_iter().flatten().filter_map(Value::as_str);
     let mut words: Vec<&str> = own.collect();
-    let scope = operation["security"].pointer("/0/bearer/0").and_then(Value::as_str);
+    let who = Who::of(operation);
     let parameter = |place: &str, name: &str| {
         let mut parameters = operation["parameters"].as_array().into_iter().flatten();
         parameters.any(|one| one["in"] == place && (name.is_empty() || one["name"] == name))
     };
     let groups = [
         (true, EVERYWHERE),
-        (operation["security"].is_array(), OF_A_TOKEN),
-        (scope.is_some(), OF_A_SCOPE),
-        (scope == Some("send"), OF_SENDING),
+        (who != Who::Anybody, OF_A_TOKEN),
+        (matches!(who, Who::LoggedIn | Who::Scope(_)), OF_NO_TOKEN),
+        (matches!(who, Who::Scope(_)), OF_A_SCOPE),
+        (who == Who::LoggedIn, OF_A_LOG_IN),
+        (who == Who::Scope("send"), OF_SENDING),
         (operation["requestBody"].is_object(), OF_A_BODY),
         (parameter("path", ""), OF_A_PATH),
         (parameter("query", ""), OF_A_QUERY),
