@@ -1,8 +1,9 @@
 //! The wire formats of older systems: which are served, whose account a request is, and that whatever goes wrong is
 //! told in a dialect's own words. Each dialect is one file, which translates and decides nothing.
 
-mod flask;
-mod mall;
+mod description;
+pub mod flask;
+pub mod mall;
 #[cfg(test)]
 mod testing;
 #[cfg(test)]
@@ -20,6 +21,7 @@ use axum::response::{IntoResponse as _, Response};
 use axum::routing::any;
 use postrider_common::config::{Anonymous, Dialect, Settings};
 
+pub use self::description::Described;
 use crate::app::Shared;
 use crate::caller::{self, Caller, Policy};
 use crate::client_ip::ClientIp;

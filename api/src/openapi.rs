@@ -13,6 +13,9 @@
 //!    it has one, of the `Idempotency-Key` where it takes one, of a path's parameter, and of every endpoint.
 //! 4. The handler is listed in [`Described`], in the order of the route table.
 //!
+//! An endpoint of a dialect says so (`"x-dialect"`) and describes all of its answers itself; what more is sent to it is
+//! ignored.
+//!
 //! Headers, who may call and the responses of problems are added to all by [`finish`]; [`bodies`] closes the requests.
 
 mod bodies;
@@ -29,6 +32,8 @@ use serde_json::Value;
 use utoipa::OpenApi as _;
 
 pub use problems::{GUARDED, problems};
+
+use crate::dialects;
 
 /// Every endpoint of the route table.
 #[derive(Debug, utoipa::OpenApi)]
@@ -86,7 +91,11 @@ struct Described;
 
 /// The whole description.
 pub fn document() -> &'static Value {
-    static DOCUMENT: LazyLock<Value> = LazyLock::new(|| finish::finished(Described::openapi()));
+    static DOCUMENT: LazyLock<Value> = LazyLock::new(|| {
+        let mut described = Described::openapi();
+        described.merge(dialects::Described::openapi());
+        finish::finished(described)
+    });
     &DOCUMENT
 }
 

@@ -22,6 +22,7 @@ use crate::problem::{Code, Problem};
 use crate::sending::{self, CodeToSend, NoticeToSend, Origin};
 use crate::trace::Trace;
 
+pub mod described;
 #[cfg(test)]
 mod tests;
 
@@ -49,8 +50,16 @@ fn answer(code: u16, message: &str, data: &Value) -> Json<Value> {
     Json(json!({"code": code, "message": message, "data": data}))
 }
 
-/// `{phone, channel}`
-async fn send(
+/// Send a code
+///
+/// As the Flask service's clients ask for one.
+#[utoipa::path(
+    post, path = "/sms_message/getVerificationCode", tag = "flask", operation_id = "flask_send",
+    security(("bearer" = ["send"]), ()),
+    request_body(content = described::Send, example = json!({"phone": "13800138000", "channel": "app"})),
+    responses(described::Sent), extensions(("x-dialect" = json!("flask"))),
+)]
+pub(super) async fn send(
     State(app): State<Shared>,
     Known(mut caller, _): Caller<Sends>,
     peer: ClientIp,
@@ -67,8 +76,18 @@ async fn send(
     Ok(answer(200, "请求成功!", &code.map_or_else(|| json!({}), Value::String)))
 }
 
-/// `{phone, channel, code}`
-async fn verify(
+/// Check a code
+///
+/// As the Flask service's clients ask about one.
+#[utoipa::path(
+    post, path = "/sms_message/verify_code", tag = "flask", operation_id = "flask_verify",
+    security(("bearer" = ["verify"]), ()),
+    request_body(content = described::Verify, example = json!(
+        {"phone": "13800138000", "channel": "app", "code": "4829"}
+    )),
+    responses(described::Verified), extensions(("x-dialect" = json!("flask"))),
+)]
+pub(super) async fn verify(
     State(app): State<Shared>,
     Known(mut caller, _): Caller<Verifies>,
     peer: ClientIp,
@@ -95,8 +114,19 @@ async fn verify(
     Ok(answer(code, message, &json!({})))
 }
 
-/// `{phone, channel, template_code, template_param}`
-async fn notice(
+/// Send a notice
+///
+/// As the Flask service's clients ask for one.
+#[utoipa::path(
+    post, path = "/sms_message/sendNotice", tag = "flask", operation_id = "flask_notice",
+    security(("bearer" = ["send"]), ()),
+    request_body(content = described::Notice, example = json!({
+        "phone": "13800138000", "channel": "app", "template_code": "order_shipped",
+        "template_param": {"order": "A-1042"}
+    })),
+    responses(described::Noticed), extensions(("x-dialect" = json!("flask"))),
+)]
+pub(super) async fn notice(
     State(app): State<Shared>,
     Known(mut caller, _): Caller<Sends>,
     peer: ClientIp,

@@ -24,6 +24,7 @@ use crate::sending::{self, CodeToSend, Origin};
 use crate::trace::Trace;
 use crate::verifications::is_purpose;
 
+pub mod described;
 #[cfg(test)]
 mod tests;
 
@@ -42,8 +43,8 @@ pub(super) fn routes() -> Router<Shared> {
     Router::new()
         .route("/send", post(send))
         .route("/verify", post(verify))
-        .route("/sms/send", post(send))
-        .route("/sms/verify", post(verify))
+        .route("/sms/send", post(send_under_sms))
+        .route("/sms/verify", post(verify_under_sms))
         .route("/sms/health", get(health))
 }
 
@@ -68,8 +69,15 @@ fn under_sms(path: &str) -> bool {
     path == "/sms" || path.starts_with("/sms/")
 }
 
-/// `POST /send`, `POST /sms/send`: `{phoneNumber, purpose}`.
-async fn send(
+/// Send a code
+///
+/// As the shop's clients ask for one.
+#[utoipa::path(
+    post, path = "/send", tag = "mall", operation_id = "mall_send", security(("bearer" = ["send"]), ()),
+    request_body(content = described::Send, example = json!({"phoneNumber": "13800138000", "purpose": "register"})),
+    responses(described::Sent), extensions(("x-dialect" = json!("mall"))),
+)]
+pub(super) async fn send(
     State(app): State<Shared>,
     Known(mut caller, _): Caller<Sends>,
     peer: ClientIp,
@@ -87,8 +95,36 @@ async fn send(
     Ok(answer(uri.path(), 200, "验证码发送成功").into_response())
 }
 
-/// `POST /verify`, `POST /sms/verify`: `{phoneNumber, code, purpose}`.
-async fn verify(
+/// Send a code, under `/sms`
+///
+/// As `/send`, but that the text is in `msg`.
+#[utoipa::path(
+    post, path = "/sms/send", tag = "mall", operation_id = "mall_sms_send", security(("bearer" = ["send"]), ()),
+    request_body(content = described::Send, example = json!({"phoneNumber": "13800138000", "purpose": "register"})),
+    responses(described::SentUnderSms), extensions(("x-dialect" = json!("mall"))),
+)]
+pub(super) async fn send_under_sms(
+    app: State<Shared>,
+    caller: Caller<Sends>,
+    peer: ClientIp,
+    trace: Trace,
+    uri: Uri,
+    body: Body,
+) -> Result<Response, Problem> {
+    send(app, caller, peer, trace, uri, body).await
+}
+
+/// Check a code
+///
+/// As the shop's clients ask about one. A right code can't be used again.
+#[utoipa::path(
+    post, path = "/verify", tag = "mall", operation_id = "mall_verify", security(("bearer" = ["verify"]), ()),
+    request_body(content = described::Verify, example = json!(
+        {"phoneNumber": "13800138000", "purpose": "register", "code": "482915"}
+    )),
+    responses(described::Verified), extensions(("x-dialect" = json!("mall"))),
+)]
+pub(super) async fn verify(
     State(app): State<Shared>,
     Known(mut caller, _): Caller<Verifies>,
     peer: ClientIp,
@@ -110,8 +146,34 @@ async fn verify(
     Ok(answer(uri.path(), 200, "验证码正确").into_response())
 }
 
-/// `GET /sms/health`
-async fn health(uri: Uri) -> Response {
+/// Check a code, under `/sms`
+///
+/// As `/verify`, but that the text is in `msg`.
+#[utoipa::path(
+    post, path = "/sms/verify", tag = "mall", operation_id = "mall_sms_verify", security(("bearer" = ["verify"]), ()),
+    request_body(content = described::Verify, example = json!(
+        {"phoneNumber": "13800138000", "purpose": "register", "code": "482915"}
+    )),
+    responses(described::VerifiedUnderSms), extensions(("x-dialect" = json!("mall"))),
+)]
+pub(super) async fn verify_under_sms(
+    app: State<Shared>,
+    caller: Caller<Verifies>,
+    peer: ClientIp,
+    uri: Uri,
+    body: Body,
+) -> Result<Response, Problem> {
+    verify(app, caller, peer, uri, body).await
+}
+
+/// Alive, as the shop's clients ask?
+///
+/// Says no more than that the API answers.
+#[utoipa::path(
+    get, path = "/sms/health", tag = "mall", operation_id = "mall_health",
+    responses(described::Healthy), extensions(("x-dialect" = json!("mall"))),
+)]
+pub(super) async fn health(uri: Uri) -> Response {
     answer(uri.path(), 200, "SMS服务运行正常").into_response()
 }
 

@@ -2,16 +2,17 @@
 
 mod arbitrary;
 
+use axum::body::to_bytes;
 use axum::http::Method;
 use axum::routing::get;
 
 use postrider_common::database::account::Role;
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::testing::Client;
 use super::*;
-use crate::testing::{TestApp, ask};
+use crate::testing::{TestApp, ask_undescribed};
 use crate::token::Grant;
 
 /// What each takes, and what it ignores.
@@ -124,8 +125,45 @@ async fn a_panic_and_a_time_out_are_told_in_the_dialects_own_words() {
             let routes = speaking(Router::new().route(path, handler), &test.app, say);
             let request = Client::default().request(Method::GET, path);
             let request = request.body(axum::body::Body::empty()).unwrap();
-            let answer = ask(routes.with_state(test.app.clone()), request).await;
+            let answer = ask_undescribed(routes.with_state(test.app.clone()), request).await;
             assert_eq!((answer.status.as_u16(), answer.body), expected);
         }
     }
+}
+
+/// Whatever goes wrong is told in words that the description has, and as it has them.
+#[tokio::test]
+async fn every_problem_is_a_row_of_the_description() {
+    let paths = crate::openapi::document()["paths"].as_object().unwrap();
+    let mut asked = 0;
+    for (path, operation) in paths.iter().flat_map(|(path, item)| {
+        item.as_object().unwrap().values().map(move |operation| (path, operation))
+    }) {
+        let say: Say = match operation["x-dialect"].as_str() {
+            Some("mall") => mall::say,
+            Some("flask") => flask::say,
+            Some(other) => panic!("{other}"),
+            None => continue,
+        };
+        // Nothing is beside these two.
+        let alone = ["/send", "/verify"].contains(&path.as_str());
+        // What anybody may ask for, without a body and a store, fails in no other way.
+        let codes: &[Code] = if operation["security"].is_null() {
+            &[Code::NotFound, Code::MethodNotAllowed]
+        } else {
+            Code::ALL
+        };
+        for code in codes.iter().filter(|code| !(alone && **code == Code::NotFound)) {
+            let answer = say(path, &Problem::new(*code));
+            let place =
+                format!("/responses/{}/content/application~1json", answer.status().as_u16());
+            let described = operation.pointer(&place).unwrap()["examples"].as_object().unwrap();
+            let body = to_bytes(answer.into_body(), usize::MAX).await.unwrap();
+            let body: Value = serde_json::from_slice(&body).unwrap();
+            let is_there = described.values().any(|example| example["value"] == body);
+            assert!(is_there, "{path} says {body}");
+            asked += 1;
+        }
+    }
+    assert!(asked > 7 * 50);
 }

@@ -1,15 +1,17 @@
-//! The shape of bodies: a request has no fields but those that are described, and a flattened struct is one object.
+//! The shape of bodies: whether a request may have other fields than those that are described, and that a flattened
+//! struct is one object.
 
 use serde_json::{Map, Value};
 
-/// What a request's body has no field for is refused.
-pub(super) fn close(document: &mut Value, requests: Vec<String>) {
-    let mut open = requests;
-    while let Some(schema) = open.pop().and_then(|pointer| document.pointer_mut(&pointer)) {
+/// What a request's body has no field for is refused, but ignored where it is open.
+pub(super) fn open_or_close(document: &mut Value, mut requests: Vec<(String, bool)>) {
+    while let Some((place, is_open)) = requests.pop() {
+        let Some(schema) = document.pointer_mut(&place) else { continue };
         if schema["properties"].is_object() {
-            schema["additionalProperties"] = false.into();
+            schema["additionalProperties"] = is_open.into();
         }
-        open.extend(schema["oneOf"].as_array().into_iter().flatten().filter_map(pointer));
+        let parts = schema["oneOf"].as_array().into_iter().flatten().filter_map(pointer);
+        requests.extend(parts.map(|place| (place, is_open)));
     }
 }
 

@@ -24,10 +24,11 @@ pub(super) fn finished(described: OpenApi) -> Value {
     let mut requests = Vec::new();
     for operation in operations_mut(&mut document) {
         finish(operation);
-        requests.extend(bodies::request(operation));
+        let is_open = operation["x-dialect"].is_string();
+        requests.extend(bodies::request(operation).map(|place| (place, is_open)));
     }
     bodies::flatten(&mut document);
-    bodies::close(&mut document, requests);
+    bodies::open_or_close(&mut document, requests);
     let components = &mut document["components"];
     components["headers"] = headers();
     components["examples"] = problems::examples();
@@ -53,8 +54,8 @@ fn finish(operation: &mut Value) {
         Who::Anybody => "anybody".to_owned(),
         Who::LoggedIn => "whoever is logged in, with any token and no API key".to_owned(),
         Who::Scope(scope) => format!("a token or an API key with the scope `{scope}`"),
-        Who::ScopeOrAnybody(scope) => {
-            format!("a token or an API key with the scope `{scope}`; where it is open, anybody")
+        Who::ScopeOrTrust(scope) => {
+            format!("a token or an API key with the scope `{scope}`, or whoever is let in without")
         }
     };
     let said = operation["description"].as_str().unwrap_or_default();

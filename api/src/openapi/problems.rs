@@ -56,8 +56,8 @@ pub(super) enum Who<'a> {
     /// Whoever shows a token that isn't an API key's.
     LoggedIn,
     Scope(&'a str),
-    /// With a token more than without.
-    ScopeOrAnybody(&'a str),
+    /// Or without one where the operator lets them: so the answer to none is the endpoint's own.
+    ScopeOrTrust(&'a str),
 }
 
 impl<'a> Who<'a> {
@@ -66,15 +66,18 @@ impl<'a> Who<'a> {
         let scope = ways.iter().find_map(|way| way.pointer("/bearer/0")?.as_str());
         let none = ways.iter().any(|way| way.as_object().is_some_and(Map::is_empty));
         match scope {
-            Some(scope) if none => Self::ScopeOrAnybody(scope),
+            Some(scope) if none => Self::ScopeOrTrust(scope),
             Some(scope) => Self::Scope(scope),
             None => Self::LoggedIn,
         }
     }
 }
 
-/// Every code of an operation, in the order of the table.
+/// Every code of an operation, in the order of the table. A dialect has words of its own.
 pub(super) fn of_operation(operation: &Value) -> Vec<Code> {
+    if operation["x-dialect"].is_string() {
+        return Vec::new();
+    }
     let own = operation["x-problems"].as_array().into_iter().flatten().filter_map(Value::as_str);
     let mut words: Vec<&str> = own.collect();
     let who = Who::of(operation);
