@@ -7,15 +7,15 @@ use crate::harness::eventually;
 use crate::harness::processes::{Client, Process, Settings, api_command, settings, token};
 use crate::harness::services::{self, Redis};
 
-struct Replicas {
-    one: Client,
-    other: Client,
-    settings: Settings,
-    redis: Redis,
-    processes: [Process; 2],
+pub(super) struct Replicas {
+    pub(super) one: Client,
+    pub(super) other: Client,
+    pub(super) settings: Settings,
+    pub(super) redis: Redis,
+    pub(super) processes: [Process; 2],
 }
 
-async fn start() -> Replicas {
+pub(super) async fn start() -> Replicas {
     let redis = services::redis().await;
     let settings = settings(&[
         ("AMQP_URL", &services::rabbitmq().await.url()),
@@ -40,7 +40,7 @@ async fn start() -> Replicas {
 }
 
 /// What a read and a send answer: status and, of a refusal, its word.
-async fn read_and_send(client: &Client, phone: &str) -> [(u16, String); 2] {
+pub(super) async fn read_and_send(client: &Client, phone: &str) -> [(u16, String); 2] {
     let word = |(status, body): (u16, serde_json::Value)| {
         (status, body["code"].as_str().unwrap_or_default().to_owned())
     };

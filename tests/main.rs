@@ -8,6 +8,10 @@
 
 mod accept_many;
 #[cfg(test)]
+mod accounts;
+#[cfg(test)]
+mod attacks;
+#[cfg(test)]
 mod dialects;
 #[cfg(test)]
 mod distributed;

@@ -30,6 +30,7 @@ use self::batch::{
 use self::strikes::{
     a_ban_that_is_there_is_never_shortened,
     a_failed_check_strikes_phone_and_address_and_a_refused_one_nothing,
+    a_request_that_comes_again_under_its_id_strikes_each_time,
     a_threshold_of_one_bans_at_once_and_its_window_begins_anew,
     one_subject_may_be_struck_by_two_windows,
     only_what_speaks_against_phone_or_address_strikes_a_send,
@@ -515,6 +516,7 @@ over_both!(
     refusals_that_reach_the_threshold_within_the_window_ban,
     a_threshold_of_one_bans_at_once_and_its_window_begins_anew,
     a_ban_that_is_there_is_never_shortened,
+    a_request_that_comes_again_under_its_id_strikes_each_time,
     one_subject_may_be_struck_by_two_windows,
     only_what_speaks_against_phone_or_address_strikes_a_send,
     a_failed_check_strikes_phone_and_address_and_a_refused_one_nothing,

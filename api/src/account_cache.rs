@@ -10,6 +10,9 @@ use postrider_common::database::account::Account;
 use postrider_common::database::{Database, DatabaseError};
 use tokio::sync::Semaphore;
 
+use crate::app::Shared;
+use crate::problem::Problem;
+
 /// Entries kept at the most; which one goes for a new one is left to chance, since any can be loaded again.
 const MOST: usize = 10_000;
 /// Unknown keys that are asked of the table at once: a flood of made-up ones must leave connections to others.
@@ -42,14 +45,6 @@ struct Bounded<K, V>(RwLock<HashMap<K, V>>);
 impl AccountCache {
     pub fn get(&self, id: i64) -> Option<Arc<Account>> {
         self.accounts.get(&id)
-    }
-
-    pub fn id_of_name(&self, username: &str) -> Option<i64> {
-        self.names.get(username)
-    }
-
-    pub fn put_name(&self, username: &str, id: i64) {
-        self.names.put(username.to_owned(), id, |_| false);
     }
 
     pub fn id_of_key(&self, hash: &str) -> Option<i64> {
@@ -86,6 +81,36 @@ impl AccountCache {
     pub fn forget(&self, id: i64) {
         self.accounts.forget(&id);
     }
+}
+
+/// An account as this process remembers it, loaded where it doesn't.
+pub async fn of_id(app: &Shared, id: i64) -> Result<Option<Arc<Account>>, Problem> {
+    match app.accounts.get(id) {
+        Some(account) => Ok(Some(account)),
+        None => load(app, id).await,
+    }
+}
+
+/// The same by its user name.
+pub async fn of_name(app: &Shared, username: &str) -> Result<Option<Arc<Account>>, Problem> {
+    if let Some(id) = app.accounts.names.get(username) {
+        return of_id(app, id).await;
+    }
+    let Some(account) = app.database.account_by_name(username).await? else { return Ok(None) };
+    app.accounts.names.put(username.to_owned(), account.id, |_| false);
+    of_id(app, account.id).await
+}
+
+/// Loads an account, and tells the store its version before anything is decided by it: a change that the store
+/// couldn't be told of reaches the other replicas so.
+pub async fn load(app: &Shared, id: i64) -> Result<Option<Arc<Account>>, Problem> {
+    let Some(account) = app.database.account(id).await? else {
+        app.accounts.forget(id);
+        return Ok(None);
+    };
+    let told = app.store.set_account_version(id, account.version).await;
+    told.map_err(|error| app.store_failed(&error))?;
+    Ok(Some(app.accounts.put(account)))
 }
 
 impl<K: Eq + Hash + Clone, V: Clone> Bounded<K, V> {

@@ -45,3 +45,30 @@ async fn tell(app: &Shared, account_id: i64) -> Result<(), Problem> {
     }
     told
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::TestApp;
+
+    #[tokio::test]
+    async fn a_change_is_made_and_told_though_its_caller_goes_away() {
+        let test = TestApp::start(&[]).await;
+        test.token("shop", &[]).await;
+        let id = test.app.database.account_by_name("shop").await.unwrap().unwrap().id;
+        let setting = {
+            let app = Arc::clone(&test.app);
+            async move {
+                tokio::time::sleep(Duration::from_millis(100)).await;
+                Ok(app.database.set_grants(id, Some(false), None, 0).await?)
+            }
+        };
+        let gone =
+            tokio::time::timeout(Duration::from_millis(20), change(&test.app, id, setting)).await;
+        assert!(gone.is_err());
+        while test.app.store.account_version(id).await.unwrap() != Some(2) {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        assert!(!test.app.accounts.get(id).unwrap().may_send);
+    }
+}

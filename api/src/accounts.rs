@@ -282,3 +282,6 @@ async fn found(app: &App, id: i64) -> Result<Json<Shown>, Problem> {
     let account = app.database.account(id).await?.ok_or_else(not_found)?;
     Ok(Json(Shown::of(app, account)))
 }
+
+#[cfg(test)]
+mod tests;

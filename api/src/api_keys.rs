@@ -16,8 +16,9 @@ use utoipa::ToSchema;
 use utoipa::openapi::schema::{Array, ArrayBuilder};
 use uuid::Uuid;
 
+use crate::account_cache::load;
 use crate::app::Shared;
-use crate::caller::{Caller, LoggedIn, load};
+use crate::caller::{Caller, LoggedIn};
 use crate::clock::{parse_rfc3339, rfc3339, unix_ms};
 use crate::json::{Body, Fields};
 use crate::openapi::problems;

@@ -15,6 +15,7 @@ use postrider_common::store::{BanCheck, Explain, Store, StoreError};
 use crate::account_cache::AccountCache;
 use crate::automatic_bans::AutomaticBans;
 use crate::back_pressure::BackPressure;
+use crate::identity_provider::IdentityProvider;
 use crate::key_uses::KeyUses;
 use crate::passwords::Passwords;
 use crate::problem::{Code, Problem};
@@ -26,6 +27,8 @@ pub struct App {
     pub settings: Settings,
     pub region: DefaultRegion,
     pub keys: KeyRing,
+    /// Whose tokens are taken beside our own.
+    pub identity_provider: Option<IdentityProvider>,
     pub acceptor: Acceptor,
     pub store: Store,
     pub queue: Queue,

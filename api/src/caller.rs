@@ -10,17 +10,17 @@ use axum::http::HeaderMap;
 use axum::http::header::AUTHORIZATION;
 use axum::http::request::Parts;
 use postrider_common::database::account::{Account, Role};
-use postrider_common::database::api_key::ApiKey;
 use postrider_common::owner::Owner;
 use postrider_common::store::AccountCheck;
-use subtle::ConstantTimeEq as _;
 
-use crate::api_keys;
+pub use crate::account_cache::load;
+use crate::account_cache::of_name;
 use crate::app::Shared;
 use crate::client_ip::ClientIp;
 use crate::clock::unix_ms;
+use crate::credential::{self, Credential, refused};
 use crate::problem::{Code, Problem};
-use crate::token::{self, Claims, Grant, TokenError};
+use crate::token::{Grant, Token, TokenError};
 
 /// What a route asks of its caller.
 pub trait Policy: Send + Sync + 'static {
@@ -67,17 +67,6 @@ pub struct Caller<P> {
     policy: PhantomData<P>,
 }
 
-/// What a caller shows for its account.
-#[derive(Debug)]
-enum Credential {
-    /// A JWT.
-    Token(Claims),
-    /// An API key, and the address that it came from.
-    Key { key: Arc<ApiKey>, address: IpAddr },
-    /// Nothing: the configuration names the account.
-    Trust,
-}
-
 impl<P: Policy> FromRequestParts<Shared> for Caller<P> {
     type Rejection = Problem;
 
@@ -93,14 +82,8 @@ pub async fn authenticate<P: Policy>(
     token: &str,
     address: IpAddr,
 ) -> Result<Caller<P>, Problem> {
-    if api_keys::is_key(token) {
-        let (account, key) = of_key(app, &api_keys::hash(token)).await?;
-        return Caller::admit(app, account, Credential::Key { key, address }).await;
-    }
-    let claims = token::verify(&app.keys, token).map_err(refused)?;
-    let id = claims.account_id().ok_or_else(|| refused(TokenError::Invalid))?;
-    let account = known(app, id).await?.ok_or_else(|| refused(TokenError::Invalid))?;
-    Caller::admit(app, account, Credential::Token(claims)).await
+    let (account, credential) = credential::of_bearer(app, token, address).await?;
+    Caller::admit(app, account, credential).await
 }
 
 /// The caller of an account that the configuration names, for requests without a token from networks that it
@@ -111,7 +94,7 @@ pub async fn on_trust<P: Policy>(app: &Shared, username: &str) -> Result<Caller<
             format!("the configuration names the account `{username}`, which isn't there");
         Problem::new(Code::TokenMissing).because(&because)
     };
-    let account = known_by_name(app, username).await?.ok_or_else(unknown)?;
+    let account = of_name(app, username).await?.ok_or_else(unknown)?;
     Caller::admit(app, account, Credential::Trust).await
 }
 
@@ -142,8 +125,7 @@ impl<P: Policy> Caller<P> {
 
     /// Whose messages and verifications it works with.
     pub fn owner(&self) -> Owner {
-        let test = matches!(&self.credential, Credential::Key { key, .. } if key.test);
-        Owner::new(self.account.id, test)
+        Owner::new(self.account.id, self.credential.is_test())
     }
 
     /// What the guard compares with the store.
@@ -208,124 +190,25 @@ impl<P: Policy> Caller<P> {
 
 impl Caller<LoggedIn> {
     /// The token that it logged in with.
-    pub fn token(&self) -> Result<&Claims, Problem> {
+    pub fn token(&self) -> Result<&Token, Problem> {
         match &self.credential {
-            Credential::Token(claims) => Ok(claims),
+            Credential::Token(token) => Ok(token),
             Credential::Key { .. } | Credential::Trust => Err(Problem::new(Code::SessionNeeded)),
         }
     }
 }
 
-impl Credential {
-    fn grants(&self, grant: Grant) -> bool {
-        match self {
-            Self::Token(claims) => claims.grants(grant),
-            Self::Key { key, .. } => grant.is_in(&key.scopes),
-            Self::Trust => Grant::USUAL.contains(&grant),
-        }
-    }
-
-    /// Whether it is still good for the account as it is now.
-    fn check(&self, account: &Account) -> Result<(), Problem> {
-        match self {
-            Self::Token(claims)
-                if claims.issued_at() < account.tokens_valid_from
-                    || account.revoked.contains(claims.jti()) =>
-            {
-                Err(refused(TokenError::Invalid))
-            }
-            Self::Key { key, address } => check_key(key, *address, account),
-            Self::Token(_) | Self::Trust => Ok(()),
-        }
-    }
-
-    fn check_logged_in(&self) -> Result<(), Problem> {
-        match self {
-            Self::Token(_) => Ok(()),
-            Self::Key { .. } | Self::Trust => Err(Problem::new(Code::SessionNeeded)),
-        }
-    }
-}
-
-fn check_key(key: &ApiKey, address: IpAddr, account: &Account) -> Result<(), Problem> {
-    if !account.api_keys.iter().any(|known| known.id == key.id) {
+pub fn bearer(headers: &HeaderMap) -> Result<&str, Problem> {
+    let missing = || Problem::new(Code::TokenMissing);
+    let mut given = headers.get_all(AUTHORIZATION).iter();
+    let value = given.next().ok_or_else(missing)?;
+    // Who is asked for is said once: something in front of us may have looked at the other one.
+    if given.next().is_some() {
         return Err(refused(TokenError::Invalid));
     }
-    if key.expires_at.is_some_and(|at| at <= unix_ms()) {
-        return Err(refused(TokenError::Expired));
-    }
-    if !key.networks.is_empty() && !key.networks.iter().any(|net| net.contains(&address)) {
-        return Err(Problem::new(Code::AddressNotAllowed));
-    }
-    Ok(())
-}
-
-/// The key with this hash, and its account.
-async fn of_key(app: &Shared, hash: &str) -> Result<(Arc<Account>, Arc<ApiKey>), Problem> {
-    let invalid = || refused(TokenError::Invalid);
-    let id = match app.accounts.id_of_key(hash) {
-        Some(id) => id,
-        None => app.accounts.look_up_key(&app.database, hash).await?.ok_or_else(invalid)?,
-    };
-    let mut account = known(app, id).await?.ok_or_else(invalid)?;
-    if key_of(&account, hash).is_none() {
-        // The account that is remembered may be older than the key.
-        account = load(app, id).await?.ok_or_else(invalid)?;
-    }
-    let Some(key) = key_of(&account, hash) else {
-        app.accounts.forget_key(hash);
-        return Err(invalid());
-    };
-    Ok((account, key))
-}
-
-fn key_of(account: &Account, hash: &str) -> Option<Arc<ApiKey>> {
-    let is_it = |key: &&Arc<ApiKey>| bool::from(key.hash.as_bytes().ct_eq(hash.as_bytes()));
-    account.api_keys.iter().find(is_it).map(Arc::clone)
-}
-
-/// An account as this process remembers it, loaded where it doesn't.
-async fn known(app: &Shared, id: i64) -> Result<Option<Arc<Account>>, Problem> {
-    match app.accounts.get(id) {
-        Some(account) => Ok(Some(account)),
-        None => load(app, id).await,
-    }
-}
-
-async fn known_by_name(app: &Shared, username: &str) -> Result<Option<Arc<Account>>, Problem> {
-    if let Some(id) = app.accounts.id_of_name(username) {
-        return known(app, id).await;
-    }
-    let Some(account) = app.database.account_by_name(username).await? else { return Ok(None) };
-    app.accounts.put_name(username, account.id);
-    known(app, account.id).await
-}
-
-/// Loads an account, and tells the store its version before anything is decided by it: a change that the store
-/// couldn't be told of reaches the other replicas so.
-pub async fn load(app: &Shared, id: i64) -> Result<Option<Arc<Account>>, Problem> {
-    let Some(account) = app.database.account(id).await? else {
-        app.accounts.forget(id);
-        return Ok(None);
-    };
-    let told = app.store.set_account_version(id, account.version).await;
-    told.map_err(|error| app.store_failed(&error))?;
-    Ok(Some(app.accounts.put(account)))
-}
-
-fn bearer(headers: &HeaderMap) -> Result<&str, Problem> {
-    let missing = || Problem::new(Code::TokenMissing);
-    let value = headers.get(AUTHORIZATION).ok_or_else(missing)?;
     let text = value.to_str().map_err(|_| refused(TokenError::Invalid))?;
     let (scheme, token) = text.split_once(' ').ok_or_else(missing)?;
     scheme.eq_ignore_ascii_case("bearer").then(|| token.trim()).ok_or_else(missing)
-}
-
-fn refused(error: TokenError) -> Problem {
-    match error {
-        TokenError::Invalid => Problem::new(Code::TokenInvalid),
-        TokenError::Expired => Problem::new(Code::TokenExpired),
-    }
 }
 
 #[cfg(test)]
@@ -350,7 +233,8 @@ mod tests {
         assert!(!caller::<Reads>(&test, &without_scope).await.unwrap().on_behalf());
         let other = test.app.database.ensure_account("other", Role::Account, 0).await.unwrap();
         let grants = [Grant::Read, Grant::OnBehalf];
-        let pretender = token::issue(&test.app.keys, other.id, &grants, unix_ms(), 60_000).unwrap();
+        let pretender =
+            crate::token::issue(&test.app.keys, other.id, &grants, unix_ms(), 60_000).unwrap();
         assert!(!caller::<Reads>(&test, &pretender).await.unwrap().on_behalf());
         test.app.database.grant_on_behalf(other.id, 0).await.unwrap();
         load(&test.app, other.id).await.unwrap();
@@ -395,5 +279,9 @@ mod tests {
         assert_eq!(found("Basic abc"), Err(Code::TokenMissing));
         assert_eq!(found("abc"), Err(Code::TokenMissing));
         assert!(bearer(&HeaderMap::new()).is_err());
+        let mut twice = HeaderMap::new();
+        twice.append(AUTHORIZATION, HeaderValue::from_static("Bearer abc"));
+        twice.append(AUTHORIZATION, HeaderValue::from_static("Bearer abc"));
+        assert_eq!(bearer(&twice).unwrap_err().code, Code::TokenInvalid);
     }
 }

@@ -7,7 +7,7 @@ use postrider_common::config::{Backends, Config, LogFormat};
 use postrider_common::database::blacklist::BanKind;
 use postrider_common::telemetry;
 
-use crate::commands::{ban, dead, migrate, purge, token};
+use crate::commands::{account, ban, dead, migrate, purge, token};
 use crate::serve;
 use crate::token::Grant;
 
@@ -27,6 +27,9 @@ enum Command {
     Migrate,
     /// Make a token; it is the last line of what is printed.
     Token(token::Asked),
+    /// Accounts.
+    #[command(subcommand)]
+    Account(Account),
     /// Ban a phone number, an address or a network.
     Ban(ban::Asked),
     /// Lift a ban.
@@ -36,6 +39,12 @@ enum Command {
     Dead(Dead),
     /// Delete what is old: messages, refusals, dead letters. Made to be run by cron, beside a running service.
     Purge(purge::Asked),
+}
+
+#[derive(Debug, Subcommand)]
+enum Account {
+    /// Give an account the password on stdin, so that its owner can log in; every older token ends.
+    SetPassword(account::Asked),
 }
 
 #[derive(Debug, Subcommand)]
@@ -100,6 +109,9 @@ pub async fn run(cli: Cli, config: Config) -> anyhow::Result<()> {
         Command::Serve => serve::serve(config).await,
         Command::Migrate => migrate::run(&config).await,
         Command::Token(asked) => token::run(&config, asked).await,
+        Command::Account(Account::SetPassword(asked)) => {
+            account::set_password(&config, asked).await
+        }
         Command::Ban(asked) => ban::ban(&config, asked).await,
         Command::Unban(lifted) => ban::unban(&config, &lifted).await,
         Command::Dead(Dead::List(asked)) => dead::list(&config, &asked).await,
@@ -119,6 +131,7 @@ mod tests {
         assert!(parsed("postrider-api token --account shop --admin --scope on_behalf --ttl 24h"));
         assert!(parsed("postrider-api ban cidr 203.0.113.0/24 --for 30m --reason abuse"));
         assert!(parsed("postrider-api dead list --limit 5"));
+        assert!(parsed("postrider-api account set-password --account ops"));
         assert!(parsed("postrider-api purge --older-than 90d --dry-run"));
         assert!(!parsed("postrider-api purge"));
         assert!(!parsed("postrider-api purge --older-than 23h"));

@@ -1,5 +1,6 @@
 //! What is done from a shell, beside a running service.
 
+pub mod account;
 pub mod ban;
 pub mod dead;
 pub mod migrate;

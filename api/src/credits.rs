@@ -69,10 +69,7 @@ pub async fn post(
     Body { mut fields, .. }: Body,
 ) -> Result<(StatusCode, Json<Entered>), Problem> {
     let id = read_id(&id)?;
-    if !fields.has("amount") {
-        fields.note("amount", "missing", "is needed");
-    }
-    let amount = fields.optional_number("amount", 1..=MOST_BALANCE).unwrap_or_default();
+    let amount = fields.number("amount", 1..=MOST_BALANCE);
     let reference = fields.optional_text("reference", REFERENCE).unwrap_or_default();
     fields.done()?;
     let by = &admin.account().username;
@@ -129,4 +126,120 @@ fn is_of(entry: &LedgerEntry, new: &NewCredit) -> bool {
     entry.account_id == new.account_id
         && entry.amount == new.amount
         && entry.reference == new.reference
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use futures::future::join_all;
+    use postrider_common::database::account::Role;
+    use serde_json::{Value, json};
+
+    use crate::testing::{Answer, TestApp, ask};
+    use crate::token::Grant;
+
+    struct Shop {
+        test: TestApp,
+        admin: String,
+        id: i64,
+    }
+
+    async fn shop() -> Shop {
+        let test = TestApp::start(&[]).await;
+        let admin = test.token("ops", &[Grant::Admin]).await;
+        let id = test.app.database.ensure_account("shop", Role::Account, 0).await.unwrap().id;
+        Shop { test, admin, id }
+    }
+
+    impl Shop {
+        async fn credit(&self, id: i64, key: &str, body: &Value) -> Answer {
+            let request = axum::http::Request::post(format!("/v1/accounts/{id}/credits"))
+                .header("authorization", format!("Bearer {}", self.admin))
+                .header("content-type", "application/json");
+            let request =
+                if key.is_empty() { request } else { request.header("idempotency-key", key) };
+            let request = request.body(axum::body::Body::from(body.to_string())).unwrap();
+            ask(crate::router::app(self.test.app.clone()), request).await
+        }
+
+        async fn balance(&self) -> i64 {
+            self.test.app.database.account(self.id).await.unwrap().unwrap().balance
+        }
+    }
+
+    #[tokio::test]
+    async fn a_credit_raises_the_balance_once_for_a_key() {
+        let shop = shop().await;
+        let body = json!({ "amount": 1050, "reference": "发票 7" });
+        let first = shop.credit(shop.id, "k1", &body).await;
+        assert_eq!(first.status, StatusCode::CREATED, "{}", first.body);
+        assert_eq!((&first.body["amount"], &first.body["balance"]), (&json!(1050), &json!(1050)));
+        assert_eq!(first.body["currency"], "CNY");
+        let id: Uuid = first.body["id"].as_str().unwrap().parse().unwrap();
+        assert_eq!(id.get_version_num(), 8);
+        shop.credit(shop.id, "k2", &json!({ "amount": 5 })).await;
+        let again = shop.credit(shop.id, "\"k1\"", &body).await;
+        assert_eq!((again.status, &again.body), (StatusCode::CREATED, &first.body));
+        for other in [json!({ "amount": 1051, "reference": "发票 7" }), json!({ "amount": 1050 })]
+        {
+            let reused = shop.credit(shop.id, "k1", &other).await;
+            assert_eq!(reused.problem(), (422, "idempotency_key_reused"));
+        }
+        assert_eq!(shop.balance().await, 1055);
+        // Without a key, and for another account, it is another credit.
+        shop.credit(shop.id, "", &body).await;
+        shop.credit(shop.id, "", &body).await;
+        assert_eq!(shop.balance().await, 1055 + 2100);
+        let other = shop.test.app.database.ensure_account("other", Role::Account, 0).await.unwrap();
+        let credited = shop.credit(other.id, "k1", &body).await;
+        assert_eq!(
+            (credited.status, &credited.body["balance"]),
+            (StatusCode::CREATED, &json!(1050))
+        );
+    }
+
+    #[tokio::test]
+    async fn one_key_at_once_credits_once() {
+        let shop = shop().await;
+        let body = json!({ "amount": 700 });
+        let answers = join_all((0..20).map(|_| shop.credit(shop.id, "k", &body))).await;
+        assert!(answers.iter().all(|answer| answer.status == StatusCode::CREATED));
+        assert!(answers.iter().all(|answer| answer.body == answers[0].body));
+        assert_eq!(shop.balance().await, 700);
+    }
+
+    #[tokio::test]
+    async fn what_is_no_amount_is_refused() {
+        let shop = shop().await;
+        for amount in [
+            json!(0),
+            json!(-1),
+            json!(1.5),
+            json!(1.0),
+            json!("1"),
+            json!(null),
+            json!(1_i64 << 53),
+            json!(true),
+        ] {
+            let refused = shop.credit(shop.id, "", &json!({ "amount": amount })).await;
+            assert_eq!(refused.problem(), (422, "fields_invalid"), "{amount}");
+        }
+        for body in [
+            json!({}),
+            json!({ "amount": 1, "currency": "CNY" }),
+            json!({ "amount": 1, "reference": "x".repeat(129) }),
+        ] {
+            assert_eq!(
+                shop.credit(shop.id, "", &body).await.problem(),
+                (422, "fields_invalid"),
+                "{body}"
+            );
+        }
+        let most = json!({ "amount": MOST_BALANCE });
+        assert_eq!(shop.credit(shop.id, "", &most).await.status, StatusCode::CREATED);
+        let more = shop.credit(shop.id, "", &json!({ "amount": 1 })).await;
+        assert_eq!(more.problem(), (422, "balance_too_high"));
+        assert_eq!(shop.balance().await, MOST_BALANCE);
+        assert_eq!(shop.credit(1, "", &most).await.problem(), (404, "account_not_found"));
+    }
 }

@@ -4,6 +4,7 @@
 mod description;
 pub mod flask;
 pub mod mall;
+pub mod platform;
 #[cfg(test)]
 mod testing;
 #[cfg(test)]
@@ -13,41 +14,48 @@ use std::marker::PhantomData;
 
 use axum::Router;
 use axum::extract::{FromRequestParts, Request, State};
-use axum::http::StatusCode;
-use axum::http::header::AUTHORIZATION;
+use axum::http::header::{ALLOW, AUTHORIZATION, WWW_AUTHENTICATE};
 use axum::http::request::Parts;
+use axum::http::{HeaderValue, StatusCode};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::any;
 use postrider_common::config::{Anonymous, Dialect, Settings};
 
-pub use self::description::Described;
+pub use self::description::{Described, also_by_post};
 use crate::app::Shared;
 use crate::caller::{self, Caller, Policy};
 use crate::client_ip::ClientIp;
 use crate::problem::{self, Code, Problem, Told};
 use crate::router;
 
+/// The longest purpose that a dialect has, in bytes: a channel of 255 characters behind its prefix.
+pub const LONGEST_PURPOSE: usize = 6 + 4 * 255;
+
 /// The routes of every dialect that is enabled.
 pub fn routes(app: &Shared) -> Router<Shared> {
     let served = |dialect| app.settings.dialects.enabled.contains(&dialect);
     let mut routes = Router::new();
     if served(Dialect::Mall) {
-        let mall = mall::routes().merge(rest(["/sms", "/sms/", "/sms/{*rest}"]));
+        let mall = mall::routes().merge(rest(&["/sms", "/sms/", "/sms/{*rest}"]));
         routes = routes.merge(speaking(mall, app, mall::say));
     }
     if served(Dialect::Flask) {
-        let paths = ["/sms_message", "/sms_message/", "/sms_message/{*rest}"];
+        let paths = &["/sms_message", "/sms_message/", "/sms_message/{*rest}"];
         let flask = flask::routes().merge(rest(paths));
         routes = routes.merge(speaking(flask, app, flask::say));
+    }
+    if served(Dialect::Platform) {
+        let platform = platform::routes().merge(rest(&["/api/{*rest}"]));
+        routes = routes.merge(speaking(platform, app, platform::say));
     }
     routes
 }
 
 /// What lies under a dialect's prefix and isn't there.
-fn rest(paths: [&str; 3]) -> Router<Shared> {
+fn rest(paths: &[&str]) -> Router<Shared> {
     let nowhere = || any(async || StatusCode::NOT_FOUND);
-    paths.into_iter().fold(Router::new(), |routes, path| routes.route(path, nowhere()))
+    paths.iter().fold(Router::new(), |routes, path| routes.route(path, nowhere()))
 }
 
 /// How a dialect says a problem, at this path.
@@ -60,7 +68,8 @@ fn speaking(routes: Router<Shared>, app: &Shared, say: Say) -> Router<Shared> {
 
 async fn translate(State(say): State<Say>, request: Request, next: Next) -> Response {
     let path = request.uri().path().to_owned();
-    let response = next.run(request).await;
+    let mut response = next.run(request).await;
+    let allow = response.headers_mut().remove(ALLOW);
     let known = response.extensions().get::<Problem>().cloned();
     let Some(problem) = known.or_else(|| problem::of_bare(response.status())) else {
         return response;
@@ -68,7 +77,15 @@ async fn translate(State(say): State<Say>, request: Request, next: Next) -> Resp
     let mut answer = say(&path, &problem);
     if answer.status() != StatusCode::OK {
         // Beside a 200 they would contradict it, and tell what its body keeps to itself.
-        answer.headers_mut().extend(problem.clone().into_response().headers().clone());
+        let headers = answer.headers_mut();
+        headers.extend(problem.clone().into_response().headers().clone());
+        headers.extend(allow.map(|methods| (ALLOW, methods)));
+    }
+    // A dialect may have another status for it than we.
+    if answer.status() == StatusCode::UNAUTHORIZED {
+        answer.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+    } else {
+        answer.headers_mut().remove(WWW_AUTHENTICATE);
     }
     answer.extensions_mut().insert(Told(problem));
     answer

@@ -23,6 +23,7 @@ use crate::app::{App, Shared};
 use crate::blacklist;
 use crate::caller::Admin;
 use crate::clock::{rfc3339, seconds_up, unix_ms};
+use crate::dialects::LONGEST_PURPOSE;
 use crate::guard::{Counted, Kind, Limits};
 use crate::json::{Body, Fields};
 use crate::notices::known;
@@ -31,7 +32,7 @@ use crate::openapi::schemas::{one_of, words};
 use crate::problem::{Code, Problem};
 use crate::rate_limit_headers::policy_name;
 use crate::sending::is_allowed;
-use crate::verifications::{LONGEST_PURPOSE, rules_of};
+use crate::verifications::rules_of;
 
 /// Who would ask for what.
 #[derive(Debug)]
@@ -259,7 +260,9 @@ fn request(
             (Some(name.to_owned()), Some(Lane::Notice), true)
         }
         Kind::Code => {
-            let rules = rules_of(app, asked.purpose.as_deref().unwrap_or_default())?;
+            let purpose = asked.purpose.as_deref().unwrap_or_default();
+            let of_dialect = app.settings.dialect_rules(purpose);
+            let rules = of_dialect.map_or_else(|| rules_of(app, purpose), Ok)?;
             let left = latest.is_none_or(|v| {
                 v.status != VerificationStatus::Pending || v.sends < rules.max_sends
             });

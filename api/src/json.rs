@@ -120,6 +120,15 @@ impl Fields {
         number.or_else(|| self.wrong(field, "range", format!("is a number from {least} to {most}")))
     }
 
+    /// A whole number within these bounds. Where it is missing or wrong that is noted, and the number is 0.
+    pub fn number(&mut self, field: &str, bounds: RangeInclusive<i64>) -> i64 {
+        if self.members.get(field).is_none_or(Value::is_null) {
+            self.members.remove(field);
+            self.note(field, "missing", "is needed");
+        }
+        self.optional_number(field, bounds).unwrap_or_default()
+    }
+
     /// An optional text read as `T`.
     pub fn parsed<T>(
         &mut self,

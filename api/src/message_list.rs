@@ -13,6 +13,7 @@ use utoipa::{IntoParams, ToSchema};
 use crate::app::{App, Shared};
 use crate::caller::{Caller, Reads};
 use crate::clock::{parse_rfc3339, unix_ms};
+use crate::dialects::LONGEST_PURPOSE;
 use crate::json::Fields;
 use crate::messages::{self, Message};
 use crate::openapi::problems;
@@ -90,7 +91,7 @@ impl Asked {
             phone: None,
             status: fields.parsed("status", "a message's status", word),
             lane: fields.parsed("kind", "`code` or `notice`", word),
-            purpose: fields.optional_text("purpose", 255),
+            purpose: fields.optional_text("purpose", LONGEST_PURPOSE),
             from: fields.parsed("from", time, parse_rfc3339),
             to: fields.parsed("to", time, parse_rfc3339),
         };

@@ -148,3 +148,6 @@ async fn replace(
     app.database.revoke_all(account_id, app.now().await?).await?;
     Ok(true)
 }
+
+#[cfg(test)]
+mod tests;

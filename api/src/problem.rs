@@ -211,9 +211,10 @@ impl Problem {
         self.limit().map(|(scope, limit)| policy_name(scope, &limit))
     }
 
-    /// The first field that was wrong.
-    pub fn wrong_field(&self) -> Option<&str> {
-        self.occurrence.members.get("errors")?.get(0)?.get("field")?.as_str()
+    /// The first field that was wrong, and why.
+    pub fn wrong_field(&self) -> Option<(&str, &str)> {
+        let error = self.occurrence.members.get("errors")?.get(0)?;
+        Some((error.get("field")?.as_str()?, error.get("code")?.as_str()?))
     }
 
     pub fn cause(&self) -> Option<&str> {

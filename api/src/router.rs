@@ -19,7 +19,7 @@ use crate::{
     sandbox, sessions, verification_checks, verifications,
 };
 
-/// The API. A listener is passed in by whoever serves it.
+/// The API, with the dialects' paths beside it. A listener is passed in by whoever serves it.
 pub fn app(app: Shared) -> Router {
     let routes = Router::new()
         //     path                                  who: a token's scope

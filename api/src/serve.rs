@@ -29,6 +29,7 @@ use crate::app::{App, Shared};
 use crate::automatic_bans::AutomaticBans;
 use crate::back_pressure::{self, BackPressure};
 use crate::data_lock::DataLock;
+use crate::identity_provider::IdentityProvider;
 use crate::key_uses::KeyUses;
 use crate::passwords::Passwords;
 use crate::refusals::Refusals;
@@ -162,6 +163,7 @@ fn app(config: &Config, parts: &Parts, notes: Notes) -> anyhow::Result<Shared> {
         region,
         settings,
         keys: config.keys.clone(),
+        identity_provider: IdentityProvider::load(&config.settings.jwt)?,
         acceptor: parts.acceptor.clone(),
         store: parts.store.clone(),
         queue: parts.queue.clone(),

@@ -27,6 +27,7 @@ use crate::automatic_bans::AutomaticBans;
 use crate::back_pressure::BackPressure;
 use crate::clock::unix_ms;
 use crate::connect;
+use crate::identity_provider::IdentityProvider;
 use crate::key_uses::KeyUses;
 use crate::passwords::Passwords;
 use crate::refusals::Refusals;
@@ -62,6 +63,7 @@ impl TestApp {
         let app = App {
             automatic_bans: AutomaticBans::start(database.clone(), store.clone(), permanent).0,
             region: "CN".parse().unwrap(),
+            identity_provider: IdentityProvider::load(&config.settings.jwt).unwrap(),
             settings: config.settings,
             keys: config.keys,
             store,

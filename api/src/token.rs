@@ -1,4 +1,4 @@
-//! Our bearer tokens: JWTs (HS256) signed with a key of our own ring; made by `postrider-api token`.
+//! Bearer tokens. Ours are JWTs (HS256) signed with a key of our own ring, made by a log-in or `postrider-api token`.
 
 use jsonwebtoken::errors::ErrorKind;
 use jsonwebtoken::{
@@ -9,12 +9,14 @@ use postrider_common::secret::{KeyId, KeyRing};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
+use crate::identity_provider::IdentityProvider;
+
 /// Issuer and audience alike: nobody else makes tokens for us, and ours are for nobody else.
 const POSTRIDER: &str = "postrider";
 /// RFC 9068: tells an access token from every other JWT that the key may sign one day.
 const TYPE: &str = "at+jwt";
 /// How far two clocks may differ, in seconds.
-const LEEWAY: u64 = 30;
+pub const LEEWAY: u64 = 30;
 /// No token of ours comes near it.
 const LONGEST: usize = 4096;
 
@@ -94,6 +96,27 @@ pub enum TokenError {
     Expired,
 }
 
+/// A token that was found right, whoever made it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Token {
+    pub holder: Holder,
+    /// What revokes it; `None`: only together with all others of its account.
+    pub jti: Option<String>,
+    /// Unix milliseconds.
+    pub issued_at: i64,
+    /// From when on (unix milliseconds) every process refuses it for its age, whatever its clock says.
+    pub dead_at: i64,
+    /// Words with spaces between.
+    pub scope: String,
+}
+
+/// Whose a token is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Holder {
+    Account(i64),
+    Username(String),
+}
+
 impl Claims {
     pub fn grants(&self, grant: Grant) -> bool {
         grant.is_in(&self.scope)
@@ -103,21 +126,60 @@ impl Claims {
         self.sub.parse().ok()
     }
 
-    /// What revokes it.
-    pub fn jti(&self) -> &str {
-        &self.jti
-    }
-
-    /// From when on (unix milliseconds) it is refused for its age by every process, whatever its clock says.
-    pub fn dead_at(&self) -> i64 {
-        let seconds = self.exp.saturating_add(2 * LEEWAY);
-        i64::try_from(seconds.saturating_mul(1000)).unwrap_or(i64::MAX)
-    }
-
     /// Unix milliseconds.
     #[expect(clippy::cast_possible_truncation, reason = "a time far out of range is clamped")]
     pub fn issued_at(&self) -> i64 {
         (self.iat * 1000.0).round() as i64
+    }
+
+    fn into_token(self) -> Result<Token, TokenError> {
+        let expires_at = i64::try_from(self.exp.saturating_mul(1000)).unwrap_or(i64::MAX);
+        Ok(Token {
+            holder: Holder::Account(self.account_id().ok_or(TokenError::Invalid)?),
+            issued_at: self.issued_at(),
+            dead_at: dead_at(expires_at),
+            jti: Some(self.jti),
+            scope: self.scope,
+        })
+    }
+}
+
+/// One leeway is granted, and another process's clock may differ as much.
+pub fn dead_at(expires_at: i64) -> i64 {
+    expires_at.saturating_add(i64::try_from(2 * LEEWAY * 1000).unwrap_or(0))
+}
+
+/// Checks a token of ours or of the identity provider's. Which of the two it is says the key that it names, and our own
+/// come first.
+pub async fn verify_any(
+    keys: &KeyRing,
+    provider: Option<&IdentityProvider>,
+    token: &str,
+) -> Result<Token, TokenError> {
+    let header = read_header(token)?;
+    let kid = header.kid.as_deref().ok_or(TokenError::Invalid)?;
+    match provider {
+        Some(provider) if keys.get(&KeyId::from(kid)).is_none() => {
+            provider.verify(&header, token).await
+        }
+        _ => verify(keys, token)?.into_token(),
+    }
+}
+
+fn read_header(token: &str) -> Result<Header, TokenError> {
+    if token.len() > LONGEST {
+        return Err(TokenError::Invalid);
+    }
+    let header = decode_header(token).map_err(|_| TokenError::Invalid)?;
+    // RFC 7515, 4.1.11: what it names must be understood, and none of it is.
+    header.crit.is_none().then_some(header).ok_or(TokenError::Invalid)
+}
+
+/// What it means that a token couldn't be decoded.
+pub fn of_decoding(error: &jsonwebtoken::errors::Error) -> TokenError {
+    match error.kind() {
+        ErrorKind::ExpiredSignature => TokenError::Expired,
+        _ => TokenError::Invalid,
     }
 }
 
@@ -150,13 +212,10 @@ pub fn issue(
     jsonwebtoken::encode(&header, &claims, &EncodingKey::from_secret(current.signing.as_bytes()))
 }
 
-/// Checks a token as RFC 8725 says: the algorithm is ours and never the token's, its key one of our ring, and
+/// Checks a token of ours as RFC 8725 says: the algorithm is ours and never the token's, its key one of our ring, and
 /// type, issuer, audience, subject and times are all there and right.
 pub fn verify(keys: &KeyRing, token: &str) -> Result<Claims, TokenError> {
-    if token.len() > LONGEST {
-        return Err(TokenError::Invalid);
-    }
-    let header = decode_header(token).map_err(|_| TokenError::Invalid)?;
+    let header = read_header(token)?;
     let is_ours = header.typ.as_deref().is_some_and(|typ| typ.eq_ignore_ascii_case(TYPE));
     let kid = header.kid.filter(|_| is_ours).ok_or(TokenError::Invalid)?;
     let key = keys.get(&KeyId::from(kid.as_str())).ok_or(TokenError::Invalid)?;
@@ -167,12 +226,8 @@ pub fn verify(keys: &KeyRing, token: &str) -> Result<Claims, TokenError> {
     validation.set_audience(&[POSTRIDER]);
     validation.set_required_spec_claims(&["exp", "nbf", "iss", "aud", "sub"]);
     let key = DecodingKey::from_secret(key.signing.as_bytes());
-    decode::<Claims>(token, &key, &validation).map(|data| data.claims).map_err(|error| match error
-        .kind()
-    {
-        ErrorKind::ExpiredSignature => TokenError::Expired,
-        _ => TokenError::Invalid,
-    })
+    let data = decode::<Claims>(token, &key, &validation);
+    data.map(|data| data.claims).map_err(|error| of_decoding(&error))
 }
 
 #[cfg(test)]

@@ -2,6 +2,7 @@
 
 mod accounts;
 mod dialects;
+mod jwt;
 mod kept_secret;
 mod load;
 mod sections;
@@ -11,5 +12,6 @@ mod values;
 
 pub use accounts::*;
 pub use dialects::{Anonymous, Dialect, Dialects, Flask, Mall, Platform};
+pub use jwt::Jwt;
 pub use load::{ConfigError, Environment, load};
 pub use sections::*;

@@ -7,6 +7,7 @@ use std::sync::{LazyLock, OnceLock};
 
 use axum::body::Bytes;
 use reqwest::Url;
+use reqwest::header::HeaderName;
 use serde_json::{Value, json};
 
 use super::conformance::{Conformance, Exchange};
@@ -171,6 +172,15 @@ impl Client {
         Self { http, url, token }
     }
 
+    /// The same, with a header on every request.
+    pub fn with_header(mut self, name: &'static str, value: &str) -> Self {
+        let timeout = std::time::Duration::from_secs(20);
+        let headers = [(HeaderName::from_static(name), value.parse().unwrap())];
+        let builder = reqwest::Client::builder().no_proxy().timeout(timeout);
+        self.http = builder.default_headers(headers.into_iter().collect()).build().unwrap();
+        self
+    }
+
     pub async fn get(&self, path: &str) -> Answer {
         self.answer(self.http.get(format!("{}{path}", self.url))).await
     }
@@ -183,6 +193,14 @@ impl Client {
 
     pub async fn post(&self, path: &str, body: &Value) -> Answer {
         self.answer(self.http.post(format!("{}{path}", self.url)).json(body)).await
+    }
+
+    pub async fn put(&self, path: &str, body: &Value) -> Answer {
+        self.answer(self.http.put(format!("{}{path}", self.url)).json(body)).await
+    }
+
+    pub async fn patch(&self, path: &str, body: &Value) -> Answer {
+        self.answer(self.http.patch(format!("{}{path}", self.url)).json(body)).await
     }
 
     pub async fn delete(&self, path: &str) -> Answer {

@@ -1,5 +1,7 @@
 //! The two stores give the same answers to any sequence of operations and clock steps.
 
+use std::collections::HashMap;
+
 use postrider_common::ids::MessageId;
 use postrider_common::limits::Scope;
 use postrider_common::store::{
@@ -34,6 +36,8 @@ struct Sequence {
     tag: String,
     now: i64,
     messages: Vec<MessageId>,
+    /// By the keys that they are derived from.
+    derived: HashMap<String, MessageId>,
     taken: Vec<GiveBack>,
 }
 
@@ -44,6 +48,7 @@ async fn same_answers(seed: u64, redis: &Store, sqlite: &Store) {
         tag: seed.to_string(),
         now: BEGIN,
         messages: vec![MessageId::generate()],
+        derived: HashMap::new(),
         taken: Vec::new(),
     };
     for step in 0..60 {
@@ -85,6 +90,13 @@ impl Sequence {
         ask.confirmed = self.random.random_bool(0.2);
         ask.idempotency = self.idempotency();
         ask.strikes = strikes(&phone, &mut self.random);
+        if self.random.random_bool(0.25) {
+            // One that comes again under its id and its key.
+            let key = format!("{}/of/{phone}", self.tag);
+            ask.message_id = *self.derived.entry(key.clone()).or_insert(ask.message_id);
+            let fingerprints = vec![format!("f{}", self.random.random_range(0..2))];
+            ask.idempotency = Some(Idempotency { key, fingerprints });
+        }
         self.messages.push(ask.message_id);
         ask
     }

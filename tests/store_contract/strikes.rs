@@ -81,6 +81,15 @@ pub(super) async fn a_threshold_of_one_bans_at_once_and_its_window_begins_anew(s
     );
 }
 
+pub(super) async fn a_request_that_comes_again_under_its_id_strikes_each_time(store: Store) {
+    accepted(store.admit(&send(BEGIN, phone_limit(), Vec::new())).await.unwrap());
+    let first = send(BEGIN + 1, phone_limit(), vec![strike(phone(), 3)]);
+    assert_eq!(struck(&store, &first).await, []);
+    assert_eq!(struck(&store, &Admit { now: Some(BEGIN + 2), ..first.clone() }).await, []);
+    let third = Admit { now: Some(BEGIN + 2), ..first };
+    assert_eq!(struck(&store, &third).await.len(), 1, "also within a millisecond");
+}
+
 pub(super) async fn a_ban_that_is_there_is_never_shortened(store: Store) {
     // Neither the phone nor the address is looked for, so that the bans don't refuse first.
     let at = |now| {

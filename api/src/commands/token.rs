@@ -5,6 +5,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use clap::Args;
 use postrider_common::config::Config;
+use postrider_common::database::Database;
 use postrider_common::database::account::Role;
 
 use super::print;
@@ -32,6 +33,9 @@ pub struct Asked {
 pub async fn run(config: &Config, asked: Asked) -> anyhow::Result<()> {
     let (database, store) = connect::tables_and_store(config).await?;
     let (now, role) = (unix_ms(), if asked.admin { Role::Admin } else { Role::Account });
+    if asked.admin {
+        warn_of_log_in(&database, &asked.account).await?;
+    }
     let mut account =
         database.ensure_account(&asked.account, role, now).await.context("the account")?;
     let mut grants = Grant::USUAL.to_vec();
@@ -49,5 +53,20 @@ pub async fn run(config: &Config, asked: Asked) -> anyhow::Result<()> {
         grants.push(Grant::Admin);
     }
     print(&issue(&config.keys, account.id, &grants, now, as_ms(asked.ttl))?)?;
+    Ok(())
+}
+
+/// Where registration is open anybody may have taken a name that an operator means to be his own.
+async fn warn_of_log_in(database: &Database, name: &str) -> anyhow::Result<()> {
+    let known = database.account_by_name(name).await.context("the account")?;
+    let credentials = database.credentials(name).await.context("the account")?;
+    if known.is_some_and(|account| account.role != Role::Admin)
+        && credentials.is_some_and(|credentials| credentials.password_hash.is_some())
+    {
+        tracing::warn!(
+            account.name = name,
+            "this account was there, with a password: whoever knows that logs in as an admin now"
+        );
+    }
     Ok(())
 }

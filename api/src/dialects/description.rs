@@ -2,12 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use serde_json::Value;
+use serde_json::{Map, Value, json};
 use utoipa::openapi::example::{Example, ExampleBuilder};
 use utoipa::openapi::schema::{ObjectBuilder, Schema, SchemaType, Type};
 use utoipa::openapi::{ContentBuilder, Ref, RefOr, Response, ResponseBuilder};
 
-use super::{flask, mall};
+use super::{flask, mall, platform};
 
 /// What each dialect takes and answers. Other fields of a request are ignored.
 #[derive(Debug, utoipa::OpenApi)]
@@ -21,45 +21,58 @@ use super::{flask, mall};
         flask::send,
         flask::verify,
         flask::notice,
+        platform::sign_up,
+        platform::sign_in,
+        platform::balance,
+        platform::recharge,
+        platform::new_password,
+        platform::hello,
+        platform::hello_at_root,
+        platform::hello_at_slash,
     ),
-    components(schemas(mall::described::Answer, mall::described::AnswerUnderSms, flask::described::Answer)),
+    components(schemas(
+        mall::described::Answer,
+        mall::described::AnswerUnderSms,
+        flask::described::Answer,
+        platform::described::Refusal,
+        platform::described::Done,
+        platform::described::Hello,
+        platform::LoggedInAs,
+        platform::Held,
+    )),
     tags(
         (name = "mall", description = "The wire format of a Spring Cloud shop's SMS service, where it is enabled"),
         (name = "flask", description = "The wire format of an Aliyun SMS service in Flask, where it is enabled"),
+        (name = "platform", description = "The wire format of a phone-number and code service, where it is enabled"),
     )
 )]
 pub struct Described;
 
-/// One answer: what it means, the body's code, its text.
-pub(super) type Row = (&'static str, u16, &'static str);
+pub(super) type Answers = BTreeMap<String, RefOr<Response>>;
 
-/// HTTP 200 with any of these rows, and 401 with the one for callers without a valid token, where there is one.
-pub(super) fn answers(
-    schema: &str,
-    rows: &[&[Row]],
-    unauthorized: Option<Row>,
-    body: impl Fn(u16, &str) -> Value,
-) -> BTreeMap<String, RefOr<Response>> {
-    let response = |description: &str, rows: &mut dyn Iterator<Item = &Row>| {
-        let examples = rows.enumerate().map(|(n, (means, code, text))| {
-            let example = ExampleBuilder::new().summary(*means).value(Some(body(*code, text)));
-            (format!("row_{:02}", n + 1), example.build())
-        });
-        let content = ContentBuilder::new()
-            .schema(Some(Ref::from_schema_name(schema)))
-            .examples_from_iter(examples.collect::<Vec<(String, Example)>>());
-        let response = ResponseBuilder::new().description(description);
-        RefOr::from(response.content("application/json", content.build()))
-    };
-    let handled = "Handled: the body's `code` says how it went";
-    let mut answers = BTreeMap::from([(
-        "200".to_owned(),
-        response(handled, &mut rows.iter().copied().flatten()),
-    )]);
-    if let Some(row) = unauthorized {
-        answers.insert("401".to_owned(), response("No valid token", &mut [row].iter()));
+/// One answer: the HTTP status, what it means, the name of its schema, its body.
+pub(super) type Row = (u16, &'static str, &'static str, Value);
+
+/// The rows of each status are examples of one answer.
+pub(super) fn answers(rows: Vec<Row>) -> Answers {
+    let mut by_status: BTreeMap<u16, Vec<Row>> = BTreeMap::new();
+    for row in rows {
+        by_status.entry(row.0).or_default().push(row);
     }
-    answers
+    by_status.into_iter().map(|(status, rows)| (status.to_string(), answer(rows))).collect()
+}
+
+fn answer(rows: Vec<Row>) -> RefOr<Response> {
+    let meanings: Vec<_> = rows.iter().map(|(_, means, ..)| *means).collect();
+    let schema = rows.first().map(|(_, _, schema, _)| Ref::from_schema_name(*schema));
+    let examples = rows.into_iter().zip(1..).map(|((_, means, _, body), n)| {
+        (format!("row_{n:02}"), ExampleBuilder::new().summary(means).value(Some(body)).build())
+    });
+    let content = ContentBuilder::new()
+        .schema(schema)
+        .examples_from_iter::<Vec<(String, Example)>, _, _>(examples.collect());
+    let response = ResponseBuilder::new().description(meanings.join("; "));
+    response.content("application/json", content.build()).into()
 }
 
 /// A text, or a whole number as its digits.
@@ -68,15 +81,41 @@ pub(super) fn loose() -> Schema {
     ObjectBuilder::new().schema_type(types).build().into()
 }
 
-/// A text, or a whole number as its digits; anything else counts as none.
+/// As [`loose`]; anything else counts as none.
 pub(super) fn looser() -> Schema {
     let any = ObjectBuilder::new().schema_type(SchemaType::AnyValue);
-    any.description(Some("A text, or a number as its digits; anything else counts as empty"))
-        .build()
-        .into()
+    let what = "A text, or a number as its digits; anything else counts as empty";
+    any.description(Some(what)).build().into()
 }
 
 /// One of these numbers.
 pub(super) fn codes(codes: &[u16]) -> Schema {
     ObjectBuilder::new().schema_type(Type::Integer).enum_values(Some(codes.to_vec())).build().into()
+}
+
+/// What the platform dialect takes in a query it takes in the body of a POST too, as a form or as JSON.
+pub fn also_by_post(document: &mut Value) {
+    for (_, item) in document["paths"].as_object_mut().into_iter().flatten() {
+        if item["get"]["x-dialect"] != "platform" {
+            continue;
+        }
+        let mut post = item["get"].clone();
+        let id = post["operationId"].as_str().unwrap_or_default();
+        post["operationId"] = format!("{id}_by_post").into();
+        let taken = post.as_object_mut().and_then(|post| post.remove("parameters"));
+        let taken: Vec<_> =
+            taken.as_ref().and_then(Value::as_array).into_iter().flatten().collect();
+        let of_each = |member: &str| -> Map<_, _> {
+            let named = |one: &Value| Some((one["name"].as_str()?.to_owned(), one[member].clone()));
+            taken.iter().filter_map(|one| named(one)).collect()
+        };
+        if !taken.is_empty() {
+            let schema = json!({ "type": "object", "properties": of_each("schema") });
+            let media = json!({ "schema": schema, "example": of_each("example") });
+            post["requestBody"] = json!({ "content": {
+                "application/x-www-form-urlencoded": media, "application/json": media,
+            } });
+        }
+        item["post"] = post;
+    }
 }

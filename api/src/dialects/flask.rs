@@ -5,7 +5,7 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::post;
 use axum::{Json, Router};
-use postrider_common::config::{self, Anonymous, Settings, Template};
+use postrider_common::config::{self, Anonymous, Dialect, Settings, Template};
 use postrider_common::limits::Scope;
 use postrider_common::store::{SettleAnswer, Which, verification_subject};
 use postrider_common::template::Params;
@@ -68,7 +68,8 @@ pub(super) async fn send(
 ) -> Result<Json<Value>, Problem> {
     let purpose = purpose_of(&mut fields)?;
     let phone = app.phone(&needed(&mut fields, "phone")?)?;
-    let (rules, limits) = (app.settings.flask_rules(), app.settings.flask_limits());
+    let limits = app.settings.code_limits(&purpose);
+    let rules = app.settings.code_rules(&purpose).unwrap_or_else(|| app.settings.code.clone());
     let origin = Origin { ip: peer.of_forwarded_user(&caller), idempotency: None, trace };
     let asked = CodeToSend { phone, purpose, rules, limits };
     let (accepted, _) = sending::code(&app, &mut caller, asked, origin).await?;
@@ -153,7 +154,9 @@ fn needed(fields: &mut Fields, field: &str) -> Result<String, Problem> {
 fn purpose_of(fields: &mut Fields) -> Result<String, Problem> {
     let channel = fields.loose("channel").unwrap_or_default();
     let refused = || Problem::field(Code::PurposeInvalid, "channel", "length", "is too long");
-    fits(&channel, LONGEST_CHANNEL).then(|| format!("flask/{channel}")).ok_or_else(refused)
+    fits(&channel, LONGEST_CHANNEL)
+        .then(|| format!("{}{channel}", Dialect::Flask.prefix()))
+        .ok_or_else(refused)
 }
 
 /// An object, or a text that holds one; each value a text, or what is written as one.
@@ -203,9 +206,9 @@ pub(super) fn say(path: &str, problem: &Problem) -> Response {
         (Code::MethodNotAllowed, _) => told(400, "请求方法不支持"),
         (_, VERIFY) => match (problem.code, problem.wrong_field()) {
             (Code::PhoneInvalid, _) => told(NOT_SENT.0, NOT_SENT.1),
-            (Code::FieldsInvalid, Some(field)) => told(400, &format!("参数不完整：{field}")),
+            (Code::FieldsInvalid, Some((field, _))) => told(400, &format!("参数不完整：{field}")),
             (code, _) if code.status().is_server_error() => told(400, "验证失败，请稍后再试"),
-            (Code::ScopeMissing, _) => told(WRONG.0, WRONG.1),
+            (Code::ScopeMissing | Code::AddressNotAllowed, _) => told(WRONG.0, WRONG.1),
             _ => told(400, "请求格式不正确"),
         },
         (Code::PhoneLimited, SEND) => {

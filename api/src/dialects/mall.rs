@@ -8,7 +8,7 @@ use axum::http::{StatusCode, Uri};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
-use postrider_common::config::{self, Anonymous, Settings};
+use postrider_common::config::{self, Anonymous, Dialect, Settings};
 use postrider_common::phone::PhoneNumber;
 use postrider_common::store::{Which, verification_subject};
 use serde::Serialize;
@@ -190,15 +190,16 @@ impl Asked {
             given.ok_or_else(|| missing(field))
         };
         let phone = text("phoneNumber")?;
-        let purpose = purpose_of(text("purpose")?).ok_or_else(|| missing("purpose"))?;
+        let purpose = purpose_of(&text("purpose")?).ok_or_else(|| missing("purpose"))?;
         Ok(Self { phone: phone_of(app, &phone)?, purpose })
     }
 }
 
 /// One that v1 takes too is the same there; any other stands apart.
-fn purpose_of(text: String) -> Option<String> {
-    let text = if is_purpose(&text) { text } else { format!("mall/{text}") };
-    fits(&text, "mall/".len() + LONGEST_PURPOSE).then_some(text)
+fn purpose_of(text: &str) -> Option<String> {
+    let kept_apart = || format!("{}{text}", Dialect::Mall.prefix());
+    fits(text, LONGEST_PURPOSE)
+        .then(|| if is_purpose(text) { text.to_owned() } else { kept_apart() })
 }
 
 /// `^1[3-9]\d{9}$`, whatever the region of numbers is elsewhere.
@@ -228,7 +229,7 @@ pub(super) fn say(path: &str, problem: &Problem) -> Response {
         _ if checks => (500, "验证码错误或已过期".into()),
         Code::PhoneInvalid => (400, "手机号格式不正确".into()),
         Code::FieldsInvalid => match problem.wrong_field() {
-            Some(field) => (400, format!("参数不完整：{field}").into()),
+            Some((field, _)) => (400, format!("参数不完整：{field}").into()),
             None => (400, "请求格式不正确".into()),
         },
         Code::RequestMalformed
@@ -240,9 +241,11 @@ pub(super) fn say(path: &str, problem: &Problem) -> Response {
         Code::AccountLimited | Code::PrefixLimited | Code::GlobalLimited | Code::Overloaded => {
             (429, "系统繁忙，请稍后再试".into())
         }
-        Code::PhoneBlocked | Code::IpBlocked | Code::ScopeMissing | Code::SendingNotAllowed => {
-            (403, "请求已被限制，请稍后再试".into())
-        }
+        Code::PhoneBlocked
+        | Code::IpBlocked
+        | Code::ScopeMissing
+        | Code::AddressNotAllowed
+        | Code::SendingNotAllowed => (403, "请求已被限制，请稍后再试".into()),
         _ => (500, "验证码发送失败".into()),
     };
     answer(path, code, text).into_response()

@@ -5,6 +5,7 @@ use utoipa::openapi::OpenApi;
 
 use super::bodies;
 use super::problems::{self, Who};
+use crate::dialects::also_by_post;
 use crate::problem::Code;
 
 /// The members of a path that aren't operations.
@@ -21,6 +22,7 @@ const COUNTED: [Code; 5] = [
 
 pub(super) fn finished(described: OpenApi) -> Value {
     let mut document = serde_json::to_value(described).unwrap_or_default();
+    also_by_post(&mut document);
     let mut requests = Vec::new();
     for operation in operations_mut(&mut document) {
         finish(operation);

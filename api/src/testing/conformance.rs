@@ -115,7 +115,8 @@ impl Conformance {
         alike: &str,
         exchange: &Exchange<'_>,
     ) -> Result<(), String> {
-        if exchange.status == 404 {
+        let kind = exchange.headers.get("content-type").map(axum::http::HeaderValue::as_bytes);
+        if exchange.status == 404 && kind == Some(b"application/problem+json") {
             // A dialect that the operator doesn't serve isn't there at all.
             return self.unrouted(exchange, 404, "UnknownPath");
         }

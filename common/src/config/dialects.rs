@@ -79,6 +79,18 @@ pub struct Anonymous {
     pub from: Vec<IpNet>,
 }
 
+impl Dialect {
+    /// What purposes begin with that are kept apart from v1's, which have no slash.
+    #[must_use]
+    pub fn prefix(self) -> &'static str {
+        match self {
+            Self::Mall => "mall/",
+            Self::Flask => "flask/",
+            Self::Platform => "platform/",
+        }
+    }
+}
+
 impl Dialects {
     /// Each dialect's `anonymous`, where it has one.
     pub(super) fn anonymous(&self) -> [(&'static str, Option<&Anonymous>); 3] {
@@ -91,16 +103,26 @@ impl Dialects {
 }
 
 impl Settings {
-    /// The rules of every code that is asked for in the flask dialect.
+    /// The rules of a purpose that only a dialect has; `None` of any other.
     #[must_use]
-    pub fn flask_rules(&self) -> CodeRules {
+    pub fn dialect_rules(&self, purpose: &str) -> Option<CodeRules> {
+        if purpose.starts_with(Dialect::Flask.prefix()) {
+            return Some(self.flask_rules());
+        }
+        purpose.starts_with(Dialect::Mall.prefix()).then(|| self.code.clone())
+    }
+
+    /// The limits of a purpose that only a dialect has, where they differ from all others'.
+    pub(super) fn dialect_limits(&self, purpose: &str) -> Option<ScopeLimits> {
+        purpose.starts_with(Dialect::Flask.prefix()).then(|| self.flask_limits())
+    }
+
+    pub(super) fn flask_rules(&self) -> CodeRules {
         let Flask { length, ttl, remember, .. } = self.dialects.flask;
         CodeRules { length, ttl, remember: Some(remember), ..self.code.clone() }
     }
 
-    /// The limits of every code that is asked for in the flask dialect.
-    #[must_use]
-    pub fn flask_limits(&self) -> ScopeLimits {
+    fn flask_limits(&self) -> ScopeLimits {
         ScopeLimits {
             phone: Vec::new(),
             phone_purpose: self.dialects.flask.phone_purpose.clone(),

@@ -46,7 +46,7 @@ pub enum ConfigError {
     SecretFile(PathBuf, std::io::Error),
 }
 
-fn wrong(key: impl Into<String>, problem: impl Into<String>) -> ConfigError {
+pub(super) fn wrong(key: impl Into<String>, problem: impl Into<String>) -> ConfigError {
     ConfigError::Wrong { key: key.into(), problem: problem.into() }
 }
 
@@ -208,6 +208,7 @@ fn check(settings: &Settings) -> Result<(), ConfigError> {
         template::places(&template.text)
             .map_err(|error| wrong(format!("templates.{name}.text"), error.to_string()))?;
     }
+    settings.jwt.check()?;
     check_dialects(settings)?;
     if let Some((key, problem)) = settings.accounts.problem() {
         return Err(wrong(format!("accounts.{key}"), problem));

@@ -11,6 +11,7 @@ use serde::Deserialize;
 
 use super::accounts::Accounts;
 use super::dialects::Dialects;
+use super::jwt::Jwt;
 use super::values::{duration, list, optional_duration, optional_list};
 use crate::job::Lane;
 use crate::limits::{Limit, Scope};
@@ -45,6 +46,7 @@ pub struct Settings {
     pub server: Server,
     pub metrics: Metrics,
     pub log: Log,
+    pub jwt: Jwt,
     pub accounts: Accounts,
     pub code: CodeRules,
     pub notices: Notices,
@@ -356,7 +358,8 @@ impl Settings {
     #[must_use]
     pub fn code_rules(&self, purpose: &str) -> Option<CodeRules> {
         let Some(own) = self.purposes.get(purpose) else {
-            return self.code.any_purpose.then(|| self.code.clone());
+            let any = || self.code.any_purpose.then(|| self.code.clone());
+            return self.dialect_rules(purpose).or_else(any);
         };
         let base = self.code.clone();
         Some(CodeRules {
@@ -374,7 +377,7 @@ impl Settings {
     /// The limits of sends of a code for a purpose.
     #[must_use]
     pub fn code_limits(&self, purpose: &str) -> ScopeLimits {
-        let base = self.limits.code.clone();
+        let base = self.dialect_limits(purpose).unwrap_or_else(|| self.limits.code.clone());
         match self.purposes.get(purpose) {
             Some(own) => own.limits.clone().over(base),
             None => base,

@@ -81,11 +81,12 @@ fn the_example_tells_the_defaults() {
 #[test]
 fn the_example_holds_every_key() {
     let table: toml_table::Table = toml_table::parse(&whole_example());
-    let sections: [(&str, &[&str]); 24] = [
+    let sections: [(&str, &[&str]); 25] = [
         ("", fields_of::<Settings>()),
         ("server", fields_of::<Server>()),
         ("metrics", fields_of::<Metrics>()),
         ("log", fields_of::<Log>()),
+        ("jwt", fields_of::<Jwt>()),
         ("accounts", fields_of::<Accounts>()),
         ("accounts.login_limits", fields_of::<LoginLimits>()),
         ("code", fields_of::<CodeRules>()),
@@ -253,6 +254,11 @@ fn what_cannot_work_is_named() {
         ("[providers.main]\nkind = \"pigeon\"", "pigeon"),
         ("[providers.push]\nkind = \"spug\"", "providers.push.token"),
         ("[providers.push]\nkind = \"spug\"\ntoken = \"t\"\nendpoint = \"ftp://x\"", "endpoint"),
+        ("[jwt]\njwks_file = \"keys.json\"", "jwt.issuer"),
+        ("[jwt]\nissuer = \"us\"\naudience = \"us\"", "jwt.jwks_file"),
+        ("[jwt]\njwks_file = \"keys.json\"\nissuer = \"us\"\naudience = \"\"", "jwt.audience"),
+        ("[jwt]\naccount_claim = \"\"", "jwt.account_claim"),
+        ("[jwt]\ntypes = []", "jwt.types"),
         ("[dialects]\nenabled = [\"soap\"]", "soap"),
         ("[dialects.flask]\nttl = \"11m\"", "dialects.flask.ttl"),
         ("[dialects.flask]\nlength = 3", "dialects.flask.length"),
@@ -303,11 +309,13 @@ fn credentials_come_from_the_environment_where_the_file_has_none() {
 #[test]
 fn the_flask_dialect_has_rules_and_windows_of_its_own() {
     let settings = with_file("[code]\nmax_attempts = 3").load().unwrap().settings;
-    let rules = settings.flask_rules();
+    let rules = settings.code_rules("flask/any text").unwrap();
     assert_eq!((rules.length, rules.ttl.as_secs(), rules.max_attempts), (4, 300, 3));
     assert_eq!(rules.remembered().as_secs(), 86_400);
+    assert_eq!(settings.code_rules("mall/any text").unwrap().length, 6);
+    assert!(settings.code_rules("other/any text").is_none());
     let windows: Vec<_> = settings
-        .flask_limits()
+        .code_limits("flask/any text")
         .in_order()
         .iter()
         .map(|(s, l)| format!("{} {l}", s.policy()))

@@ -1,13 +1,10 @@
 //! The dialect's bodies and answers, as the description shows them.
 
-use std::collections::BTreeMap;
-
 use serde_json::json;
 use utoipa::openapi::schema::{ObjectBuilder, Schema, SchemaType, Type};
-use utoipa::openapi::{RefOr, Response};
 use utoipa::{IntoResponses, ToSchema};
 
-use super::super::description::{Row, answers, codes, loose, looser};
+use super::super::description::{Answers, answers, codes, loose, looser};
 
 /// A code to be sent, as the body says it.
 #[derive(Debug, ToSchema)]
@@ -77,6 +74,9 @@ fn data() -> Schema {
     ObjectBuilder::new().schema_type(types).max_properties(Some(0)).build().into()
 }
 
+/// What an answer means, the body's code, its text.
+type Row = (&'static str, u16, &'static str);
+
 const SENT: &[Row] = &[
     ("The code is on its way", 200, "请求成功!"),
     ("One in the last minute", 401, "短信1分钟之内已经发送过,请稍后再试"),
@@ -102,15 +102,12 @@ const ELSEWHERE: &[Row] = &[
 ];
 const UNAUTHORIZED: Row = ("No valid token", 401, "未授权，请提供有效的token");
 
-type Answers = BTreeMap<String, RefOr<Response>>;
-
 fn told(rows: &[Row]) -> Answers {
-    answers(
-        "FlaskAnswer",
-        &[rows, ELSEWHERE],
-        Some(UNAUTHORIZED),
-        |code, text| json!({"code": code, "message": text, "data": {}}),
-    )
+    let row = |status, &(means, code, text): &Row| {
+        (status, means, "FlaskAnswer", json!({"code": code, "message": text, "data": {}}))
+    };
+    let handled = rows.iter().chain(ELSEWHERE).map(|handled| row(200, handled));
+    answers(handled.chain([row(401, &UNAUTHORIZED)]).collect())
 }
 
 /// Of a send.

@@ -100,6 +100,29 @@ async fn a_channel_has_a_minute_an_hour_and_a_day_of_its_own() {
 }
 
 #[tokio::test]
+async fn an_operator_sees_why_a_channel_is_refused() {
+    let test = TestApp::start(&[]).await;
+    let shop = shop(&test).await;
+    assert_eq!(shop.post(&test, SEND, LOGIN).await, sent());
+    let account = test.app.database.account_by_name("shop").await.unwrap().unwrap().id;
+    let asked = json!({"phone": PHONE, "purpose": "flask/login", "account_id": account});
+    let admin = test.token("ops", &[Grant::Admin]).await;
+    let explained = test.post("/v1/explain", &admin, asked.to_string()).await.body;
+    let code = &explained["requests"][0];
+    assert_eq!((&code["kind"], &code["outcome"]), (&json!("code"), &json!("phone_limited")));
+    let used: Vec<_> = code["limits"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|l| format!("{} {}/{}", l["policy"].as_str().unwrap(), l["used"], l["quota"]))
+        .collect();
+    assert_eq!(
+        used[..3],
+        ["phone-purpose-60s 1/1", "phone-purpose-3600s 1/5", "phone-purpose-86400s 1/10"]
+    );
+}
+
+#[tokio::test]
 async fn a_channel_is_any_text_and_may_be_missing() {
     let test = TestApp::start(&[]).await;
     let shop = shop(&test).await;

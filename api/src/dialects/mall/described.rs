@@ -1,13 +1,10 @@
 //! The dialect's bodies and answers, as the description shows them.
 
-use std::collections::BTreeMap;
-
-use serde_json::json;
+use serde_json::{Value, json};
 use utoipa::openapi::schema::{ObjectBuilder, Schema, Type};
-use utoipa::openapi::{RefOr, Response};
 use utoipa::{IntoResponses, ToSchema};
 
-use super::super::description::{Row, answers, codes, loose};
+use super::super::description::{Answers, answers, codes, loose};
 
 /// A code to be sent, as the body says it.
 #[derive(Debug, ToSchema)]
@@ -66,6 +63,9 @@ fn null() -> Schema {
     ObjectBuilder::new().schema_type(Type::Null).build().into()
 }
 
+/// What an answer means, the body's code, its text.
+type Row = (&'static str, u16, &'static str);
+
 const SENT: &[Row] = &[
     ("The code is on its way", 200, "验证码发送成功"),
     ("A field is missing or empty", 400, "参数不完整：purpose"),
@@ -84,26 +84,25 @@ const VERIFIED: &[Row] = &[
 const HEALTHY: &[Row] = &[("It answers", 200, "SMS服务运行正常")];
 const OTHER_METHOD: &[Row] = &[("Another method", 405, "请求方法不支持")];
 const OTHER_PATH: &[Row] = &[("Another path under `/sms`", 404, "接口不存在")];
-const UNAUTHORIZED: Row = ("No valid token", 401, "未授权，请提供有效的token");
-
-type Answers = BTreeMap<String, RefOr<Response>>;
+const UNAUTHORIZED: &[Row] = &[("No valid token", 401, "未授权，请提供有效的token")];
 
 fn told(rows: &[Row]) -> Answers {
-    answers(
-        "MallAnswer",
-        &[rows, OTHER_METHOD],
-        Some(UNAUTHORIZED),
-        |code, text| json!({"code": code, "message": text, "data": null}),
-    )
+    let body = |code, text: &str| json!({"code": code, "message": text, "data": null});
+    rows_of("MallAnswer", &[rows, UNAUTHORIZED, OTHER_METHOD], body)
 }
 
-fn told_under_sms(rows: &[Row], unauthorized: Option<Row>) -> Answers {
-    answers(
-        "MallAnswerUnderSms",
-        &[rows, OTHER_METHOD, OTHER_PATH],
-        unauthorized,
-        |code, text| json!({"code": code, "msg": text, "data": null}),
-    )
+fn told_under_sms(rows: &[&[Row]]) -> Answers {
+    let body = |code, text: &str| json!({"code": code, "msg": text, "data": null});
+    rows_of("MallAnswerUnderSms", &[&rows.concat(), OTHER_METHOD, OTHER_PATH], body)
+}
+
+/// HTTP tells apart no more than whether there is a valid token.
+fn rows_of(schema: &'static str, rows: &[&[Row]], body: fn(u16, &str) -> Value) -> Answers {
+    let row = |&(means, code, text): &Row| {
+        let status = if code == 401 { 401 } else { 200 };
+        (status, means, schema, body(code, text))
+    };
+    answers(rows.iter().copied().flatten().map(row).collect())
 }
 
 /// Of a send.
@@ -132,7 +131,7 @@ pub struct SentUnderSms;
 
 impl IntoResponses for SentUnderSms {
     fn responses() -> Answers {
-        told_under_sms(SENT, Some(UNAUTHORIZED))
+        told_under_sms(&[SENT, UNAUTHORIZED])
     }
 }
 
@@ -142,7 +141,7 @@ pub struct VerifiedUnderSms;
 
 impl IntoResponses for VerifiedUnderSms {
     fn responses() -> Answers {
-        told_under_sms(VERIFIED, Some(UNAUTHORIZED))
+        told_under_sms(&[VERIFIED, UNAUTHORIZED])
     }
 }
 
@@ -152,6 +151,6 @@ pub struct Healthy;
 
 impl IntoResponses for Healthy {
     fn responses() -> Answers {
-        told_under_sms(HEALTHY, None)
+        told_under_sms(&[HEALTHY])
     }
 }

@@ -39,9 +39,15 @@ fn body() -> impl Strategy<Value = Vec<u8>> {
         "code",
         "template_code",
         "template_param",
+        "username",
+        "password",
+        "email",
+        "security_question",
+        "token",
+        "amount",
         "x",
     ];
-    let object = prop::collection::hash_map(select(NAMES).prop_map(str::to_owned), value(), 0..8);
+    let object = prop::collection::hash_map(select(NAMES).prop_map(str::to_owned), value(), 0..14);
     prop_oneof![
         6 => object.prop_map(|members| json!(members).to_string().into_bytes()),
         1 => value().prop_map(|value| value.to_string().into_bytes()),
@@ -63,11 +69,12 @@ fn whatever_is_sent(
     paths: impl Strategy<Value = String>,
     shaped: fn(&str, &Answer) -> bool,
     variables: &[(&str, &str)],
+    cases: u32,
 ) {
     let runtime = tokio::runtime::Runtime::new().unwrap();
     let test = runtime.block_on(TestApp::start(variables));
     let client = Client::with_token(&runtime.block_on(test.token("shop", &Grant::USUAL)));
-    let config = Config { cases: 512, failure_persistence: None, ..Config::default() };
+    let config = Config { cases, failure_persistence: None, ..Config::default() };
     let answered =
         TestRunner::new(config).run(&(method(), paths, body()), |(method, path, body)| {
             prop_assume!(path.parse::<Uri>().is_ok());
@@ -95,7 +102,7 @@ fn the_mall_dialect_answers_200_with_a_code() {
             && members(answer, &["code", text, "data"])
             && (answer.body["code"] == 200) == answer.body[text].as_str().is_some_and(is_success)
     };
-    whatever_is_sent(path(PATHS, "/sms"), shaped, &[]);
+    whatever_is_sent(path(PATHS, "/sms"), shaped, &[], 512);
 }
 
 fn is_success(text: &str) -> bool {
@@ -115,5 +122,39 @@ fn the_flask_dialect_answers_200_with_a_code() {
             && answer.body["data"] == json!({})
     };
     let raw = [("POSTRIDER_DIALECTS__FLASK__ALLOW_RAW_TEMPLATES", "true")];
-    whatever_is_sent(path(PATHS, "/sms_message"), shaped, &raw);
+    whatever_is_sent(path(PATHS, "/sms_message"), shaped, &raw, 512);
+}
+
+#[test]
+fn the_platform_dialect_says_whether_it_succeeded() {
+    const PATHS: &[&str] = &[
+        "/api/register",
+        "/api/login",
+        "/api/balance",
+        "/api/recharge",
+        "/api/change_password",
+        "/api/test",
+        "/api",
+    ];
+    let shaped = |path: &str, answer: &Answer| {
+        let hello =
+            ["/api", "/api/", "/api/test"].contains(&path.split('?').next().unwrap_or(path));
+        let failed = members(answer, &["success", "message"]) && answer.body["success"] == false;
+        match answer.status.as_u16() {
+            200 | 201 if hello => members(answer, &["message"]),
+            200 | 201 => answer.body["success"] == true,
+            400..=499 => failed,
+            _ => false,
+        }
+    };
+    let query = prop::collection::vec(
+        (select(&["token", "amount", "username", "password", "x"][..]), "[ -~]{0,12}"),
+        0..5,
+    );
+    let encoded = |(path, query): (String, Vec<(&str, String)>)| {
+        let mut text = url::form_urlencoded::Serializer::new(path + "?");
+        text.extend_pairs(query).finish()
+    };
+    let paths = (path(PATHS, "/api"), query).prop_map(encoded);
+    whatever_is_sent(paths, shaped, &[], 256);
 }

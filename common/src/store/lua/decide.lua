@@ -134,7 +134,7 @@ local function decide()
   if refusal == nil then return admitted(reused) end
   -- What the caller's own or the service's limits refuse says nothing against phone or address.
   local against = refusal.rank <= 3 or refusal.rank == 6
-  refusal.fields.struck = against and not is_banned and strike(request.message_id) or nil
+  refusal.fields.struck = against and not is_banned and strike(new_entry()) or nil
   refusal.fields.limits = limit_states()
   return refusal.fields
 end

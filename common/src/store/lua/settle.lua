@@ -16,11 +16,8 @@ end
 look_at_bans()
 if refusal then return say(refusal.fields.kind, refusal.fields) end
 
-local function entry()
-  return int(now) .. ':' .. int(redis.call('INCR', 'failures'))
-end
 local function failed(kind, fields)
-  local failure = entry()
+  local failure = new_entry()
   add_to_limits(failure)
   fields.struck = strike(failure)
   return say(kind, fields)
@@ -37,7 +34,7 @@ if v.id ~= request.read then return answer({ kind = 'changed' }) end
 local left = num(v.max_attempts) - num(v.fails)
 if left <= 0 then
   local struck = nil
-  if not request.right then struck = strike(entry()) end
+  if not request.right then struck = strike(new_entry()) end
   return say('spent', { wait_ms = num(v.expires_at) - now, struck = struck })
 end
 if not request.right then

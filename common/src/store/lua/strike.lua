@@ -1,5 +1,10 @@
 -- Refusals and failures that count against a phone or an address: enough of them within a window ban it.
 
+-- Tells a refusal or failure from every other, of the same request too.
+local function new_entry()
+  return int(now) .. ':' .. int(redis.call('INCR', 'failures'))
+end
+
 -- Counts one in each of the request's windows. Gives the bans that this made, if any.
 local function strike(entry)
   if not is(request.strikes) then return nil end

@@ -1,0 +1,146 @@
+//! Tokens that an identity provider makes for us (`[jwt]`), checked as RFC 8725 says: by a key of the one file that is
+//! configured, with the algorithm that the key is for, whatever the token's header says.
+
+use std::path::PathBuf;
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
+
+use jsonwebtoken::{Header, Validation, decode};
+use postrider_common::config::Jwt;
+use serde_json::{Map, Value};
+use sha2::{Digest as _, Sha256};
+use tokio::time::Instant;
+
+use crate::clock::unix_ms;
+use crate::jwks::{JwksError, Keys, PublicKey, read};
+use crate::token::{Holder, LEEWAY, Token, TokenError, dead_at, of_decoding};
+
+/// The file isn't read more often than this, however many unknown keys are named.
+const NOT_BEFORE: Duration = Duration::from_secs(10);
+/// And it is read again after this, so that a key that was taken out of it ends.
+const NOT_AFTER: Duration = Duration::from_mins(1);
+
+/// The one identity provider whose tokens are taken.
+#[derive(Debug)]
+pub struct IdentityProvider {
+    file: PathBuf,
+    account_claim: String,
+    types: Vec<String>,
+    issuer: String,
+    audience: String,
+    known: RwLock<Known>,
+    /// Held by whoever reads the file: others wait for what it finds.
+    reading: tokio::sync::Mutex<()>,
+}
+
+#[derive(Debug, Clone)]
+struct Known {
+    keys: Arc<Keys>,
+    read_at: Instant,
+}
+
+impl IdentityProvider {
+    /// Reads the keys; `None` where no provider is configured. Refuses a file that can't be read, or that holds a key
+    /// which must not be used: see [`read`].
+    pub fn load(settings: &Jwt) -> Result<Option<Self>, JwksError> {
+        let Some((file, issuer, audience)) = settings.provider() else { return Ok(None) };
+        let keys = Arc::new(read(file)?);
+        Ok(Some(Self {
+            file: file.to_owned(),
+            account_claim: settings.account_claim.clone(),
+            types: settings.types.clone(),
+            issuer: issuer.to_owned(),
+            audience: audience.to_owned(),
+            known: RwLock::new(Known { keys, read_at: Instant::now() }),
+            reading: tokio::sync::Mutex::new(()),
+        }))
+    }
+
+    /// Checks a token whose header was read already. The header names a key of ours by `kid`, and decides nothing else:
+    /// `jku`, `jwk`, `x5u` and `x5c` aren't looked at.
+    pub async fn verify(&self, header: &Header, token: &str) -> Result<Token, TokenError> {
+        let kid = header.kid.as_deref().ok_or(TokenError::Invalid)?;
+        let typ = header.typ.as_deref().ok_or(TokenError::Invalid)?;
+        // RFC 7515, 4.1.9: the prefix is understood.
+        let typ = typ.strip_prefix("application/").unwrap_or(typ);
+        if !self.types.iter().any(|known| known.eq_ignore_ascii_case(typ)) {
+            return Err(TokenError::Invalid);
+        }
+        let key = self.key(kid).await.ok_or(TokenError::Invalid)?;
+        let mut validation = Validation::new(key.algorithm);
+        validation.leeway = LEEWAY;
+        validation.validate_nbf = true;
+        validation.set_issuer(&[&self.issuer]);
+        validation.set_audience(&[&self.audience]);
+        validation.set_required_spec_claims(&["exp", "iss", "aud"]);
+        let data = decode::<Map<String, Value>>(token, &key.key, &validation);
+        self.read(&data.map_err(|error| of_decoding(&error))?.claims)
+    }
+
+    fn read(&self, claims: &Map<String, Value>) -> Result<Token, TokenError> {
+        let text = |name: &str| claims.get(name).and_then(Value::as_str);
+        let seconds = |name: &str| claims.get(name).and_then(Value::as_f64);
+        let (issued, expires) = seconds("iat").zip(seconds("exp")).ok_or(TokenError::Invalid)?;
+        let username = text(&self.account_claim).filter(|name| !name.is_empty());
+        let token = Token {
+            holder: Holder::Username(username.ok_or(TokenError::Invalid)?.to_owned()),
+            // Theirs may be of any length; a hash has one, and is none of ours.
+            jti: text("jti").map(|jti| hex::encode(Sha256::digest(jti))),
+            issued_at: ms(issued),
+            dead_at: dead_at(ms(expires)),
+            scope: text("scope").unwrap_or_default().to_owned(),
+        };
+        // A list of issuers is none; and one issued in the future would outlive every revocation.
+        let from_us = text("iss") == Some(&*self.issuer);
+        let in_time = token.issued_at <= unix_ms() + i64::try_from(LEEWAY * 1000).unwrap_or(0);
+        (from_us && in_time).then_some(token).ok_or(TokenError::Invalid)
+    }
+
+    async fn key(&self, kid: &str) -> Option<Arc<PublicKey>> {
+        let known = self.known();
+        let age = known.read_at.elapsed();
+        let key = known.keys.get(kid);
+        if age < NOT_BEFORE || (key.is_some() && age < NOT_AFTER) {
+            return key.cloned();
+        }
+        self.read_again(known.read_at).await;
+        self.known().keys.get(kid).cloned()
+    }
+
+    /// Reads the file, off the threads that serve; one that can't be used leaves the keys as they were.
+    async fn read_again(&self, last: Instant) {
+        let _one_at_a_time = self.reading.lock().await;
+        if self.known().read_at != last {
+            return;
+        }
+        let file = self.file.clone();
+        let found = tokio::task::spawn_blocking(move || read(&file)).await;
+        let found = found.unwrap_or_else(|error| Err(JwksError::Unreadable(error.to_string())));
+        let keys = found.map_or_else(
+            |error| {
+                tracing::error!(%error, "the identity provider's keys can't be read again");
+                self.known().keys
+            },
+            Arc::new,
+        );
+        let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
+        *known = Known { keys, read_at: Instant::now() };
+    }
+
+    fn known(&self) -> Known {
+        self.known.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+/// Seconds since 1970 as a claim has them, in milliseconds.
+#[expect(clippy::cast_possible_truncation, reason = "a time far out of range is clamped")]
+fn ms(seconds: f64) -> i64 {
+    (seconds * 1000.0).round() as i64
+}
+
+#[cfg(test)]
+mod attacks;
+#[cfg(test)]
+mod signers;
+#[cfg(test)]
+mod tests;
