@@ -244,6 +244,24 @@ async fn no_code_token_or_whole_number_is_logged() {
 }
 
 #[tokio::test]
+async fn a_symmetric_key_among_the_identity_providers_keeps_it_from_starting() {
+    let folder = services::new_folder("jwks");
+    let file = folder.join("jwks.json");
+    std::fs::write(&file, r#"{"keys":[{"kty":"oct","kid":"a","k":"c2VjcmV0"}]}"#).unwrap();
+    let settings = settings(&[
+        ("POSTRIDER_JWT__JWKS_FILE", file.to_str().unwrap()),
+        ("POSTRIDER_JWT__ISSUER", "https://id.example.com/"),
+        ("POSTRIDER_JWT__AUDIENCE", "sms"),
+        ("POSTRIDER_LISTEN", "127.0.0.1:0"),
+    ]);
+    let output = api_command(&settings).current_dir(&folder).output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(said.contains("jwt.jwks_file") && said.contains("symmetric"), "{said}");
+    assert!(!said.contains("c2VjcmV0"), "{said}");
+}
+
+#[tokio::test]
 async fn a_wrong_setting_is_named_and_exits_2() {
     for (name, value) in [
         ("POSTRIDER_CODE__LENGTH", "3"),

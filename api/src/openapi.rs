@@ -11,7 +11,7 @@
 //! 3. `extensions(("x-problems" = json!(problems(&[..]))))` names the codes that only this endpoint answers. Those
 //!    that follow from the rest are added by [`problems`]: of the token where it has `security`, of the body where
 //!    it has one, of the `Idempotency-Key` where it takes one, of a path's parameter, and of every endpoint.
-//! 4. The handler is listed in [`Described`], in the order of the route table.
+//! 4. The handler is listed in `Described`, in the order of the route table.
 //!
 //! An endpoint of a dialect says so (`"x-dialect"`) and describes all of its answers itself; what more is sent to it is
 //! ignored.

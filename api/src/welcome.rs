@@ -59,6 +59,8 @@ Verify it, with the code in place of CODE:
 
 {verify}
 
+Read and try the rest at http://{address}/docs
+
 "
     )
 }

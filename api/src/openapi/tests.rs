@@ -59,6 +59,21 @@ async fn every_route_is_described_and_nothing_else() {
 }
 
 #[test]
+fn every_endpoint_says_what_it_does_and_who_may() {
+    let mut names = BTreeSet::new();
+    for (method, path) in described() {
+        let operation = &document()["paths"][&path][method.to_lowercase()];
+        let text = |member: &str| operation[member].as_str().unwrap_or_default().to_owned();
+        assert!(!text("summary").is_empty() && !text("summary").ends_with('.'), "{method} {path}");
+        assert!(text("description").contains("**Who:**"), "{method} {path}");
+        assert!(names.insert(text("operationId")), "{method} {path} has another's operationId");
+        let tag = &operation["tags"][0];
+        let tags = document()["tags"].as_array().unwrap();
+        assert!(tags.iter().any(|known| known["name"] == *tag), "{method} {path}: {tag}");
+    }
+}
+
+#[test]
 fn every_code_is_some_endpoints() {
     let mut listed: Vec<_> = problems::UNROUTED.iter().map(|code| code.word()).collect();
     for operation in document()["paths"].as_object().unwrap().values() {
