@@ -14,11 +14,11 @@ use crate::harness::provider::{Behaviour, Provider};
 use crate::harness::proxy::Proxy;
 use crate::harness::services::{self, PostgresServer, RabbitNode, Redis};
 
-struct Distributed {
-    api: Process,
-    worker: Process,
-    client: Client,
-    provider: Provider,
+pub(super) struct Distributed {
+    pub(super) api: Process,
+    pub(super) worker: Process,
+    pub(super) client: Client,
+    pub(super) provider: Provider,
     database: String,
     settings: Settings,
     redis: Redis,
@@ -31,12 +31,12 @@ struct Distributed {
 
 /// What a test has for itself, so that it can be killed.
 #[derive(Default)]
-struct Alone {
+pub(super) struct Alone {
     rabbit: bool,
     postgres: bool,
 }
 
-async fn start(alone: Alone) -> Distributed {
+pub(super) async fn start(alone: Alone) -> Distributed {
     let (redis, provider) = (services::redis().await, Provider::start().await);
     let rabbit = if alone.rabbit { Some(services::rabbitmq_alone().await) } else { None };
     let postgres = if alone.postgres { Some(services::postgres_alone().await) } else { None };

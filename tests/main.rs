@@ -25,3 +25,5 @@ mod poison;
 mod queue_contract;
 mod schema;
 mod store_contract;
+#[cfg(test)]
+mod test_keys;
