@@ -19,8 +19,8 @@ pub(super) struct Distributed {
     pub(super) worker: Process,
     pub(super) client: Client,
     pub(super) provider: Provider,
-    database: String,
-    settings: Settings,
+    pub(super) database: String,
+    pub(super) settings: Settings,
     redis: Redis,
     rabbit: Option<RabbitNode>,
     postgres: Option<PostgresServer>,
@@ -32,8 +32,10 @@ pub(super) struct Distributed {
 /// What a test has for itself, so that it can be killed.
 #[derive(Default)]
 pub(super) struct Alone {
-    rabbit: bool,
-    postgres: bool,
+    pub(super) rabbit: bool,
+    pub(super) postgres: bool,
+    /// Settings beside the usual ones.
+    pub(super) more: Vec<(&'static str, &'static str)>,
 }
 
 pub(super) async fn start(alone: Alone) -> Distributed {
@@ -70,6 +72,7 @@ pub(super) async fn start(alone: Alone) -> Distributed {
         ("POSTRIDER_LIMITS__CODE__IP", "100000/60s"),
         ("POSTRIDER_LIMITS__CODE__GLOBAL", "100000/60s"),
     ]);
+    settings.extend(alone.more.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())));
     let migrate = || async {
         api_command(&settings).arg("migrate").output().unwrap().status.success().then_some(())
     };

@@ -18,6 +18,8 @@ mod distributed;
 #[cfg(test)]
 mod embedded;
 mod harness;
+#[cfg(test)]
+mod leaks;
 mod log_contract;
 #[cfg(test)]
 mod log_out;
