@@ -149,7 +149,7 @@ fn names_of(document: &Value, operation: &Value) -> Vec<String> {
     while let Some(schema) = schemas.pop() {
         let referred = schema["$ref"].as_str().map(|place| place.trim_start_matches('#'));
         schemas.extend(referred.and_then(|place| document.pointer(place)));
-        schemas.extend(["oneOf", "allOf"].iter().flat_map(|of| schema[of].as_array()).flatten());
+        schemas.extend(["oneOf", "allOf"].iter().filter_map(|of| schema[of].as_array()).flatten());
         names
             .extend(schema["properties"].as_object().into_iter().flatten().map(|(n, _)| n.clone()));
     }

@@ -7,6 +7,7 @@ use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use axum::http::StatusCode;
 use postrider_common::database::refusal::Refusal;
 use postrider_common::database::{Database, DatabaseError};
 use postrider_common::owner::Owner;
@@ -56,7 +57,24 @@ impl Refusals {
             return;
         }
         let owner = account_id.map(|id| Owner::new(id, false));
-        let alike = (owner, "login", problem.code.word().to_owned());
+        self.note_of(problem, owner, "login", ip);
+    }
+
+    /// Takes note of a known caller who asked for what its token, key or account may not do, or from elsewhere.
+    pub fn note_access(&self, problem: &Problem, owner: Owner, ip: Option<IpAddr>) {
+        if problem.code.status() == StatusCode::FORBIDDEN {
+            self.note_of(problem, Some(owner), "access", ip);
+        }
+    }
+
+    fn note_of(
+        &self,
+        problem: &Problem,
+        owner: Option<Owner>,
+        kind: &'static str,
+        ip: Option<IpAddr>,
+    ) {
+        let alike = (owner, kind, problem.code.word().to_owned());
         let refusal = Refusal {
             policy: problem.policy(),
             client_ip: ip.map(|ip| ip.to_string()),
