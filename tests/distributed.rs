@@ -409,6 +409,25 @@ async fn a_confirm_that_never_comes_is_said_and_the_same_request_sends_the_same_
 }
 
 #[tokio::test]
+async fn a_notice_to_many_reaches_each_of_them_once() {
+    let it = start(Alone::default()).await;
+    let phones: Vec<_> = (0..120).map(phone).collect();
+    let body = json!({"template": "parcel", "params": {"number": "7"}, "phones": phones});
+    let (status, first) = it.client.try_post("/v1/notices", "campaign", &body).await.unwrap();
+    assert_eq!((status, &first["rejected"]), (202, &json!([])), "{first}");
+    let (_, again) = it.client.try_post("/v1/notices", "campaign", &body).await.unwrap();
+    assert_eq!(again, first, "a repeat is the same messages");
+    let ids: Vec<_> = first["accepted"].as_array().unwrap().iter().map(|m| &m["id"]).collect();
+    let ids: Vec<_> = ids.into_iter().map(|id| id.as_str().unwrap().to_owned()).collect();
+    let rows = it.rows_of(&ids).await;
+    assert_eq!(rows.len(), 120);
+    assert!(rows.iter().all(|(_, status)| *status == 1));
+    let mut handed: Vec<_> = it.provider.handed().into_iter().map(|call| call.phone).collect();
+    handed.sort();
+    assert_eq!(handed, phones);
+}
+
+#[tokio::test]
 async fn a_worker_cut_off_from_the_broker_amid_its_calls_texts_nobody_twice() {
     let it = start(Alone::default()).await;
     it.provider.always(Behaviour::AcceptAfter(Duration::from_millis(400)));

@@ -12,6 +12,8 @@ mod accounts;
 #[cfg(test)]
 mod attacks;
 #[cfg(test)]
+mod bans;
+#[cfg(test)]
 mod dialects;
 #[cfg(test)]
 mod distributed;
