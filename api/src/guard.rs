@@ -25,6 +25,9 @@ use crate::outgoing::Draft;
 use crate::problem::{Code, Problem};
 use crate::rate_limit_headers::rate_limit_headers;
 
+#[cfg(test)]
+mod tests;
+
 /// Each kind of request is counted on its own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
@@ -321,85 +324,5 @@ fn word(answer: &AdmitAnswer) -> &'static str {
         AdmitAnswer::Limited { .. } => "limited",
         AdmitAnswer::MaxSends { .. } => "max_sends",
         AdmitAnswer::Banned { .. } => "banned",
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn scopes() -> ScopeLimits {
-        let limits = |texts: &[&str]| texts.iter().map(|text| text.parse().unwrap()).collect();
-        ScopeLimits {
-            phone: limits(&["5/1h", "1/60s"]),
-            ip: limits(&["20/60s"]),
-            global: limits(&["1000/60s"]),
-            ..ScopeLimits::default()
-        }
-    }
-
-    fn keys(counted: Counted<'_>) -> Vec<String> {
-        counted
-            .limits(&Settings::default(), &scopes())
-            .checks
-            .into_iter()
-            .map(|check| check.key)
-            .collect()
-    }
-
-    #[test]
-    fn each_window_has_a_key_of_its_own_and_ranks_never_fall() {
-        let phone = PhoneNumber::from_e164("+8613800138000").unwrap();
-        let ip = Some("2001:db8:1:2:3::4".parse().unwrap());
-        let counted = Counted {
-            kind: Kind::Code,
-            owner: Owner::new(7, false),
-            phone: Some(&phone),
-            purpose: "login",
-            ip,
-        };
-        assert_eq!(
-            keys(counted),
-            [
-                "limit:code:phone:7:+8613800138000:1/60s",
-                "limit:code:phone:7:+8613800138000:5/3600s",
-                "limit:code:ip:2001:db8:1:2::/64:20/60s",
-                "limit:code:global:all:1000/60s",
-            ]
-        );
-        assert!(
-            counted
-                .limits(&Settings::default(), &scopes())
-                .checks
-                .is_sorted_by_key(|check| check.rank)
-        );
-    }
-
-    #[test]
-    fn what_there_is_nothing_to_count_by_is_not_limited() {
-        let counted = Counted {
-            kind: Kind::Check,
-            owner: Owner::new(7, false),
-            phone: None,
-            purpose: "",
-            ip: None,
-        };
-        assert_eq!(keys(counted), ["limit:check:global:all:1000/60s"]);
-    }
-
-    #[test]
-    fn a_refusal_says_which_limit_and_when_to_come_back() {
-        let phone = PhoneNumber::from_e164("+8613800138000").unwrap();
-        let counted = Counted {
-            kind: Kind::Code,
-            owner: Owner::new(7, false),
-            phone: Some(&phone),
-            purpose: "login",
-            ip: None,
-        };
-        let problem = counted.limits(&Settings::default(), &scopes()).used_up(0, 36_001, &[]);
-        assert_eq!(problem.code, Code::PhoneLimited);
-        let response = axum::response::IntoResponse::into_response(problem);
-        assert_eq!(response.headers()["retry-after"], "37");
     }
 }
