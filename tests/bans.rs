@@ -34,8 +34,8 @@ async fn a_ban_and_its_end_work_at_once_on_every_replica() {
     let [(one, ops), (other, other_ops)] = callers(&it);
     let (phone, ip) = ("13800138000", "203.0.113.7");
     for (ban, what) in [
-        (json!({"kind": "phone", "value": phone}), "phone"),
-        (json!({"kind": "cidr", "value": "203.0.113.0/24"}), "ip"),
+        (json!({"kind": "phone", "value": phone, "reason": "x"}), "phone"),
+        (json!({"kind": "cidr", "value": "203.0.113.0/24", "reason": "x"}), "ip"),
     ] {
         assert_eq!(ops.post(PATH, &ban).await.0, 201);
         assert_eq!(word(&other, phone, ip).await, blocked(what));

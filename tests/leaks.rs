@@ -6,6 +6,7 @@ use serde_json::{Map, Value, json};
 use sqlx::{Connection as _, PgConnection};
 
 use crate::distributed::{Alone, Distributed, start};
+use crate::harness::eventually;
 use crate::harness::processes::{Client, token};
 
 /// So many digits that none are there by chance.
@@ -71,8 +72,16 @@ async fn use_it(it: &Distributed) -> Vec<String> {
     by_key.check(PHONE, "987654321").await;
     assert_eq!(by_key.check(PHONE, &code).await.0, 200);
     secrets.push(code);
-    let asked = json!({"phoneNumber": PHONE, "purpose": "register"});
-    client.post("/sms/send", &asked).await;
+    let other = "13912345679";
+    let asked = json!({"phoneNumber": other, "purpose": "register"});
+    assert_eq!(client.post("/sms/send", &asked).await.1["code"], 200);
+    let by_mall = eventually("the dialect's code to be handed over", || async {
+        it.provider.handed().into_iter().find(|call| call.phone == other)
+    })
+    .await;
+    let by_mall: Value = serde_json::from_str(&by_mall.params).unwrap();
+    secrets.push(by_mall["code"].as_str().unwrap().to_owned());
+    secrets.push(other.to_owned());
     let wrong = json!({"phoneNumber": PHONE, "purpose": "register", "code": "987654321"});
     client.post("/sms/verify", &wrong).await;
     let channel = json!({"phone": PHONE, "channel": "marked", "code": "987654321"});
@@ -85,7 +94,7 @@ async fn use_it(it: &Distributed) -> Vec<String> {
 
     // What looks for a number, and what bans one.
     client.get(&format!("/v1/messages?phone={PHONE}")).await;
-    let ban = json!({"kind": "phone", "value": PHONE});
+    let ban = json!({"kind": "phone", "value": PHONE, "reason": "x"});
     ops.post("/v1/blacklist", &ban).await;
     client.send_code(PHONE).await;
     ops.get("/v1/blacklist").await;

@@ -4,6 +4,7 @@
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
+use ipnet::IpNet;
 use postrider_common::config::Bans;
 use postrider_common::database::blacklist::{BanKind, BlacklistEntry};
 use postrider_common::database::blacklist_write::{BlacklistChange, Lift};
@@ -67,7 +68,7 @@ pub struct AddBan {
     #[schema(min_length = 1, max_length = 64, example = "203.0.113.7")]
     pub value: String,
     #[schema(min_length = 1, max_length = 1000)]
-    pub reason: Option<String>,
+    pub reason: String,
     /// A time to come; for good, where it isn't said
     #[schema(format = DateTime)]
     pub until: Option<String>,
@@ -151,7 +152,7 @@ pub async fn add(
     Body { mut fields, .. }: Body,
 ) -> Result<(StatusCode, Json<Entry>), Problem> {
     let now = unix_ms();
-    let reason = fields.optional_text("reason", LONGEST_REASON).unwrap_or_default();
+    let reason = fields.text("reason", LONGEST_REASON);
     let until = fields.parsed("until", "a time to come as RFC 3339 says it", |text| {
         parse_rfc3339(text).filter(|until| *until > now)
     });
@@ -287,8 +288,11 @@ pub fn is_safe(rules: &Bans, kind: BanKind, value: &str) -> bool {
     match kind {
         BanKind::Phone => is_safe_phone(rules, value),
         BanKind::Ip => value.parse().is_ok_and(|address| is_safe_address(rules, address)),
-        // Wider ones hit what isn't safe in them.
-        BanKind::PhonePrefix | BanKind::Cidr => false,
+        BanKind::Cidr => value
+            .parse::<IpNet>()
+            .is_ok_and(|network| rules.safe_networks.iter().any(|safe| safe.contains(&network))),
+        // A prefix hits what isn't safe behind it.
+        BanKind::PhonePrefix => false,
     }
 }
 

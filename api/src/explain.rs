@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use axum::Json;
 use axum::extract::State;
-use postrider_common::config::ScopeLimits;
+use postrider_common::config::{CodeRules, Dialect, ScopeLimits};
 use postrider_common::database::account::Account;
 use postrider_common::database::blacklist::{BanKind, BlacklistEntry};
 use postrider_common::ids::VerificationId;
@@ -32,7 +32,7 @@ use crate::openapi::schemas::{one_of, words};
 use crate::problem::{Code, Problem};
 use crate::rate_limit_headers::policy_name;
 use crate::sending::is_allowed;
-use crate::verifications::rules_of;
+use crate::verifications::{is_purpose, rules_of};
 
 #[cfg(test)]
 mod tests;
@@ -239,7 +239,7 @@ async fn look(app: &Shared, asked: &Asked, kind: Kind) -> Result<(Limits, Explai
     let scopes: ScopeLimits = match kind {
         Kind::Code => app.settings.code_limits(counted.purpose),
         Kind::Notice => app.settings.limits.notice.clone(),
-        Kind::Check => app.settings.limits.check.clone(),
+        Kind::Check => app.settings.check_limits(counted.purpose),
     };
     let limits = counted.limits(&app.settings, &scopes);
     let ban_check = counted.bans(&app.settings.bans);
@@ -264,8 +264,7 @@ fn request(
         }
         Kind::Code => {
             let purpose = asked.purpose.as_deref().unwrap_or_default();
-            let of_dialect = app.settings.dialect_rules(purpose);
-            let rules = of_dialect.map_or_else(|| rules_of(app, purpose), Ok)?;
+            let rules = rules_of_any(app, purpose)?;
             let left = latest.is_none_or(|v| {
                 v.status != VerificationStatus::Pending || v.sends < rules.max_sends
             });
@@ -275,6 +274,10 @@ fn request(
     };
     let first = lane.and_then(|lane| refused_at_once(app, asked, lane));
     let first = first.or_else(|| refused_by_count(limits, explained, sends_left));
+    let first = first.or_else(|| match kind {
+        Kind::Check => refused_check(latest),
+        Kind::Code | Kind::Notice => None,
+    });
     Ok(RequestShown {
         kind: kind.as_str(),
         outcome: first.map_or("admitted", Code::word),
@@ -282,6 +285,26 @@ fn request(
         template,
         providers: lane.map(|_| providers(app, asked.owner)),
     })
+}
+
+/// The rules of a purpose of v1's, or of a dialect's, which takes more of them.
+fn rules_of_any(app: &App, purpose: &str) -> Result<CodeRules, Problem> {
+    if let Some(rules) = app.settings.dialect_rules(purpose) {
+        return Ok(rules);
+    }
+    let of_mall = app.settings.dialects.enabled.contains(&Dialect::Mall) && is_purpose(purpose);
+    rules_of(app, purpose)
+        .or_else(|problem| if of_mall { Ok(app.settings.code.clone()) } else { Err(problem) })
+}
+
+/// What even the right code is answered.
+fn refused_check(latest: Option<&VerificationState>) -> Option<Code> {
+    match latest.map(|verification| verification.status) {
+        None | Some(VerificationStatus::Expired) => Some(Code::VerificationNotFound),
+        Some(VerificationStatus::Exhausted) => Some(Code::TooManyAttempts),
+        Some(VerificationStatus::Approved) => Some(Code::AlreadyUsed),
+        Some(VerificationStatus::Pending) => None,
+    }
 }
 
 /// What refuses before anything is counted.

@@ -20,7 +20,7 @@ use postrider_common::store::{
 
 use crate::app::Shared;
 use crate::caller::{Caller, Sends};
-use crate::clock::as_ms;
+use crate::clock::{as_ms, unix_ms};
 use crate::outgoing::Draft;
 use crate::problem::{Code, Problem};
 use crate::rate_limit_headers::rate_limit_headers;
@@ -138,6 +138,8 @@ impl Limits {
                 .because(&"the store named a limit that isn't there");
         };
         let problem = Problem::new(Code::limited(*scope)).by_limit(*scope, *limit);
+        // Until every window that is used up has room, not only the one that is told: who comes back then gets through.
+        let wait_ms = states.iter().map(|state| state.wait_ms).fold(wait_ms, i64::max);
         let problem = problem.headers(self.headers(states)).retry_after(wait_ms);
         if *scope == Scope::Global {
             // How much the whole service takes is no caller's business.
@@ -146,12 +148,15 @@ impl Limits {
         problem.detail(format!("at most {} in {} s", limit.quota, limit.window.as_secs()))
     }
 
-    pub fn banned(&self, what: Banned, states: &[LimitState]) -> Problem {
+    /// The refusal of a ban that lasts until then (unix milliseconds; 0 for good).
+    pub fn banned(&self, what: Banned, until: i64, states: &[LimitState]) -> Problem {
         let code = match what {
             Banned::Phone => Code::PhoneBlocked,
             Banned::Ip => Code::IpBlocked,
         };
-        Problem::new(code).headers(self.headers(states))
+        let problem = Problem::new(code).headers(self.headers(states));
+        // By this machine's clock, which is right enough for advice.
+        if until == 0 { problem } else { problem.retry_after(until - unix_ms()) }
     }
 }
 
@@ -301,7 +306,9 @@ fn decided(answer: AdmitAnswer, limits: &Limits) -> Result<(Accepted, HeaderMap)
             let problem = Problem::new(Code::MaxSendsReached).retry_after(wait_ms);
             Err(problem.headers(limits.headers(&states)))
         }
-        AdmitAnswer::Banned { what, limits: states, .. } => Err(limits.banned(what, &states)),
+        AdmitAnswer::Banned { what, until, limits: states } => {
+            Err(limits.banned(what, until, &states))
+        }
     }
 }
 

@@ -73,6 +73,7 @@ async fn count(app: &Shared, (policies, limits): Limits, refusal: Code) -> Resul
             Ok(Try { counted: GiveBack { limits: take.limits, entry: take.entry, at }, headers })
         }
         TakeAnswer::Limited { index, wait_ms, limits } => {
+            let wait_ms = limits.iter().map(|state| state.wait_ms).fold(wait_ms, i64::max);
             let problem = Problem::new(refusal).headers(headers(&limits)).retry_after(wait_ms);
             Err(match policies.get(index) {
                 Some((scope, limit)) => problem.by_limit(*scope, *limit).detail(format!(

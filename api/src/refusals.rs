@@ -16,7 +16,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
 use crate::clock::unix_ms;
-use crate::guard::Counted;
+use crate::guard::{Counted, Kind};
 use crate::problem::{Code, Problem};
 use crate::request_id;
 
@@ -64,6 +64,18 @@ impl Refusals {
     pub fn note_access(&self, problem: &Problem, owner: Owner, ip: Option<IpAddr>) {
         if problem.code.status() == StatusCode::FORBIDDEN {
             self.note_of(problem, Some(owner), "access", ip);
+        }
+    }
+
+    /// Takes note of a request that says something wrong, before it is known whom it is about.
+    pub fn note_unread(&self, problem: &Problem, kind: Kind, owner: Owner, ip: Option<IpAddr>) {
+        self.note_of(problem, Some(owner), kind.as_str(), ip);
+    }
+
+    /// Takes note of somebody who may not register.
+    pub fn note_registration(&self, problem: &Problem, ip: Option<IpAddr>) {
+        if !problem.code.status().is_server_error() {
+            self.note_of(problem, None, "registration", ip);
         }
     }
 
@@ -178,7 +190,6 @@ async fn written(database: &Database, batch: &[Refusal]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::guard::Kind;
     use crate::testing::TestApp;
 
     #[tokio::test]

@@ -99,6 +99,15 @@ pub async fn register(
     new: NewAccount,
     ip: Option<IpAddr>,
 ) -> Result<Account, Problem> {
+    let made = register_who_may(app, new, ip).await;
+    made.inspect_err(|problem| app.refusals.note_registration(problem, ip))
+}
+
+async fn register_who_may(
+    app: &Shared,
+    new: NewAccount,
+    ip: Option<IpAddr>,
+) -> Result<Account, Problem> {
     if !is_open(app) {
         return Err(Problem::new(Code::RegistrationClosed));
     }

@@ -7,6 +7,7 @@ use axum::routing::post;
 use axum::{Json, Router};
 use postrider_common::config::{self, Anonymous, Dialect, Settings, Template};
 use postrider_common::limits::Scope;
+use postrider_common::phone::PhoneNumber;
 use postrider_common::store::{SettleAnswer, Which, verification_subject};
 use postrider_common::template::Params;
 use serde_json::{Value, json};
@@ -16,6 +17,7 @@ use crate::app::{App, Shared};
 use crate::caller::{Sends, Verifies};
 use crate::checking::{self, CodeToCheck};
 use crate::client_ip::ClientIp;
+use crate::guard::Kind;
 use crate::json::{Body, Fields};
 use crate::notices::check_params;
 use crate::problem::{Code, Problem};
@@ -66,11 +68,13 @@ pub(super) async fn send(
     Trace(trace): Trace,
     Body { mut fields, .. }: Body,
 ) -> Result<Json<Value>, Problem> {
-    let purpose = purpose_of(&mut fields)?;
-    let phone = app.phone(&needed(&mut fields, "phone")?)?;
+    let (owner, ip) = (caller.owner(), peer.of_forwarded_user(&caller));
+    let mut read = || Ok((purpose_of(&mut fields)?, app.phone(&needed(&mut fields, "phone")?)?));
+    let (purpose, phone) =
+        read().inspect_err(|wrong| app.refusals.note_unread(wrong, Kind::Code, owner, ip))?;
     let limits = app.settings.code_limits(&purpose);
     let rules = app.settings.code_rules(&purpose).unwrap_or_else(|| app.settings.code.clone());
-    let origin = Origin { ip: peer.of_forwarded_user(&caller), idempotency: None, trace };
+    let origin = Origin { ip, idempotency: None, trace };
     let asked = CodeToSend { phone, purpose, rules, limits };
     let (accepted, _) = sending::code(&app, &mut caller, asked, origin).await?;
     let code = sending::echo(&app, caller.owner(), &accepted);
@@ -94,15 +98,19 @@ pub(super) async fn verify(
     peer: ClientIp,
     Body { mut fields, .. }: Body,
 ) -> Result<Json<Value>, Problem> {
-    let (phone, code) = (needed(&mut fields, "phone")?, needed(&mut fields, "code")?);
-    let purpose = purpose_of(&mut fields)?;
-    let phone = app.phone(&phone)?;
+    let (owner, ip) = (caller.owner(), peer.of_forwarded_user(&caller));
+    let mut read = || {
+        let (phone, code) = (needed(&mut fields, "phone")?, needed(&mut fields, "code")?);
+        Ok((purpose_of(&mut fields)?, app.phone(&phone)?, code))
+    };
+    let (purpose, phone, code) =
+        read().inspect_err(|wrong| app.refusals.note_unread(wrong, Kind::Check, owner, ip))?;
     let asked = CodeToCheck {
-        which: Which::Subject(verification_subject(caller.owner(), &purpose, &phone)),
+        which: Which::Subject(verification_subject(owner, &purpose, &phone)),
         phone: Some(phone),
         purpose,
         code,
-        ip: peer.of_forwarded_user(&caller),
+        ip,
         idempotency: None,
     };
     let (code, message) = match checking::check(&app, &mut caller, asked).await?.0 {
@@ -134,16 +142,22 @@ pub(super) async fn notice(
     Trace(trace): Trace,
     Body { mut fields, .. }: Body,
 ) -> Result<Json<Value>, Problem> {
-    let purpose = purpose_of(&mut fields)?;
-    let template = needed(&mut fields, "template_code")?;
-    let invalid = || Problem::new(Code::ParamsInvalid);
-    let params = params_of(fields.take("template_param")).ok_or_else(invalid)?;
-    let phone = app.phone(&needed(&mut fields, "phone")?)?;
-    let (template, raw_template) = template_of(&app, template, &params)?;
-    let origin = Origin { ip: peer.of_forwarded_user(&caller), idempotency: None, trace };
-    let notice = NoticeToSend { purpose, template, raw_template, params };
+    let (owner, ip) = (caller.owner(), peer.of_forwarded_user(&caller));
+    let (notice, phone) = read_notice(&app, &mut fields)
+        .inspect_err(|wrong| app.refusals.note_unread(wrong, Kind::Notice, owner, ip))?;
+    let origin = Origin { ip, idempotency: None, trace };
     sending::notice(&app, &mut caller, &notice, &phone, origin).await?;
     Ok(answer(200, "请求成功!", &json!({})))
+}
+
+fn read_notice(app: &App, fields: &mut Fields) -> Result<(NoticeToSend, PhoneNumber), Problem> {
+    let purpose = purpose_of(fields)?;
+    let template = needed(fields, "template_code")?;
+    let invalid = || Problem::new(Code::ParamsInvalid);
+    let params = params_of(fields.take("template_param")).ok_or_else(invalid)?;
+    let phone = app.phone(&needed(fields, "phone")?)?;
+    let (template, raw_template) = template_of(app, template, &params)?;
+    Ok((NoticeToSend { purpose, template, raw_template, params }, phone))
 }
 
 fn needed(fields: &mut Fields, field: &str) -> Result<String, Problem> {

@@ -18,6 +18,7 @@ use crate::app::{App, Shared};
 use crate::caller::{Sends, Verifies};
 use crate::checking::{self, CodeToCheck};
 use crate::client_ip::ClientIp;
+use crate::guard::Kind;
 use crate::json::{Body, Fields};
 use crate::problem::{Code, Problem};
 use crate::sending::{self, CodeToSend, Origin};
@@ -85,11 +86,13 @@ pub(super) async fn send(
     uri: Uri,
     Body { mut fields, .. }: Body,
 ) -> Result<Response, Problem> {
-    let Asked { phone, purpose } = Asked::read(&app, &mut fields)?;
+    let (owner, ip) = (caller.owner(), peer.of_forwarded_user(&caller));
+    let Asked { phone, purpose } = Asked::read(&app, &mut fields)
+        .inspect_err(|wrong| app.refusals.note_unread(wrong, Kind::Code, owner, ip))?;
     // This system took any purpose.
     let rules = app.settings.code_rules(&purpose).unwrap_or_else(|| app.settings.code.clone());
     let limits = app.settings.code_limits(&purpose);
-    let origin = Origin { ip: peer.of_forwarded_user(&caller), idempotency: None, trace };
+    let origin = Origin { ip, idempotency: None, trace };
     let asked = CodeToSend { phone, purpose, rules, limits };
     sending::code(&app, &mut caller, asked, origin).await?;
     Ok(answer(uri.path(), 200, "验证码发送成功").into_response())
@@ -131,8 +134,11 @@ pub(super) async fn verify(
     uri: Uri,
     Body { mut fields, .. }: Body,
 ) -> Result<Response, Problem> {
-    let code = fields.loose("code").ok_or_else(|| missing("code"))?;
-    let Asked { phone, purpose } = Asked::read(&app, &mut fields)?;
+    let (owner, ip) = (caller.owner(), peer.of_forwarded_user(&caller));
+    let code = fields.loose("code").ok_or_else(|| missing("code"));
+    let read = code.and_then(|code| Ok((code, Asked::read(&app, &mut fields)?)));
+    let (code, Asked { phone, purpose }) =
+        read.inspect_err(|wrong| app.refusals.note_unread(wrong, Kind::Check, owner, ip))?;
     let asked = CodeToCheck {
         which: Which::Subject(verification_subject(caller.owner(), &purpose, &phone)),
         phone: Some(phone),

@@ -260,3 +260,39 @@ async fn every_problem_is_a_row_of_the_description() {
         }
     }
 }
+
+#[tokio::test]
+async fn what_is_refused_before_it_is_counted_is_written_down_too() {
+    let test = TestApp::start(&[]).await;
+    let token = test.token("shop", &Grant::USUAL).await;
+    let client = Client::with_token(&token);
+    for (path, body) in [
+        ("/send", r#"{"phoneNumber":"12","purpose":"x"}"#),
+        ("/verify", r#"{"phoneNumber":"12","purpose":"x","code":"1"}"#),
+        ("/sms_message/getVerificationCode", r#"{"phone":"12"}"#),
+        ("/sms_message/verify_code", r#"{"phone":"12","code":"1"}"#),
+        ("/sms_message/sendNotice", r#"{"phone":"13800138000","template_code":"none"}"#),
+    ] {
+        client.post(&test, path, body).await;
+    }
+    let account = test.app.database.account_by_name("shop").await.unwrap().unwrap().id;
+    let rows = loop {
+        let rows = test.app.database.refusals(Some(account), 10).await.unwrap();
+        if rows.len() == 5 {
+            break rows;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    };
+    let mut said: Vec<_> = rows.iter().map(|r| format!("{} {}", r.kind, r.rule)).collect();
+    said.sort();
+    assert_eq!(
+        said,
+        [
+            "check phone_invalid",
+            "check phone_invalid",
+            "code phone_invalid",
+            "code phone_invalid",
+            "notice template_unknown",
+        ]
+    );
+}

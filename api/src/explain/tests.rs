@@ -22,6 +22,7 @@ async fn it_says_what_was_used_and_what_would_refuse() {
     let before = explained(&test, asked.clone()).await;
     assert_eq!(before["requests"][0]["outcome"], "admitted");
     assert_eq!(before["verification"], Value::Null);
+    assert_eq!(before["requests"][1]["outcome"], "verification_not_found");
     assert_eq!(before["requests"][0]["providers"], json!(["sandbox"]));
 
     let body = json!({"phone": PHONE, "purpose": "login"}).to_string();
@@ -63,7 +64,7 @@ async fn what_refuses_at_once_is_told_first() {
     let abroad = json!({"phone": "+14155552671", "purpose": "login"});
     let told = explained(&test, abroad).await;
     assert_eq!(told["requests"][0]["outcome"], "country_not_allowed");
-    assert_eq!(told["requests"][1]["outcome"], "admitted", "a check sends nothing");
+    assert_eq!(told["requests"][1]["outcome"], "verification_not_found", "a check sends nothing");
 }
 
 #[tokio::test]
@@ -81,4 +82,32 @@ async fn nonsense_is_refused() {
         let answer = test.post("/v1/explain", &admin, body.to_string()).await;
         assert_eq!(answer.problem(), (422, code), "{body}");
     }
+}
+
+#[tokio::test]
+async fn a_check_that_even_the_right_code_fails_is_told() {
+    let test = TestApp::start(&[]).await;
+    let shop = test.token("shop", &[Grant::Send, Grant::Verify]).await;
+    let id = test.app.database.account_by_name("shop").await.unwrap().unwrap().id;
+    let body = json!({"phone": PHONE, "purpose": "login"}).to_string();
+    assert_eq!(test.post("/v1/verifications", &shop, body).await.status, 202);
+    let wrong = json!({"phone": PHONE, "purpose": "login", "code": "x"}).to_string();
+    for _ in 0..5 {
+        test.post("/v1/verifications/check", &shop, wrong.clone()).await;
+    }
+    let asked = json!({"phone": PHONE, "purpose": "login", "account_id": id});
+    let told = explained(&test, asked).await;
+    assert_eq!(told["verification"]["status"], "exhausted");
+    assert_eq!(told["requests"][1]["outcome"], "too_many_attempts");
+}
+
+#[tokio::test]
+async fn a_purpose_that_only_a_dialect_takes_is_explained() {
+    let test = TestApp::start(&[]).await;
+    let asked = json!({"phone": PHONE, "purpose": "pay"});
+    assert_eq!(explained(&test, asked.clone()).await["requests"][0]["outcome"], "admitted");
+    let test = TestApp::start(&[("POSTRIDER_DIALECTS__ENABLED", "flask")]).await;
+    let admin = test.token("ops", &[Grant::Admin]).await;
+    let refused = test.post("/v1/explain", &admin, asked.to_string()).await;
+    assert_eq!(refused.problem(), (422, "purpose_invalid"));
 }

@@ -73,3 +73,30 @@ fn a_refusal_says_which_limit_and_when_to_come_back() {
     let response = axum::response::IntoResponse::into_response(problem);
     assert_eq!(response.headers()["retry-after"], "37");
 }
+
+#[test]
+fn a_refusal_waits_for_every_window_that_is_used_up() {
+    let phone = PhoneNumber::from_e164("+8613800138000").unwrap();
+    let owner = Owner::new(7, false);
+    let counted =
+        Counted { kind: Kind::Code, owner, phone: Some(&phone), purpose: "login", ip: None };
+    let full = |wait_ms| LimitState { remaining: 0, wait_ms };
+    let states = [full(5_000), full(3_600_000), LimitState { remaining: 7, wait_ms: 0 }];
+    let problem = counted.limits(&Settings::default(), &scopes()).used_up(0, 5_000, &states);
+    let response = axum::response::IntoResponse::into_response(problem);
+    assert_eq!(response.headers()["retry-after"], "3600");
+}
+
+#[test]
+fn a_ban_says_when_it_ends_if_it_does() {
+    let limits = Limits { policies: Vec::new(), checks: Vec::new() };
+    let retry_after = |until| {
+        let problem = limits.banned(Banned::Phone, until, &[]);
+        let response = axum::response::IntoResponse::into_response(problem);
+        let text = response.headers().get("retry-after")?.to_str().unwrap().to_owned();
+        text.parse::<i64>().ok()
+    };
+    assert_eq!(retry_after(0), None);
+    let seconds = retry_after(crate::clock::unix_ms() + 60_000).unwrap();
+    assert!((59..=60).contains(&seconds), "{seconds}");
+}

@@ -63,7 +63,7 @@ async fn each_phone_has_its_own_fate() {
     let limit = ("POSTRIDER_LIMITS__NOTICE__ACCOUNT", "3/60s");
     let test = TestApp::start(&[TEMPLATES, limit]).await;
     let admin = test.token("ops", &[Grant::Admin]).await;
-    let ban = json!({"kind": "phone", "value": "13800100001"});
+    let ban = json!({"kind": "phone", "value": "13800100001", "reason": "x"});
     test.post("/v1/blacklist", &admin, ban.to_string()).await;
     let token = test.token("shop", &[Grant::Send]).await;
     let mut asked = phones(6);

@@ -101,6 +101,10 @@ fn headers_of(status: &str, own: bool, codes: &[Code]) -> Vec<(&'static str, &'s
         }
         // A 503 that isn't only a problem is /readyz's, and has none.
         "503" if own => names.push(("Retry-After", "Retry-After-Maybe")),
+        // A ban that ends says when.
+        "403" if codes.contains(&Code::PhoneBlocked) => {
+            names.push(("Retry-After", "Retry-After-Maybe"))
+        }
         "429" | "503" => names.push(("Retry-After", "Retry-After")),
         _ => {}
     }

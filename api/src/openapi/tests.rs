@@ -227,3 +227,14 @@ fn what_a_dialect_accepts_is_described_too() {
     assert_eq!(why("/sms/nowhere", 200, "", nowhere), "");
     assert!(why("/nowhere", 200, "", nowhere).contains("nothing"));
 }
+
+#[test]
+fn the_guide_tells_how_to_mend_every_refusal() {
+    let guide = include_str!("../../../docs/api.md");
+    let missing: Vec<_> = Code::ALL
+        .iter()
+        .map(|code| code.word())
+        .filter(|w| !guide.contains(&format!("`{w}`")))
+        .collect();
+    assert!(missing.is_empty(), "docs/api.md has no {missing:?}");
+}

@@ -136,7 +136,7 @@ pub struct Notices {
     pub ttl: Duration,
 }
 
-/// `[purposes.NAME]`: what a purpose does in another way than `[code]` and `[limits.code]`.
+/// `[purposes.NAME]`: what a purpose does in another way than `[code]`, `[limits.code]` and `[limits.check]`.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Purpose {
@@ -151,6 +151,8 @@ pub struct Purpose {
     pub template: Option<String>,
     /// Scopes given here replace those of `[limits.code]`.
     pub limits: ScopeOverrides,
+    /// Scopes given here replace those of `[limits.check]`.
+    pub check_limits: ScopeOverrides,
 }
 
 /// Limits of some scopes; the others stay as they are elsewhere.
@@ -380,6 +382,16 @@ impl Settings {
         let base = self.dialect_limits(purpose).unwrap_or_else(|| self.limits.code.clone());
         match self.purposes.get(purpose) {
             Some(own) => own.limits.clone().over(base),
+            None => base,
+        }
+    }
+
+    /// The limits of failed checks of a purpose; empty where none is known.
+    #[must_use]
+    pub fn check_limits(&self, purpose: &str) -> ScopeLimits {
+        let base = self.limits.check.clone();
+        match self.purposes.get(purpose) {
+            Some(own) => own.check_limits.clone().over(base),
             None => base,
         }
     }

@@ -316,3 +316,13 @@ async fn statuses_have_the_headers_that_http_wants_with_them() {
         (405, &"GET,HEAD,POST".parse().unwrap())
     );
 }
+
+#[tokio::test]
+async fn nobody_registers_as_more_than_an_account() {
+    let test = TestApp::start(&[]).await;
+    let path = format!("/api/register?{SHOP}&role=admin&balance=999&on_behalf=1&id=1");
+    assert_eq!(get(&test, &path).await.0, 201);
+    let account = test.app.database.account_by_name("shop").await.unwrap().unwrap();
+    assert_eq!((account.role, account.balance, account.on_behalf), (Role::Account, 0, false));
+    assert_ne!(account.id, 1);
+}

@@ -1,5 +1,7 @@
 //! Checks, and what GET shows of verifications and messages.
 
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
 
 use super::{
@@ -24,12 +26,20 @@ pub struct Read {
     pub which: Which,
 }
 
-/// What a code is derived from.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+/// What a code is derived from, and whose it is.
+#[derive(Clone, PartialEq, Eq, Deserialize)]
 pub struct Live {
     pub id: VerificationId,
     pub key_id: KeyId,
     pub digits: u8,
+    /// As [`verification_subject`](crate::store::verification_subject) made it; `Debug` doesn't show it.
+    pub subject: String,
+}
+
+impl fmt::Debug for Live {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Live").field("id", &self.id).finish_non_exhaustive()
+    }
 }
 
 /// Settles a check whose code was compared.
