@@ -103,7 +103,7 @@ fn headers_of(status: &str, own: bool, codes: &[Code]) -> Vec<(&'static str, &'s
         "503" if own => names.push(("Retry-After", "Retry-After-Maybe")),
         // A ban that ends says when.
         "403" if codes.contains(&Code::PhoneBlocked) => {
-            names.push(("Retry-After", "Retry-After-Maybe"))
+            names.push(("Retry-After", "Retry-After-Maybe"));
         }
         "429" | "503" => names.push(("Retry-After", "Retry-After")),
         _ => {}
