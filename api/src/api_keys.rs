@@ -1,6 +1,7 @@
 //! `/v1/api-keys`: long-lived keys of an account, made and deleted by whoever is logged in, and never by a key.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::{Path, State};
@@ -16,7 +17,7 @@ use utoipa::ToSchema;
 use utoipa::openapi::schema::{Array, ArrayBuilder};
 use uuid::Uuid;
 
-use crate::account_cache::load;
+use crate::account_change::change;
 use crate::app::Shared;
 use crate::caller::{Caller, LoggedIn};
 use crate::clock::{parse_rfc3339, rfc3339, unix_ms};
@@ -148,11 +149,14 @@ pub async fn make(
         return Err(Problem::new(Code::ScopeMissing).detail(detail));
     }
     let (key, kept) = generate(asked, now);
-    if !app.database.add_api_key(caller.account_id(), &kept).await? {
+    let adding = {
+        let (app, id, kept) = (Arc::clone(&app), caller.account_id(), kept.clone());
+        async move { Ok(app.database.add_api_key(id, &kept).await?) }
+    };
+    if !change(&app, caller.account_id(), adding).await? {
         let detail = format!("an account has at most {MOST} keys");
         return Err(Problem::new(Code::TooManyKeys).detail(detail));
     }
-    load(&app, caller.account_id()).await?;
     tracing::info!(account.id = caller.account_id(), api_key.id = kept.id, "an API key was made");
     let made = Made { key, listed: Listed::of(&kept) };
     Ok((StatusCode::CREATED, [(CACHE_CONTROL, "no-store")], Json(made)))
@@ -189,10 +193,12 @@ pub async fn delete(
     Path(id): Path<String>,
 ) -> Result<StatusCode, Problem> {
     let id = id.parse::<Uuid>().map_err(|_| Problem::new(Code::ApiKeyNotFound))?.to_string();
-    let deleted = app.database.delete_api_key(caller.account_id(), &id, unix_ms()).await?;
-    // Also where it was gone already: the store may not have been told that time.
-    load(&app, caller.account_id()).await?;
-    if !deleted {
+    let deleting = {
+        let (app, account, id) = (Arc::clone(&app), caller.account_id(), id.clone());
+        async move { Ok(app.database.delete_api_key(account, &id, unix_ms()).await?) }
+    };
+    // The store is told also where it was gone already: it may not have been told that time.
+    if !change(&app, caller.account_id(), deleting).await? {
         return Err(Problem::new(Code::ApiKeyNotFound));
     }
     tracing::info!(account.id = caller.account_id(), api_key.id = id, "an API key was deleted");

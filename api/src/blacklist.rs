@@ -1,6 +1,9 @@
 //! `/v1/blacklist`: the bans, for operators. The table first, since it is the truth; then the store, which enforces it
 //! at once on every replica.
 
+use std::sync::Arc;
+use std::time::Duration;
+
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
@@ -11,7 +14,7 @@ use postrider_common::database::blacklist_write::{BlacklistChange, Lift};
 use postrider_common::database::{Database, DatabaseError};
 use postrider_common::epoch::{self, RestoreError};
 use postrider_common::phone::PhoneNumber;
-use postrider_common::store::{Ban, Store, StoreError};
+use postrider_common::store::{Store, StoreError};
 use serde::Serialize;
 use utoipa::openapi::schema::Object;
 use utoipa::{IntoParams, ToSchema};
@@ -30,6 +33,9 @@ use crate::problem::{Code, Problem};
 mod tests;
 
 const LONGEST_REASON: usize = 1000;
+/// How often, and how many times, a store that couldn't be told is told again.
+const AGAIN: Duration = Duration::from_millis(500);
+const TIMES: u32 = 1200;
 
 /// Why a ban couldn't be set or lifted.
 #[derive(Debug, thiserror::Error)]
@@ -163,7 +169,11 @@ pub async fn add(
     }
     let created_by = admin.account().username.clone();
     let entry = BlacklistEntry { kind, value, reason, created_by, until, create_time: now };
-    set(&app.database, &app.store, &entry).await.map_err(|error| app.blacklist_failed(error))?;
+    let setting = {
+        let (app, entry) = (Arc::clone(&app), entry.clone());
+        async move { set(&app.database, &app.store, &entry).await }
+    };
+    change(&app, kind, &entry.value, setting).await?;
     Ok((StatusCode::CREATED, Json(Entry::of(&entry))))
 }
 
@@ -184,9 +194,14 @@ pub async fn remove(
     let reason = fields.optional_text("reason", LONGEST_REASON).unwrap_or_default();
     let (kind, value) = subject(&app, fields)?;
     let by = &admin.account().username;
-    let asked = Lift { kind, value: &value, reason: &reason, by, now: unix_ms() };
-    let lifted = lift(&app.database, &app.store, &asked).await;
-    let was_there = lifted.map_err(|error| app.blacklist_failed(error))?;
+    let lifting = {
+        let (app, by, value) = (Arc::clone(&app), by.clone(), value.clone());
+        async move {
+            let asked = Lift { kind, value: &value, reason: &reason, by: &by, now: unix_ms() };
+            lift(&app.database, &app.store, &asked).await
+        }
+    };
+    let was_there = change(&app, kind, &value, lifting).await?;
     if was_there { Ok(StatusCode::NO_CONTENT) } else { Err(Problem::new(Code::NotBlacklisted)) }
 }
 
@@ -242,29 +257,14 @@ pub async fn changes(
     Ok(Json(Pages::of(&changes, page.limit, key, Change::of)))
 }
 
-/// Sets a ban; a store that lost its data is given all of them.
+/// Sets a ban.
 pub async fn set(
     database: &Database,
     store: &Store,
     entry: &BlacklistEntry,
 ) -> Result<(), BlacklistError> {
-    let ban = entry.ban().ok_or_else(|| StoreError::Broken("it can't look that up".to_owned()))?;
     database.ban(entry).await?;
-    tell(database, store, &ban).await
-}
-
-async fn tell(database: &Database, store: &Store, ban: &Ban) -> Result<(), BlacklistError> {
-    match store.ban(std::slice::from_ref(ban)).await {
-        Err(StoreError::Lost) => {}
-        told => return Ok(told?),
-    }
-    match epoch::restore(store, database).await {
-        Ok(()) => {}
-        Err(RestoreError::Database(error)) => return Err(error.into()),
-        Err(RestoreError::Store(error)) => return Err(error.into()),
-    }
-    // Another process may have read the table before this ban was in it, and restored first.
-    Ok(store.ban(std::slice::from_ref(ban)).await?)
+    enforce(database, store, entry.kind, &entry.value).await
 }
 
 /// Lifts a ban; `false` where there was none. The store is told in any case, so that asking again mends what failed.
@@ -273,14 +273,81 @@ pub async fn lift(
     store: &Store,
     lift: &Lift<'_>,
 ) -> Result<bool, BlacklistError> {
-    let subject = lift.kind.subject(lift.value);
-    let subject = subject.ok_or_else(|| StoreError::Broken("it can't look that up".to_owned()))?;
     let was_there = database.unban(lift).await?;
-    match store.unban(&[subject]).await {
-        // A store that lost its data gets its bans from the table, where this one is no more.
-        Ok(()) | Err(StoreError::Lost) => Ok(was_there),
-        Err(error) => Err(error.into()),
+    enforce(database, store, lift.kind, lift.value).await?;
+    Ok(was_there)
+}
+
+/// Has the store enforce what the table says of this, which is looked at again afterwards: two changes at once end as
+/// the table does. A store that lost its data is given all of the table.
+async fn enforce(
+    database: &Database,
+    store: &Store,
+    kind: BanKind,
+    value: &str,
+) -> Result<(), BlacklistError> {
+    let subject = kind.subject(value);
+    let subject = subject.ok_or_else(|| StoreError::Broken("it can't look that up".to_owned()))?;
+    let said = async || Ok::<_, DatabaseError>(database.ban_of(kind, value, unix_ms()).await?);
+    let mut entry = said().await?;
+    loop {
+        let told = match entry.as_ref().and_then(BlacklistEntry::ban) {
+            Some(ban) => store.ban(&[ban]).await,
+            None => store.unban(std::slice::from_ref(&subject)).await,
+        };
+        match told {
+            Err(StoreError::Lost) => {
+                // Another process may have read the table before this was in it, and restored first: it is told again.
+                restore(database, store).await?;
+                continue;
+            }
+            told => told?,
+        }
+        let now = said().await?;
+        if now == entry {
+            return Ok(());
+        }
+        entry = now;
     }
+}
+
+async fn restore(database: &Database, store: &Store) -> Result<(), BlacklistError> {
+    epoch::restore(store, database).await.map_err(|error| match error {
+        RestoreError::Database(error) => error.into(),
+        RestoreError::Store(error) => error.into(),
+    })
+}
+
+/// Brings a change to its end also where its caller goes away, and tells the store of it once that is back.
+async fn change<T: Send + 'static>(
+    app: &Shared,
+    kind: BanKind,
+    value: &str,
+    change: impl Future<Output = Result<T, BlacklistError>> + Send + 'static,
+) -> Result<T, Problem> {
+    let (theirs, value) = (Arc::clone(app), value.to_owned());
+    let changing = tokio::spawn(async move {
+        let changed = change.await;
+        if matches!(changed, Err(BlacklistError::Store(_))) {
+            tokio::spawn(enforce_later(theirs, kind, value));
+        }
+        changed
+    });
+    let changed = changing.await.map_err(|error| Problem::new(Code::Internal).because(&error))?;
+    changed.map_err(|error| match error {
+        BlacklistError::Table(error) => error.into(),
+        BlacklistError::Store(error) => app.store_failed(&error),
+    })
+}
+
+async fn enforce_later(app: Shared, kind: BanKind, value: String) {
+    for _ in 0..TIMES {
+        tokio::time::sleep(AGAIN).await;
+        if enforce(&app.database, &app.store, kind, &value).await.is_ok() {
+            return;
+        }
+    }
+    tracing::error!(ban.kind = kind.as_str(), "the store was never told of a ban, or of its end");
 }
 
 /// Whether no ban of this would ever hit.
@@ -313,15 +380,6 @@ fn subject(app: &App, mut fields: Fields) -> Result<(BanKind, String), Problem> 
     match written {
         Some((kind, Ok(value))) => Ok((kind, value)),
         _ => Err(Problem::field(Code::FieldsInvalid, "kind", "missing", "is needed")),
-    }
-}
-
-impl App {
-    fn blacklist_failed(self: &std::sync::Arc<Self>, error: BlacklistError) -> Problem {
-        match error {
-            BlacklistError::Table(error) => error.into(),
-            BlacklistError::Store(error) => self.store_failed(&error),
-        }
     }
 }
 

@@ -1,8 +1,6 @@
 //! Whether a code is right, whichever wire format asks. The code is derived again and compared here; the store then
 //! approves or counts the failure in one atomic step.
 
-use std::net::IpAddr;
-
 use axum::http::HeaderMap;
 use postrider_common::code::Code as Digits;
 use postrider_common::ids::VerificationId;
@@ -13,6 +11,7 @@ use postrider_common::store::{
 
 use crate::app::{App, Shared};
 use crate::caller::{Caller, Verifies};
+use crate::client_ip::UserIp;
 use crate::guard::{Counted, Kind, Limits, changing};
 use crate::problem::{Code, Problem};
 
@@ -28,7 +27,7 @@ pub struct CodeToCheck {
     pub purpose: String,
     /// As it was typed.
     pub code: String,
-    pub ip: Option<IpAddr>,
+    pub ip: UserIp,
     pub idempotency: Option<Idempotency>,
 }
 

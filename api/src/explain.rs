@@ -220,7 +220,7 @@ impl Asked {
 
     fn counted(&self, kind: Kind) -> Counted<'_> {
         let purpose = self.purpose.as_deref().unwrap_or_default();
-        Counted { kind, owner: self.owner, phone: self.phone.as_ref(), purpose, ip: self.ip }
+        Counted { kind, owner: self.owner, phone: self.phone.as_ref(), purpose, ip: self.ip.into() }
     }
 }
 

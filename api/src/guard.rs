@@ -1,7 +1,6 @@
 //! Asks the guard: builds what it looks at, asks once more where the caller's account was out of date, and says
 //! every refusal in the caller's words.
 
-use std::net::IpAddr;
 use std::sync::Arc;
 
 use axum::http::HeaderMap;
@@ -20,6 +19,7 @@ use postrider_common::store::{
 
 use crate::app::Shared;
 use crate::caller::{Caller, Sends};
+use crate::client_ip::UserIp;
 use crate::clock::{as_ms, unix_ms};
 use crate::outgoing::Draft;
 use crate::problem::{Code, Problem};
@@ -53,7 +53,7 @@ pub struct Counted<'a> {
     pub owner: Owner,
     pub phone: Option<&'a PhoneNumber>,
     pub purpose: &'a str,
-    pub ip: Option<IpAddr>,
+    pub ip: UserIp,
 }
 
 /// The limits of one request, in the order in which they are looked at.
@@ -82,7 +82,7 @@ impl Counted<'_> {
             Scope::Phone => format!("{account}:{}", phone?),
             Scope::PhonePurpose => format!("{account}:{}:{}", phone?, self.purpose),
             Scope::PhoneAll => phone?.to_owned(),
-            Scope::Ip => address::limit_subject(self.ip?),
+            Scope::Ip => address::limit_subject(self.ip.address()?),
             Scope::Account => account.to_string(),
             Scope::Prefix => self.phone?.prefix().to_owned(),
             Scope::Global => "all".to_owned(),

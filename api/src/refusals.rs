@@ -15,6 +15,7 @@ use postrider_common::phone::PhoneNumber;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
+use crate::client_ip::UserIp;
 use crate::clock::unix_ms;
 use crate::guard::{Counted, Kind};
 use crate::problem::{Code, Problem};
@@ -57,6 +58,10 @@ impl Refusals {
             return;
         }
         let owner = account_id.map(|id| Owner::new(id, false));
+        if problem.code == Code::LoginLimited {
+            // Whoever may ask without a token must not fill the table: how many there were is enough.
+            return self.counted.add((owner, "login", problem.code.word().to_owned()));
+        }
         self.note_of(problem, owner, "login", ip);
     }
 
@@ -68,12 +73,15 @@ impl Refusals {
     }
 
     /// Takes note of a request that says something wrong, before it is known whom it is about.
-    pub fn note_unread(&self, problem: &Problem, kind: Kind, owner: Owner, ip: Option<IpAddr>) {
-        self.note_of(problem, Some(owner), kind.as_str(), ip);
+    pub fn note_unread(&self, problem: &Problem, kind: Kind, owner: Owner, ip: UserIp) {
+        self.note_of(problem, Some(owner), kind.as_str(), ip.address());
     }
 
     /// Takes note of somebody who may not register.
     pub fn note_registration(&self, problem: &Problem, ip: Option<IpAddr>) {
+        if problem.code == Code::IpLimited || problem.code == Code::RegistrationClosed {
+            return self.counted.add((None, "registration", problem.code.word().to_owned()));
+        }
         if !problem.code.status().is_server_error() {
             self.note_of(problem, None, "registration", ip);
         }
@@ -109,7 +117,7 @@ impl Refusals {
             phone_number: phone.map(PhoneNumber::masked),
             purpose: some(purpose),
             template_code: some(template),
-            client_ip: ip.map(|ip| ip.to_string()),
+            client_ip: ip.address().map(|ip| ip.to_string()),
             request_id: request_id::current(),
             ..bare(alike.clone(), 1)
         };
@@ -196,7 +204,8 @@ mod tests {
     async fn a_flood_is_sampled_and_the_rest_is_counted() {
         let test = TestApp::start(&[]).await;
         let owner = Owner::new(7, false);
-        let counted = Counted { kind: Kind::Code, owner, phone: None, purpose: "login", ip: None };
+        let counted =
+            Counted { kind: Kind::Code, owner, phone: None, purpose: "login", ip: None.into() };
         let (refusals, writing) = Refusals::start(test.app.database.clone());
         let flood = i64::try_from(MOST).unwrap() + 5000;
         for _ in 0..flood {

@@ -17,6 +17,8 @@ const POSTRIDER: &str = "postrider";
 const TYPE: &str = "at+jwt";
 /// How far two clocks may differ, in seconds.
 pub const LEEWAY: u64 = 30;
+/// The same in milliseconds.
+pub const LEEWAY_MS: i64 = 30_000;
 /// No token of ours comes near it.
 const LONGEST: usize = 4096;
 

@@ -119,7 +119,7 @@ fn read(app: &App, owner: Owner, mut fields: Fields) -> Result<CodeToCheck, Prob
         phone: None,
         purpose: String::new(),
         code,
-        ip: None,
+        ip: None.into(),
         idempotency: None,
     };
     if fields.has("id") {

@@ -156,3 +156,47 @@ async fn failures_ban_by_themselves() {
     assert_eq!((&listed[0]["kind"], &listed[0]["value"]), (&json!("ip"), &json!(ip)));
     assert_eq!(listed[0]["created_by"], "postrider");
 }
+
+#[tokio::test]
+async fn a_ban_is_enforced_though_its_caller_goes_away() {
+    let test = TestApp::start(&[]).await;
+    let admin = test.token("ops", &[Grant::Admin]).await;
+    let shop = test.token("shop", &[Grant::Send]).await;
+    let ban = json!({"kind": "phone", "value": "13800138000", "reason": "x"}).to_string();
+    // Given up at each point that it may stop at.
+    for micros in (0..3000).step_by(100) {
+        let asking = test.post(PATH, &admin, ban.clone());
+        drop(tokio::time::timeout(Duration::from_micros(micros), asking).await);
+    }
+    let value = "+8613800138000";
+    while test.app.database.ban_of(BanKind::Phone, value, 0).await.unwrap().is_none() {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    let body = r#"{"phone":"13800138000","purpose":"login"}"#;
+    let refused = loop {
+        let answer = test.post(SEND, &shop, body).await;
+        if answer.status == StatusCode::FORBIDDEN {
+            break answer;
+        }
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    };
+    assert_eq!(refused.problem(), (403, "phone_blocked"));
+}
+
+#[tokio::test]
+async fn a_ban_that_the_store_was_not_told_of_is_enforced_once_it_is_back() {
+    let test = TestApp::start(&[]).await;
+    let admin = test.token("ops", &[Grant::Admin]).await;
+    let shop = test.token("shop", &[Grant::Send]).await;
+    test.post(SEND, &shop, r#"{"phone":"13800138001","purpose":"login"}"#).await;
+    test.run("ALTER TABLE store_ban RENAME TO gone").await;
+    let ban = json!({"kind": "phone", "value": "13800138000", "reason": "x"}).to_string();
+    assert_eq!(test.post(PATH, &admin, ban).await.problem(), (503, "store_unavailable"));
+    test.run("ALTER TABLE gone RENAME TO store_ban").await;
+    let body = r#"{"phone":"13800138000","purpose":"login"}"#;
+    let explain = json!({"phone": "13800138000", "purpose": "login"}).to_string();
+    while test.post("/v1/explain", &admin, explain.clone()).await.body["bans"] == json!([]) {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    assert_eq!(test.post(SEND, &shop, body).await.problem(), (403, "phone_blocked"));
+}

@@ -27,7 +27,7 @@ use crate::app::Shared;
 use crate::caller::{LoggedIn, Reads};
 use crate::client_ip::ClientIp;
 use crate::credits::credit;
-use crate::password_change::change_password;
+use crate::password_change::{Who, change_password};
 use crate::problem::{Code, Problem};
 use crate::registration::{NewAccount, Typed, register};
 use crate::sessions::{log_in, session};
@@ -214,7 +214,8 @@ pub(super) async fn new_password(
     let username = given.needed("username")?;
     let (old, new) = (given.needed("old_password")?, given.needed("new_password")?);
     let answer = given.needed("security_answer")?;
-    change_password(&app, &username, old.into(), new.into(), &answer, peer.address()).await?;
+    change_password(&app, Who::Named(&username), old.into(), new.into(), &answer, peer.address())
+        .await?;
     Ok(Json(json!({"success": true, "message": "密码修改成功，请重新登录获取新token"})))
 }
 

@@ -24,7 +24,7 @@ fn keys(counted: Counted<'_>) -> Vec<String> {
 #[test]
 fn each_window_has_a_key_of_its_own_and_ranks_never_fall() {
     let phone = PhoneNumber::from_e164("+8613800138000").unwrap();
-    let ip = Some("2001:db8:1:2:3::4".parse().unwrap());
+    let ip = UserIp::from(Some("2001:db8:1:2:3::4".parse().unwrap()));
     let counted = Counted {
         kind: Kind::Code,
         owner: Owner::new(7, false),
@@ -53,7 +53,7 @@ fn what_there_is_nothing_to_count_by_is_not_limited() {
         owner: Owner::new(7, false),
         phone: None,
         purpose: "",
-        ip: None,
+        ip: None.into(),
     };
     assert_eq!(keys(counted), ["limit:check:global:all:1000/60s"]);
 }
@@ -66,7 +66,7 @@ fn a_refusal_says_which_limit_and_when_to_come_back() {
         owner: Owner::new(7, false),
         phone: Some(&phone),
         purpose: "login",
-        ip: None,
+        ip: None.into(),
     };
     let problem = counted.limits(&Settings::default(), &scopes()).used_up(0, 36_001, &[]);
     assert_eq!(problem.code, Code::PhoneLimited);
@@ -79,7 +79,7 @@ fn a_refusal_waits_for_every_window_that_is_used_up() {
     let phone = PhoneNumber::from_e164("+8613800138000").unwrap();
     let owner = Owner::new(7, false);
     let counted =
-        Counted { kind: Kind::Code, owner, phone: Some(&phone), purpose: "login", ip: None };
+        Counted { kind: Kind::Code, owner, phone: Some(&phone), purpose: "login", ip: None.into() };
     let full = |wait_ms| LimitState { remaining: 0, wait_ms };
     let states = [full(5_000), full(3_600_000), LimitState { remaining: 7, wait_ms: 0 }];
     let problem = counted.limits(&Settings::default(), &scopes()).used_up(0, 5_000, &states);

@@ -404,6 +404,12 @@ impl Settings {
         list
     }
 
+    /// Whether every provider is the sandbox, so that no SMS is ever carried.
+    #[must_use]
+    pub fn carries_nothing(&self) -> bool {
+        self.providers.values().all(|p| p.kind == ProviderKind::Sandbox)
+    }
+
     /// Whether any provider is the sandbox.
     #[must_use]
     pub fn has_sandbox(&self) -> bool {

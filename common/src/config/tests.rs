@@ -439,3 +439,21 @@ mod toml_table {
         }
     }
 }
+
+#[test]
+fn what_strangers_may_do_depends_on_what_it_costs() {
+    let aliyun =
+        "[providers.main]\nkind = \"aliyun\"\naccess_key_id = \"a\"\naccess_key_secret = \"b\"";
+    let settings = with_file(aliyun).load().unwrap().settings;
+    assert!(!settings.carries_nothing());
+    assert_eq!(settings.dialects.platform.self_recharge, Some(false));
+    let settings = with_file("").load().unwrap().settings;
+    assert!(settings.carries_nothing());
+    assert_eq!(settings.dialects.platform.self_recharge, Some(true));
+
+    let jwt = "[jwt]\njwks_file = \"a\"\nissuer = \"b\"\naudience = \"c\"";
+    let settings = with_file(jwt).load().unwrap().settings;
+    assert_eq!(settings.accounts.registration, Some(Registration::Closed));
+    let open = with_file(&format!("{jwt}\n[accounts]\nregistration = \"open\"")).load();
+    assert!(open.unwrap_err().to_string().contains("accounts.registration"));
+}
