@@ -14,13 +14,13 @@ use crate::harness::provider::{Behaviour, Provider};
 use crate::harness::proxy::Proxy;
 use crate::harness::services::{self, PostgresServer, RabbitNode, Redis};
 
-struct Distributed {
-    api: Process,
-    worker: Process,
-    client: Client,
-    provider: Provider,
-    database: String,
-    settings: Settings,
+pub(super) struct Distributed {
+    pub(super) api: Process,
+    pub(super) worker: Process,
+    pub(super) client: Client,
+    pub(super) provider: Provider,
+    pub(super) database: String,
+    pub(super) settings: Settings,
     redis: Redis,
     rabbit: Option<RabbitNode>,
     postgres: Option<PostgresServer>,
@@ -31,12 +31,14 @@ struct Distributed {
 
 /// What a test has for itself, so that it can be killed.
 #[derive(Default)]
-struct Alone {
-    rabbit: bool,
-    postgres: bool,
+pub(super) struct Alone {
+    pub(super) rabbit: bool,
+    pub(super) postgres: bool,
+    /// Settings beside the usual ones.
+    pub(super) more: Vec<(&'static str, &'static str)>,
 }
 
-async fn start(alone: Alone) -> Distributed {
+pub(super) async fn start(alone: Alone) -> Distributed {
     let (redis, provider) = (services::redis().await, Provider::start().await);
     let rabbit = if alone.rabbit { Some(services::rabbitmq_alone().await) } else { None };
     let postgres = if alone.postgres { Some(services::postgres_alone().await) } else { None };
@@ -70,6 +72,7 @@ async fn start(alone: Alone) -> Distributed {
         ("POSTRIDER_LIMITS__CODE__IP", "100000/60s"),
         ("POSTRIDER_LIMITS__CODE__GLOBAL", "100000/60s"),
     ]);
+    settings.extend(alone.more.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())));
     let migrate = || async {
         api_command(&settings).arg("migrate").output().unwrap().status.success().then_some(())
     };
@@ -437,6 +440,25 @@ async fn a_confirm_that_never_comes_is_said_and_the_same_request_sends_the_same_
         it.provider.handed().into_iter().filter(|call| call.phone == phone(2)).collect();
     assert_eq!(handed.len(), 1, "both copies are the same message: one is dropped: {handed:?}");
     assert_eq!(handed[0].out_id, id_of(&sent));
+}
+
+#[tokio::test]
+async fn a_notice_to_many_reaches_each_of_them_once() {
+    let it = start(Alone::default()).await;
+    let phones: Vec<_> = (0..120).map(phone).collect();
+    let body = json!({"template": "parcel", "params": {"number": "7"}, "phones": phones});
+    let (status, first) = it.client.try_post("/v1/notices", "campaign", &body).await.unwrap();
+    assert_eq!((status, &first["rejected"]), (202, &json!([])), "{first}");
+    let (_, again) = it.client.try_post("/v1/notices", "campaign", &body).await.unwrap();
+    assert_eq!(again, first, "a repeat is the same messages");
+    let ids: Vec<_> = first["accepted"].as_array().unwrap().iter().map(|m| &m["id"]).collect();
+    let ids: Vec<_> = ids.into_iter().map(|id| id.as_str().unwrap().to_owned()).collect();
+    let rows = it.rows_of(&ids).await;
+    assert_eq!(rows.len(), 120);
+    assert!(rows.iter().all(|(_, status)| *status == 1));
+    let mut handed: Vec<_> = it.provider.handed().into_iter().map(|call| call.phone).collect();
+    handed.sort();
+    assert_eq!(handed, phones);
 }
 
 #[tokio::test]

@@ -12,6 +12,8 @@ mod accounts;
 #[cfg(test)]
 mod attacks;
 #[cfg(test)]
+mod bans;
+#[cfg(test)]
 mod chaos;
 #[cfg(test)]
 mod dialects;
@@ -20,6 +22,8 @@ mod distributed;
 #[cfg(test)]
 mod embedded;
 mod harness;
+#[cfg(test)]
+mod leaks;
 mod log_contract;
 #[cfg(test)]
 mod log_out;
@@ -27,3 +31,5 @@ mod poison;
 mod queue_contract;
 mod schema;
 mod store_contract;
+#[cfg(test)]
+mod test_keys;

@@ -357,6 +357,39 @@ async fn the_fifth_wrong_try_closes_and_a_right_one_spends_nothing(store: Store)
     assert!(matches!(forgotten, SettleAnswer::NotSent { .. }), "{forgotten:?}");
 }
 
+async fn wrong_tries_add_up_over_resends_and_at_once(store: Store) {
+    let phone = "+8613800000001";
+    accepted(store.admit(&admit(phone, BEGIN, Vec::new())).await.unwrap());
+    let read = live(&store, phone).await;
+    let wrong = settle(phone, BEGIN, read, false, Vec::new());
+    for left in [4, 3, 2] {
+        let answer = store.settle(&wrong).await.unwrap();
+        assert!(
+            matches!(answer, SettleAnswer::Mismatch { attempts_left, .. } if attempts_left == left)
+        );
+    }
+    accepted(store.admit(&admit(phone, BEGIN + 60_000, Vec::new())).await.unwrap());
+    assert_eq!(live(&store, phone).await, read, "it is the same verification");
+    let wrong = settle(phone, BEGIN + 60_000, read, false, Vec::new());
+    let answers = join_all((0..40).map(|_| store.settle(&wrong))).await;
+    let mismatches =
+        answers.iter().filter(|a| matches!(a, Ok(SettleAnswer::Mismatch { .. }))).count();
+    assert_eq!(mismatches, 2, "three were made before it was sent again");
+    let right = store.settle(&settle(phone, BEGIN + 60_000, read, true, Vec::new())).await.unwrap();
+    assert!(matches!(right, SettleAnswer::Spent { .. }), "{right:?}");
+}
+
+async fn what_a_check_reads_tells_whom_the_code_was_sent_to(store: Store) {
+    let phone = "+8613800000001";
+    accepted(store.admit(&admit(phone, BEGIN, Vec::new())).await.unwrap());
+    let by_subject = Which::Subject(format!("7/login/{phone}"));
+    let read = |which| Read { account_id: ACCOUNT.id, which };
+    let live = store.read(&read(by_subject)).await.unwrap().unwrap();
+    assert_eq!(live.subject, format!("7/login/{phone}"));
+    let by_id = store.read(&read(Which::Id(live.id))).await.unwrap();
+    assert_eq!(by_id, Some(live));
+}
+
 async fn of_many_at_once_one_is_admitted_and_one_approved(store: Store) {
     let phone = "+8613800000001";
     let limits = || vec![limit(phone, Scope::Phone, rank::PHONE, 1, 60_000)];
@@ -584,6 +617,8 @@ over_both!(
     a_key_that_met_a_message_in_doubt_names_it_from_then_on,
     a_key_that_met_a_message_in_doubt_is_forgotten_with_it,
     a_resend_is_the_same_verification_until_it_closes,
+    wrong_tries_add_up_over_resends_and_at_once,
+    what_a_check_reads_tells_whom_the_code_was_sent_to,
     the_fifth_wrong_try_closes_and_a_right_one_spends_nothing,
     of_many_at_once_one_is_admitted_and_one_approved,
     a_claim_is_a_lease_that_only_moves_on,

@@ -223,3 +223,29 @@ pub(crate) fn read_answer<A: DeserializeOwned>(answer: &str) -> Result<A, StoreE
 pub fn verification_subject(owner: Owner, purpose: &str, phone: &PhoneNumber) -> String {
     format!("code:{owner}:{purpose}:{}", phone.as_e164())
 }
+
+/// The purpose and the phone of what [`verification_subject`] made.
+#[must_use]
+pub fn purpose_and_phone(subject: &str) -> Option<(&str, PhoneNumber)> {
+    let (_, rest) = subject.strip_prefix("code:")?.split_once(':')?;
+    // A purpose may have colons, a number has none.
+    let (purpose, phone) = rest.rsplit_once(':')?;
+    Some((purpose, PhoneNumber::from_e164(phone).ok()?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_subject_tells_its_purpose_and_phone() {
+        let phone = PhoneNumber::from_e164("+8613800138000").unwrap();
+        for purpose in ["login", "", "flask/a:b", "mall/注册"] {
+            for test in [false, true] {
+                let subject = verification_subject(Owner::new(7, test), purpose, &phone);
+                assert_eq!(purpose_and_phone(&subject), Some((purpose, phone.clone())));
+            }
+        }
+        assert_eq!(purpose_and_phone("notice:7:login:+8613800138000"), None);
+    }
+}

@@ -136,7 +136,7 @@ pub struct Notices {
     pub ttl: Duration,
 }
 
-/// `[purposes.NAME]`: what a purpose does in another way than `[code]` and `[limits.code]`.
+/// `[purposes.NAME]`: what a purpose does in another way than `[code]`, `[limits.code]` and `[limits.check]`.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Purpose {
@@ -151,6 +151,8 @@ pub struct Purpose {
     pub template: Option<String>,
     /// Scopes given here replace those of `[limits.code]`.
     pub limits: ScopeOverrides,
+    /// Scopes given here replace those of `[limits.check]`.
+    pub check_limits: ScopeOverrides,
 }
 
 /// Limits of some scopes; the others stay as they are elsewhere.
@@ -384,12 +386,28 @@ impl Settings {
         }
     }
 
+    /// The limits of failed checks of a purpose; empty where none is known.
+    #[must_use]
+    pub fn check_limits(&self, purpose: &str) -> ScopeLimits {
+        let base = self.limits.check.clone();
+        match self.purposes.get(purpose) {
+            Some(own) => own.check_limits.clone().over(base),
+            None => base,
+        }
+    }
+
     /// The providers in the order in which they are tried.
     #[must_use]
     pub fn providers_in_order(&self) -> Vec<(&str, &Provider)> {
         let mut list: Vec<_> = self.providers.iter().map(|(n, p)| (n.as_str(), p)).collect();
         list.sort_by_key(|(name, provider)| (provider.order, *name));
         list
+    }
+
+    /// Whether every provider is the sandbox, so that no SMS is ever carried.
+    #[must_use]
+    pub fn carries_nothing(&self) -> bool {
+        self.providers.values().all(|p| p.kind == ProviderKind::Sandbox)
     }
 
     /// Whether any provider is the sandbox.

@@ -81,7 +81,7 @@ fn the_example_tells_the_defaults() {
 #[test]
 fn the_example_holds_every_key() {
     let table: toml_table::Table = toml_table::parse(&whole_example());
-    let sections: [(&str, &[&str]); 25] = [
+    let sections: [(&str, &[&str]); 26] = [
         ("", fields_of::<Settings>()),
         ("server", fields_of::<Server>()),
         ("metrics", fields_of::<Metrics>()),
@@ -93,6 +93,7 @@ fn the_example_holds_every_key() {
         ("notices", fields_of::<Notices>()),
         ("purposes.login", fields_of::<Purpose>()),
         ("purposes.login.limits", fields_of::<ScopeOverrides>()),
+        ("purposes.login.check_limits", fields_of::<ScopeOverrides>()),
         ("limits", fields_of::<Limits>()),
         ("limits.code", fields_of::<ScopeLimits>()),
         ("limits.notice", fields_of::<ScopeLimits>()),
@@ -215,13 +216,16 @@ fn the_environment_overrides_the_file() {
 #[test]
 fn a_purpose_overrides_codes_and_limits() {
     let settings = with_file(
-        "[code]\nany_purpose = true\n[purposes.pay]\nttl = \"60s\"\nlimits = { phone = [\"3/1h\"], ip = [] }",
+        "[code]\nany_purpose = true\n[purposes.pay]\nttl = \"60s\"\nlimits = { phone = [\"3/1h\"], ip = [] }\ncheck_limits = { phone = [\"4/1h\"] }",
     )
     .load()
     .unwrap()
     .settings;
     assert_eq!(settings.code_rules("pay").unwrap().ttl.as_secs(), 60);
     assert_eq!(settings.code_rules("other").unwrap().ttl.as_secs(), 180);
+    let (pay, other) = (settings.check_limits("pay"), settings.check_limits("other"));
+    assert_eq!((pay.phone[0].quota, other.phone[0].quota), (4, 10));
+    assert_eq!(pay.ip, other.ip);
     let (pay, other) = (settings.code_limits("pay"), settings.code_limits("other"));
     assert_eq!((pay.phone[0].quota, pay.ip.len(), pay.global.len()), (3, 0, 1));
     assert_eq!((other.phone[0].quota, other.ip.len()), (1, 1));
@@ -434,4 +438,22 @@ mod toml_table {
             members.contains_key(field) || (section == "providers" && members.values().any(in_one))
         }
     }
+}
+
+#[test]
+fn what_strangers_may_do_depends_on_what_it_costs() {
+    let aliyun =
+        "[providers.main]\nkind = \"aliyun\"\naccess_key_id = \"a\"\naccess_key_secret = \"b\"";
+    let settings = with_file(aliyun).load().unwrap().settings;
+    assert!(!settings.carries_nothing());
+    assert_eq!(settings.dialects.platform.self_recharge, Some(false));
+    let settings = with_file("").load().unwrap().settings;
+    assert!(settings.carries_nothing());
+    assert_eq!(settings.dialects.platform.self_recharge, Some(true));
+
+    let jwt = "[jwt]\njwks_file = \"a\"\nissuer = \"b\"\naudience = \"c\"";
+    let settings = with_file(jwt).load().unwrap().settings;
+    assert_eq!(settings.accounts.registration, Some(Registration::Closed));
+    let open = with_file(&format!("{jwt}\n[accounts]\nregistration = \"open\"")).load();
+    assert!(open.unwrap_err().to_string().contains("accounts.registration"));
 }
