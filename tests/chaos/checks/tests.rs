@@ -322,6 +322,12 @@ fn an_answer_that_nobody_allowed_and_a_run_that_shows_nothing_are_found() {
         [SEEN],
         "the queue was never full"
     );
+    let away = |e: &mut Evidence| {
+        e.sends[4].fate = refused("queue_unavailable");
+        let fault = Fault::KillService(Service::RabbitMq);
+        e.faults.push(Done { fault, begun: T + 15_000, ended: T + 21_000 });
+    };
+    assert!(found(away).is_empty(), "there was no queue to be full");
     let other = Fault::PauseService(Service::Redis);
     assert!(found(|e| e.faults[0].fault = other).is_empty());
     assert!(found(|e| e.faults.clear()).contains(&SEEN));

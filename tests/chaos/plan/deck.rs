@@ -45,7 +45,7 @@ pub(super) fn track(
 /// About what a service takes to start, so that plan and run stay together.
 fn recovery(fault: Fault) -> Duration {
     match fault {
-        Fault::KillService(Service::RabbitMq) => Duration::from_secs(6),
+        Fault::KillService(Service::RabbitMq) => Duration::from_secs(8),
         _ => Duration::ZERO,
     }
 }
