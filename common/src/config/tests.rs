@@ -267,6 +267,8 @@ fn what_cannot_work_is_named() {
         ("[retry]\nfactor = 0.5", "factor"),
         ("[worker]\nlanes = []", "worker.lanes"),
         ("[worker]\nlanes = [\"fast\"]", "fast"),
+        ("[server]\nheader_timeout = \"0s\"", "server.header_timeout"),
+        ("[server]\nmax_connections = 0", "server.max_connections"),
         ("[server]\ndefault_region = \"China\"", "China"),
         ("[providers.main]\nkind = \"aliyun\"", "providers.main.access_key_id"),
         ("[providers.main]\nkind = \"pigeon\"", "pigeon"),
