@@ -14,6 +14,8 @@ mod attacks;
 #[cfg(test)]
 mod bans;
 #[cfg(test)]
+mod connections;
+#[cfg(test)]
 mod dialects;
 #[cfg(test)]
 mod distributed;
