@@ -58,8 +58,9 @@ impl ClientIp {
 }
 
 /// The right-most address of `X-Forwarded-For` that isn't trusted, if the peer is one that is; else the
-/// peer. What stands left of an address that isn't trusted could have been written by anybody.
-fn of_request(peer: IpAddr, headers: &HeaderMap, trusted: &[IpNet]) -> IpAddr {
+/// peer. What stands left of an address that isn't trusted could have been written by anybody. An IPv4-mapped
+/// address is given as IPv4.
+pub fn of_request(peer: IpAddr, headers: &HeaderMap, trusted: &[IpNet]) -> IpAddr {
     let is_trusted = |address: IpAddr| trusted.iter().any(|network| network.contains(&address));
     let mut nearest = peer.to_canonical();
     let lines = headers.get_all(FORWARDED_FOR).iter().rev();
