@@ -127,7 +127,7 @@ fn number(phone: &PhoneNumber) -> String {
     e164.strip_prefix("+86").unwrap_or(e164.trim_start_matches('+')).to_owned()
 }
 
-fn classify(response: &Response) -> Answer {
+pub(super) fn classify(response: &Response) -> Answer {
     let Ok(body) = serde_json::from_str::<Body>(&response.body) else {
         return response.by_status().unwrap_or_else(|| response.broken());
     };

@@ -13,12 +13,13 @@ use super::Answer;
 /// The longest body that is read; providers answer with a few hundred bytes.
 const LONGEST: usize = 64 * 1024;
 
-/// An answer as it came.
+/// A provider's answer over HTTP as it came.
 #[derive(Debug)]
-pub(super) struct Response {
-    pub(super) status: StatusCode,
-    pub(super) headers: HeaderMap,
-    pub(super) body: String,
+pub struct Response {
+    pub status: StatusCode,
+    pub headers: HeaderMap,
+    /// What is no UTF-8 in it is replaced.
+    pub body: String,
 }
 
 /// A client with both time-outs, that follows no redirect: a credential goes nowhere else.

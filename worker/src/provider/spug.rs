@@ -81,7 +81,7 @@ impl Provider for Spug {
 
 /// `code` 200 is accepted. The other codes aren't documented: those like HTTP's that tell of credentials, balance or
 /// limits are this provider's own, 5xx is try later (it did say no), the rest is this request's fault.
-fn classify(response: &Response) -> Answer {
+pub(super) fn classify(response: &Response) -> Answer {
     let Ok(body) = serde_json::from_str::<Body>(&response.body) else {
         return response.by_status().unwrap_or_else(|| response.broken());
     };
