@@ -352,6 +352,40 @@ async fn a_code_whose_verification_redis_lost_arrives_and_is_approved() {
 }
 
 #[tokio::test]
+async fn a_code_that_the_store_held_up_until_its_deadline_is_not_sent() {
+    let mut it = start(Alone::default()).await;
+    it.worker.kill();
+    let mut settings = it.settings.clone();
+    // It may be handed over for 2 s.
+    settings.insert("POSTRIDER_CODE__TTL".to_owned(), "3s".to_owned());
+    let mut api = Process::api(settings);
+    let client = Client::new(api.url().await, it.client.token.clone());
+    let sent = eventually("the code to be accepted", || async {
+        let (status, body) = client.send_code(&phone(1)).await;
+        (status == 202).then(|| id_of(&body))
+    })
+    .await;
+    // A state of another type: the worker can claim the job, and gets no answer when it is about to call.
+    let state = format!("msg:{sent}");
+    let redis = redis::Client::open(it.redis.url()).unwrap();
+    let mut redis = redis.get_multiplexed_async_connection().await.unwrap();
+    redis::cmd("SET").arg(&state).arg("held").exec_async(&mut redis).await.unwrap();
+    it.worker.start();
+    eventually("the worker to be about to call", || async {
+        let mut asks = redis.clone();
+        let claim = redis::cmd("HGET").arg(format!("claim:{sent}")).arg("state").clone();
+        let state: Option<String> = claim.query_async(&mut asks).await.unwrap();
+        (state.as_deref() == Some("calling")).then_some(())
+    })
+    .await;
+    tokio::time::sleep(Duration::from_millis(2_100)).await;
+    redis::cmd("DEL").arg(&state).exec_async(&mut redis).await.unwrap();
+    let rows = it.rows_of(std::slice::from_ref(&sent)).await;
+    assert_eq!(rows, [(sent.clone(), 0)]);
+    assert_eq!(it.provider.handed_for(&sent).len(), 0, "it would come too late to be used");
+}
+
+#[tokio::test]
 async fn sends_go_on_while_the_database_is_down_and_their_rows_follow() {
     let mut it = start(Alone { postgres: true, ..Alone::default() }).await;
     let mut accepted = vec![id_of(&it.client.send_code(&phone(1)).await.1)];

@@ -13,6 +13,7 @@ mod accounts;
 mod attacks;
 #[cfg(test)]
 mod bans;
+mod chaos;
 #[cfg(test)]
 mod connections;
 #[cfg(test)]
