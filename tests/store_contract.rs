@@ -1,6 +1,7 @@
 //! What the code store promises, asserted alike over Redis and SQLite.
 
 mod batch;
+mod many_bans;
 mod random;
 mod strikes;
 mod takes;
@@ -27,6 +28,7 @@ use self::batch::{
     a_send_a_check_and_a_batch_never_answer_for_each_other, fifty_items_are_one_step,
     items_are_decided_in_their_order_each_seeing_what_those_before_it_counted,
 };
+use self::many_bans::many_bans_slow_nobody_down;
 use self::strikes::{
     a_ban_that_is_there_is_never_shortened,
     a_failed_check_strikes_phone_and_address_and_a_refused_one_nothing,
@@ -564,4 +566,5 @@ over_both!(
     a_send_a_check_and_a_batch_never_answer_for_each_other,
     fifty_items_are_one_step,
     a_batch_of_an_outdated_account_decides_nothing,
-);
+    many_bans_slow_nobody_down,
+    );
