@@ -31,6 +31,7 @@ use self::batch::{
 use self::many_bans::many_bans_slow_nobody_down;
 use self::strikes::{
     a_ban_that_is_there_is_never_shortened,
+    a_check_of_nothing_that_lives_strikes_the_address_alone,
     a_failed_check_strikes_phone_and_address_and_a_refused_one_nothing,
     a_request_that_comes_again_under_its_id_strikes_each_time,
     a_threshold_of_one_bans_at_once_and_its_window_begins_anew,
@@ -567,4 +568,5 @@ over_both!(
     fifty_items_are_one_step,
     a_batch_of_an_outdated_account_decides_nothing,
     many_bans_slow_nobody_down,
-    );
+    a_check_of_nothing_that_lives_strikes_the_address_alone,
+);
