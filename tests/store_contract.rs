@@ -24,7 +24,7 @@ use postrider_common::store::{
 
 use self::batch::{
     a_batch_key_with_another_body_decides_nothing, a_batch_of_an_outdated_account_decides_nothing,
-    a_repeat_of_a_batch_is_answered_item_by_item,
+    a_batch_that_is_refused_as_a_whole_keeps_no_key, a_repeat_of_a_batch_is_answered_item_by_item,
     a_send_a_check_and_a_batch_never_answer_for_each_other, fifty_items_are_one_step,
     items_are_decided_in_their_order_each_seeing_what_those_before_it_counted,
 };
@@ -568,5 +568,6 @@ over_both!(
     fifty_items_are_one_step,
     a_batch_of_an_outdated_account_decides_nothing,
     many_bans_slow_nobody_down,
+    a_batch_that_is_refused_as_a_whole_keeps_no_key,
     a_check_of_nothing_that_lives_strikes_the_address_alone,
 );

@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use sqlx::SqliteConnection;
 
-use super::{AdmitMany, AdmitManyAnswer, Operation, StoreError, read_answer};
+use super::{AdmitAnswer, AdmitMany, AdmitManyAnswer, Operation, StoreError, read_answer};
 use crate::sqlite::{Sqlite, SqliteError};
 
 /// Temporary tables and views that the texts use; run once on the writer's connection.
@@ -94,6 +94,11 @@ impl SqliteStore {
             item.now = Some(now);
             let answer = Self::run(connection, Operation::Admit, encode(&item)?).await?;
             answers.push(read_answer(&answer).map_err(|e| sqlx::Error::Decode(e.into()))?);
+        }
+        if answers.iter().any(AdmitAnswer::stands) {
+            request.now = Some(now);
+            let keep = sqlx::query(include_str!("sql/keep_batch.sql")).bind(encode(&request)?);
+            keep.execute(connection).await?;
         }
         Ok(Ok(AdmitManyAnswer::Decided { answers }))
     }
