@@ -28,7 +28,7 @@ use self::batch::{
     a_send_a_check_and_a_batch_never_answer_for_each_other, fifty_items_are_one_step,
     items_are_decided_in_their_order_each_seeing_what_those_before_it_counted,
 };
-use self::many_bans::many_bans_slow_nobody_down;
+use self::many_bans::{bans_that_ended_are_forgotten, many_bans_slow_nobody_down};
 use self::strikes::{
     a_ban_that_is_there_is_never_shortened,
     a_check_of_nothing_that_lives_strikes_the_address_alone,
@@ -568,6 +568,7 @@ over_both!(
     fifty_items_are_one_step,
     a_batch_of_an_outdated_account_decides_nothing,
     many_bans_slow_nobody_down,
+    bans_that_ended_are_forgotten,
     a_batch_that_is_refused_as_a_whole_keeps_no_key,
     a_check_of_nothing_that_lives_strikes_the_address_alone,
 );

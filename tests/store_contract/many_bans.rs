@@ -4,10 +4,10 @@ use std::time::{Duration, Instant};
 
 use postrider_common::address;
 use postrider_common::store::{
-    Admit, AdmitAnswer, Ban, BanCheck, BanSubject, Banned, Settle, SettleAnswer, Store,
+    Admit, AdmitAnswer, Ban, BanCheck, BanSubject, Banned, Explain, Settle, SettleAnswer, Store,
 };
 
-use super::{BEGIN, accepted, admit, live, settle};
+use super::{BEGIN, accepted, admit, live, redis, settle};
 
 const EACH: usize = 100_000;
 const PHONE: &str = "+8613800000001";
@@ -76,4 +76,61 @@ pub(super) async fn many_bans_slow_nobody_down(store: Store) {
     store.ban(&[Ban { subject: prefix, until: 0 }]).await.unwrap();
     let hit = store.admit(&send(BEGIN + 5)).await.unwrap();
     assert!(matches!(hit, AdmitAnswer::Banned { what: Banned::Phone, .. }), "{hit:?}");
+}
+
+/// A ban of each kind that ends at this time, `n` of them.
+fn ending(until: i64, n: usize) -> Vec<Ban> {
+    (0..n)
+        .flat_map(|n| {
+            let bits = address::bits(std::net::Ipv4Addr::from_bits(n as u32).into());
+            [
+                BanSubject::Phone(format!("+86139{n:08}")),
+                BanSubject::PhonePrefix(format!("+4479{n:06}")),
+                BanSubject::Network(bits),
+            ]
+        })
+        .map(|subject| Ban { subject, until })
+        .collect()
+}
+
+pub(super) async fn bans_that_ended_are_forgotten(store: Store) {
+    let (network, short) = (address::bits(IP.parse().unwrap()), BEGIN + 1_000);
+    let stand = [
+        Ban { subject: BanSubject::Phone(PHONE.to_owned()), until: 0 },
+        Ban { subject: BanSubject::PhonePrefix("+8613".to_owned()), until: short + 1 },
+        Ban { subject: BanSubject::Network(network[..120].to_owned()), until: short + 1 },
+    ];
+    store.ban(&stand).await.unwrap();
+    store.ban(&ending(short, 600)).await.unwrap();
+    store.sweep_bans(Some(short)).await.unwrap();
+    // At a time when all were in force, so that only what was forgotten doesn't hit.
+    let bans = async |phone: &str, ip: &str| {
+        let ip_bits = Some(address::bits(ip.parse().unwrap()));
+        let ban_check = BanCheck { phone: Some(phone.to_owned()), ip_bits };
+        let ask = Explain { now: Some(BEGIN), limits: Vec::new(), ban_check };
+        store.explain(&ask).await.unwrap().bans
+    };
+    let [phone, prefix, network] = stand;
+    assert_eq!(bans("+8613800000001", IP).await, [phone, prefix, network]);
+    for n in [0_u32, 1, 599] {
+        let ip = std::net::Ipv4Addr::from_bits(n).to_string();
+        assert_eq!(bans(&format!("+4479{n:06}"), &ip).await, [], "{n}");
+    }
+    store.ban(&ending(short, 1)).await.unwrap();
+    assert_eq!(bans("+4479000000", "0.0.0.0").await.len(), 2, "their lengths are known again");
+}
+
+#[tokio::test]
+async fn redis_keeps_nothing_of_bans_that_ended() {
+    let held = redis().await;
+    held.store.ban(&ending(BEGIN, 600)).await.unwrap();
+    held.store.sweep_bans(Some(BEGIN)).await.unwrap();
+    let client = ::redis::Client::open(held.redis.as_ref().unwrap().url()).unwrap();
+    let mut connection = client.get_multiplexed_async_connection().await.unwrap();
+    let mut ask = ::redis::cmd("HGETALL");
+    let mut left: Vec<(String, String)> =
+        ask.arg("bans").query_async(&mut connection).await.unwrap();
+    left.sort();
+    let lengths = |kind: &str| (format!("lengths:{kind}"), "{}".to_owned());
+    assert_eq!(left, [lengths("network"), lengths("phone_prefix")]);
 }
