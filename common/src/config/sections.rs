@@ -225,7 +225,7 @@ pub struct Limits {
     pub test: ScopeLimits,
 }
 
-/// Bans that come by themselves: of an address for refused sends and failed checks, of a phone for wrong codes while one lives.
+/// Bans that come by themselves: of an address for refused sends and failed checks, of a phone for wrong codes.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Bans {
