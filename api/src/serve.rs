@@ -74,6 +74,8 @@ pub async fn serve(config: Config) -> anyhow::Result<()> {
         Backends::Embedded { .. } => embedded(&config, &worker_stop).await?,
         Backends::Distributed { .. } => distributed(&config).await?,
     };
+    let (kept, purge_stop) = (parts.store.clone(), worker_stop.clone());
+    tokio::spawn(async move { purge_stop.run_until_cancelled(kept.purge()).await });
     let (notes, writing) = Notes::start(&config, &parts);
     let app = app(&config, &parts, notes)?;
     let background = tokio::spawn(back_pressure::watch(Arc::clone(&app), stop.clone()));
@@ -114,10 +116,8 @@ async fn embedded(config: &Config, stop: &CancellationToken) -> anyhow::Result<P
     let sqlite = connect::open_embedded(data_dir).await?;
     let table = SqliteQueue::start(sqlite.clone()).await?;
     let database = Database::sqlite(sqlite.clone());
-    let kept = SqliteStore::new(sqlite.clone());
-    let (store, queue) = (Store::Sqlite(kept.clone()), Queue::Sqlite(table.clone()));
-    let purge_stop = stop.clone();
-    tokio::spawn(async move { purge_stop.run_until_cancelled(kept.purge()).await });
+    let store = Store::Sqlite(SqliteStore::new(sqlite.clone()));
+    let queue = Queue::Sqlite(table.clone());
     let worker = start_worker(config, &store, &queue, &database, stop)?;
     let acceptor = Acceptor::embedded(sqlite, table);
     Ok(Parts { acceptor, store, queue, database, worker: Some(worker), _lock: Some(lock) })

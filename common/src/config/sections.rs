@@ -230,7 +230,7 @@ pub struct Limits {
     pub test: ScopeLimits,
 }
 
-/// Bans that come by themselves: of an address for refused sends and failed checks, of a phone for failed checks.
+/// Bans that come by themselves: of an address for refused sends and failed checks, of a phone for wrong codes.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Bans {
