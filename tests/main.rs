@@ -13,6 +13,7 @@ mod accounts;
 mod attacks;
 #[cfg(test)]
 mod bans;
+#[cfg(test)]
 mod chaos;
 #[cfg(test)]
 mod connections;

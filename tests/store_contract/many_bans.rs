@@ -22,13 +22,18 @@ async fn ban_many(store: &Store, subject: impl Fn(usize) -> BanSubject) {
     }
 }
 
+/// The bits of an IPv4 address by its number; those beyond the last begin anew.
+fn nth(n: usize) -> String {
+    let number = u32::try_from(n % (1 << 32)).unwrap();
+    address::bits(std::net::Ipv4Addr::from_bits(number).into())
+}
+
 /// Phones, beginnings of phones, and networks of 13 lengths; none hits phone or address.
 async fn fill(store: &Store) {
     ban_many(store, |n| BanSubject::Phone(format!("+86139{n:08}"))).await;
     ban_many(store, |n| BanSubject::PhonePrefix(format!("+4479{n:06}"))).await;
     ban_many(store, |n| {
-        let bits =
-            address::bits(std::net::Ipv4Addr::from_bits(0x0a00_0000 + (n << 12) as u32).into());
+        let bits = nth(0x0a00_0000 + (n << 12));
         BanSubject::Network(bits[..128 - n % 13].to_owned())
     })
     .await;
@@ -65,8 +70,7 @@ pub(super) async fn many_bans_slow_nobody_down(store: Store) {
     let empty = (shortest(admitting).await, shortest(settling).await);
     fill(store).await;
     let full = (shortest(admitting).await, shortest(settling).await);
-    println!("admit and settle: without bans {empty:?}, with {EACH} of each kind {full:?}");
-    assert!(full.0 < SOON && full.1 < SOON, "{full:?}");
+    assert!(full.0 < SOON && full.1 < SOON, "{full:?}, and without bans {empty:?}");
 
     let network = address::bits(IP.parse().unwrap())[..120].to_owned();
     store.ban(&[Ban { subject: BanSubject::Network(network), until: 0 }]).await.unwrap();
@@ -82,7 +86,7 @@ pub(super) async fn many_bans_slow_nobody_down(store: Store) {
 fn ending(until: i64, n: usize) -> Vec<Ban> {
     (0..n)
         .flat_map(|n| {
-            let bits = address::bits(std::net::Ipv4Addr::from_bits(n as u32).into());
+            let bits = nth(n);
             [
                 BanSubject::Phone(format!("+86139{n:08}")),
                 BanSubject::PhonePrefix(format!("+4479{n:06}")),
