@@ -1,6 +1,7 @@
 //! What the code store promises, asserted alike over Redis and SQLite.
 
 mod batch;
+mod many_bans;
 mod random;
 mod strikes;
 mod takes;
@@ -23,12 +24,14 @@ use postrider_common::store::{
 
 use self::batch::{
     a_batch_key_with_another_body_decides_nothing, a_batch_of_an_outdated_account_decides_nothing,
-    a_repeat_of_a_batch_is_answered_item_by_item,
+    a_batch_that_is_refused_as_a_whole_keeps_no_key, a_repeat_of_a_batch_is_answered_item_by_item,
     a_send_a_check_and_a_batch_never_answer_for_each_other, fifty_items_are_one_step,
     items_are_decided_in_their_order_each_seeing_what_those_before_it_counted,
 };
+use self::many_bans::{bans_that_ended_are_forgotten, many_bans_slow_nobody_down};
 use self::strikes::{
     a_ban_that_is_there_is_never_shortened,
+    a_check_of_nothing_that_lives_strikes_the_address_alone,
     a_failed_check_strikes_phone_and_address_and_a_refused_one_nothing,
     a_request_that_comes_again_under_its_id_strikes_each_time,
     a_threshold_of_one_bans_at_once_and_its_window_begins_anew,
@@ -644,4 +647,8 @@ over_both!(
     a_send_a_check_and_a_batch_never_answer_for_each_other,
     fifty_items_are_one_step,
     a_batch_of_an_outdated_account_decides_nothing,
+    many_bans_slow_nobody_down,
+    bans_that_ended_are_forgotten,
+    a_batch_that_is_refused_as_a_whole_keeps_no_key,
+    a_check_of_nothing_that_lives_strikes_the_address_alone,
 );

@@ -97,9 +97,9 @@ impl ClientIp {
 }
 
 /// The right-most address of `X-Forwarded-For` that isn't trusted, if the peer is one that is; else the
-/// peer. What stands left of an address that isn't trusted could have been written by anybody. `false` where what stands
-/// there can't be read.
-fn of_request(peer: IpAddr, headers: &HeaderMap, trusted: &[IpNet]) -> (IpAddr, bool) {
+/// peer. What stands left of an address that isn't trusted could have been written by anybody. An IPv4-mapped address is
+/// given as IPv4. `false` where what stands there can't be read.
+pub fn of_request(peer: IpAddr, headers: &HeaderMap, trusted: &[IpNet]) -> (IpAddr, bool) {
     let is_trusted = |address: IpAddr| trusted.iter().any(|network| network.contains(&address));
     let mut nearest = peer.to_canonical();
     let lines = headers.get_all(FORWARDED_FOR).iter().rev();

@@ -19,6 +19,8 @@ use crate::job::Lane;
 use crate::owner::Owner;
 use crate::phone::PhoneNumber;
 
+const PURGE_EVERY: Duration = Duration::from_mins(1);
+
 /// The code store of this process.
 #[derive(Debug, Clone)]
 pub enum Store {
@@ -134,6 +136,36 @@ impl Store {
 
     pub async fn unban(&self, subjects: &[BanSubject]) -> Result<(), StoreError> {
         self.call(Operation::Ban, &Bans { add: Vec::new(), remove: subjects.to_vec() }).await
+    }
+
+    /// Forgets bans that ended, in steps that hold up nobody.
+    pub async fn sweep_bans(&self, now: Option<i64>) -> Result<(), StoreError> {
+        let mut cursor = "0".to_owned();
+        loop {
+            cursor = self.call(Operation::SweepBans, &SweepBans { cursor, now }).await?;
+            if cursor == "0" {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Forgets what nobody asks for any more, every minute, for as long as this future is polled. Redis's own expiry
+    /// does it for all but bans.
+    pub async fn purge(&self) {
+        let mut minutes = tokio::time::interval(PURGE_EVERY);
+        loop {
+            minutes.tick().await;
+            if let Self::Sqlite(store) = self
+                && let Err(error) = store.purge().await
+            {
+                tracing::warn!(%error, "the store could not be purged");
+            }
+            match self.sweep_bans(None).await {
+                // Whoever meets the loss gives it its bans back.
+                Ok(()) | Err(StoreError::Lost) => {}
+                Err(error) => tracing::warn!(%error, "bans that ended could not be swept"),
+            }
+        }
     }
 
     /// The current epoch; [`StoreError::Lost`] where the store has none.

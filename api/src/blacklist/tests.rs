@@ -137,13 +137,23 @@ async fn failures_ban_by_themselves() {
     let elsewhere = send(&test, &shop, "13800138000", "203.0.113.8").await;
     assert_eq!(elsewhere.problem(), (429, "phone_limited"));
 
-    let wrong = json!({"phone": "13800138003", "purpose": "login", "code": "000000"});
-    for _ in 0..3 {
-        let answer = test.post("/v1/verifications/check", &shop, wrong.to_string()).await;
+    // A wrong code counts against the phone that it was sent to; one for nothing that was sent doesn't.
+    let stranger = json!({"phone": "13800138004", "purpose": "login", "code": "x"}).to_string();
+    for _ in 0..4 {
+        let answer = test.post("/v1/verifications/check", &shop, stranger.clone()).await;
         assert_eq!(answer.problem(), (404, "verification_not_found"));
     }
-    let checked = send(&test, &shop, "13800138003", "203.0.113.8").await;
-    assert_eq!(checked.problem(), (403, "phone_blocked"));
+    let phone = "13800138003";
+    assert_eq!(send(&test, &shop, phone, "203.0.113.8").await.status, StatusCode::ACCEPTED);
+    assert_eq!(send(&test, &shop, "13800138004", "203.0.113.8").await.status, StatusCode::ACCEPTED);
+    let wrong = json!({"phone": phone, "purpose": "login", "code": "x"}).to_string();
+    for _ in 0..3 {
+        let answer = test.post("/v1/verifications/check", &shop, wrong.clone()).await;
+        assert_eq!(answer.problem(), (422, "code_mismatch"));
+    }
+    let elsewhere = test.token("elsewhere", &[Grant::Send]).await;
+    let body = json!({"phone": phone, "purpose": "login"}).to_string();
+    assert_eq!(test.post(SEND, &elsewhere, body).await.problem(), (403, "phone_blocked"));
 
     let admin = test.token("ops", &[Grant::Admin]).await;
     let listed = loop {

@@ -321,6 +321,8 @@ fn check_provider(name: &str, provider: &Provider) -> Result<(), ConfigError> {
 fn check_numbers(settings: &Settings) -> Result<(), ConfigError> {
     let worker = &settings.worker;
     let checks = [
+        ("server.header_timeout", !settings.server.header_timeout.is_zero(), "more than nothing"),
+        ("server.max_connections", settings.server.max_connections > 0, "at least 1"),
         ("worker.lanes", !worker.lanes.is_empty(), "names at least one lane"),
         ("worker.code_concurrency", worker.code_concurrency > 0, "at least 1"),
         ("worker.notice_concurrency", worker.notice_concurrency > 0, "at least 1"),

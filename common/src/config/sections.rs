@@ -78,6 +78,11 @@ pub struct Server {
     /// The longest that a request may take; `10s`.
     #[serde(deserialize_with = "duration")]
     pub request_timeout: Duration,
+    /// The longest that a request's head may take, and a connection may rest between two requests; `10s`.
+    #[serde(deserialize_with = "duration")]
+    pub header_timeout: Duration,
+    /// Callers' connections at a time, at the most; 10,000. Never more than the limit of open files less 200.
+    pub max_connections: u32,
 }
 
 #[derive(Debug, Clone, Default, Deserialize)]
@@ -225,7 +230,7 @@ pub struct Limits {
     pub test: ScopeLimits,
 }
 
-/// Bans that come by themselves: of an address for refused sends and failed checks, of a phone for failed checks.
+/// Bans that come by themselves: of an address for refused sends and failed checks, of a phone for wrong codes.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Bans {
@@ -539,6 +544,8 @@ impl Default for Server {
             default_region: "CN".to_owned(),
             countries: vec![DefaultRegion::CN],
             request_timeout: Duration::from_secs(10),
+            header_timeout: Duration::from_secs(10),
+            max_connections: 10_000,
         }
     }
 }

@@ -1,7 +1,8 @@
 //! Loading, overriding and refusing; and that the example file is complete and tells the defaults.
 
 use std::fmt;
-use std::path::PathBuf;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
 
 use secrecy::ExposeSecret;
 use serde::de::{Deserialize, Deserializer, Visitor};
@@ -129,10 +130,23 @@ fn nothing_said_is_the_embedded_trial() {
     assert!(config.settings.code_rules("unheard_of").is_none());
 
     let kept = setup.dir.path().join("data/secret");
-    let mode = std::os::unix::fs::PermissionsExt::mode(&kept.metadata().unwrap().permissions());
-    assert_eq!(mode & 0o777, 0o600);
+    assert_eq!((mode(&kept), mode(kept.parent().unwrap())), (0o600, 0o700));
     let again = setup.load().unwrap();
     assert_eq!(again.keys.current().id, config.keys.current().id, "the secret is made once");
+}
+
+fn mode(path: &Path) -> u32 {
+    path.metadata().unwrap().permissions().mode() & 0o777
+}
+
+#[test]
+fn a_data_directory_that_the_operator_made_is_left_alone() {
+    let setup = with_file("");
+    let data = setup.dir.path().join("data");
+    std::fs::create_dir(&data).unwrap();
+    std::fs::set_permissions(&data, std::fs::Permissions::from_mode(0o750)).unwrap();
+    setup.load().unwrap();
+    assert_eq!(mode(&data), 0o750);
 }
 
 #[test]
@@ -253,6 +267,8 @@ fn what_cannot_work_is_named() {
         ("[retry]\nfactor = 0.5", "factor"),
         ("[worker]\nlanes = []", "worker.lanes"),
         ("[worker]\nlanes = [\"fast\"]", "fast"),
+        ("[server]\nheader_timeout = \"0s\"", "server.header_timeout"),
+        ("[server]\nmax_connections = 0", "server.max_connections"),
         ("[server]\ndefault_region = \"China\"", "China"),
         ("[providers.main]\nkind = \"aliyun\"", "providers.main.access_key_id"),
         ("[providers.main]\nkind = \"pigeon\"", "pigeon"),

@@ -39,6 +39,7 @@ pub enum Operation {
     Archive,
     AccountVersion,
     Ban,
+    SweepBans,
     Epoch,
     Restore,
     LaneCounts,
@@ -307,6 +308,14 @@ pub struct Ban {
 pub(super) struct Bans {
     pub(super) add: Vec<Ban>,
     pub(super) remove: Vec<BanSubject>,
+}
+
+#[derive(Debug, Clone, Serialize)]
+pub(super) struct SweepBans {
+    /// What the last sweep gave; `0` to begin.
+    pub(super) cursor: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) now: Option<i64>,
 }
 
 #[derive(Debug, Clone, Serialize)]

@@ -60,7 +60,8 @@ pub struct Settle {
     /// Of failed checks: a failure adds an entry to each, a right code to none.
     pub limits: Vec<LimitCheck>,
     pub ban_check: BanCheck,
-    /// What a wrong code, or one for nothing that lives, counts against; for a spent verification too.
+    /// What a wrong code counts against, for a spent verification too. One for nothing that lives counts against
+    /// networks alone.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub strikes: Vec<Strike>,
 }
