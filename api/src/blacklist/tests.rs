@@ -3,6 +3,7 @@
 use super::*;
 use crate::testing::{Answer, TestApp};
 use crate::token::Grant;
+use postrider_common::store::{BanCheck, Explain};
 use serde_json::json;
 
 const PATH: &str = "/v1/blacklist";
@@ -170,27 +171,36 @@ async fn failures_ban_by_themselves() {
 #[tokio::test]
 async fn a_ban_is_enforced_though_its_caller_goes_away() {
     let test = TestApp::start(&[]).await;
-    let admin = test.token("ops", &[Grant::Admin]).await;
     let shop = test.token("shop", &[Grant::Send]).await;
-    let ban = json!({"kind": "phone", "value": "13800138000", "reason": "x"}).to_string();
-    // Given up at each point that it may stop at.
-    for micros in (0..3000).step_by(100) {
-        let asking = test.post(PATH, &admin, ban.clone());
-        drop(tokio::time::timeout(Duration::from_micros(micros), asking).await);
-    }
-    let value = "+8613800138000";
-    while test.app.database.ban_of(BanKind::Phone, value, 0).await.unwrap().is_none() {
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
-    let body = r#"{"phone":"13800138000","purpose":"login"}"#;
-    let refused = loop {
-        let answer = test.post(SEND, &shop, body).await;
-        if answer.status == StatusCode::FORBIDDEN {
-            break answer;
-        }
-        tokio::time::sleep(Duration::from_millis(5)).await;
+    let entry = BlacklistEntry {
+        kind: BanKind::Phone,
+        value: "+8613800138000".to_owned(),
+        reason: "x".to_owned(),
+        created_by: "ops".to_owned(),
+        until: None,
+        create_time: unix_ms(),
     };
-    assert_eq!(refused.problem(), (403, "phone_blocked"));
+    let setting = {
+        let (app, entry) = (Arc::clone(&test.app), entry.clone());
+        async move {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+            set(&app.database, &app.store, &entry).await
+        }
+    };
+    let asking = change(&test.app, entry.kind, &entry.value, setting);
+    assert!(tokio::time::timeout(Duration::from_millis(20), asking).await.is_err());
+    while test.app.store.explain(&explain_phone()).await.unwrap().bans.is_empty() {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    let body = json!({"phone": "13800138000", "purpose": "login"}).to_string();
+    assert_eq!(test.post(SEND, &shop, body).await.problem(), (403, "phone_blocked"));
+    let body = json!({"phone": "13800138001", "purpose": "login"}).to_string();
+    assert_eq!(test.post(SEND, &shop, body).await.status, StatusCode::ACCEPTED);
+}
+
+fn explain_phone() -> Explain {
+    let ban_check = BanCheck { phone: Some("+8613800138000".to_owned()), ip_bits: None };
+    Explain { now: None, limits: Vec::new(), ban_check }
 }
 
 #[tokio::test]
