@@ -14,13 +14,13 @@ use crate::harness::provider::{Behaviour, Provider};
 use crate::harness::proxy::Proxy;
 use crate::harness::services::{self, PostgresServer, RabbitNode, Redis};
 
-struct Distributed {
-    api: Process,
-    worker: Process,
-    client: Client,
-    provider: Provider,
-    database: String,
-    settings: Settings,
+pub(super) struct Distributed {
+    pub(super) api: Process,
+    pub(super) worker: Process,
+    pub(super) client: Client,
+    pub(super) provider: Provider,
+    pub(super) database: String,
+    pub(super) settings: Settings,
     redis: Redis,
     rabbit: Option<RabbitNode>,
     postgres: Option<PostgresServer>,
@@ -31,12 +31,14 @@ struct Distributed {
 
 /// What a test has for itself, so that it can be killed.
 #[derive(Default)]
-struct Alone {
-    rabbit: bool,
-    postgres: bool,
+pub(super) struct Alone {
+    pub(super) rabbit: bool,
+    pub(super) postgres: bool,
+    /// Settings beside the usual ones.
+    pub(super) more: Vec<(&'static str, &'static str)>,
 }
 
-async fn start(alone: Alone) -> Distributed {
+pub(super) async fn start(alone: Alone) -> Distributed {
     let (redis, provider) = (services::redis().await, Provider::start().await);
     let rabbit = if alone.rabbit { Some(services::rabbitmq_alone().await) } else { None };
     let postgres = if alone.postgres { Some(services::postgres_alone().await) } else { None };
@@ -70,6 +72,7 @@ async fn start(alone: Alone) -> Distributed {
         ("POSTRIDER_LIMITS__CODE__IP", "100000/60s"),
         ("POSTRIDER_LIMITS__CODE__GLOBAL", "100000/60s"),
     ]);
+    settings.extend(alone.more.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())));
     let migrate = || async {
         api_command(&settings).arg("migrate").output().unwrap().status.success().then_some(())
     };
@@ -349,6 +352,40 @@ async fn a_code_whose_verification_redis_lost_arrives_and_is_approved() {
 }
 
 #[tokio::test]
+async fn a_code_that_the_store_held_up_until_its_deadline_is_not_sent() {
+    let mut it = start(Alone::default()).await;
+    it.worker.kill();
+    let mut settings = it.settings.clone();
+    // It may be handed over for 2 s.
+    settings.insert("POSTRIDER_CODE__TTL".to_owned(), "3s".to_owned());
+    let mut api = Process::api(settings);
+    let client = Client::new(api.url().await, it.client.token.clone());
+    let sent = eventually("the code to be accepted", || async {
+        let (status, body) = client.send_code(&phone(1)).await;
+        (status == 202).then(|| id_of(&body))
+    })
+    .await;
+    // A state of another type: the worker can claim the job, and gets no answer when it is about to call.
+    let state = format!("msg:{sent}");
+    let redis = redis::Client::open(it.redis.url()).unwrap();
+    let mut redis = redis.get_multiplexed_async_connection().await.unwrap();
+    redis::cmd("SET").arg(&state).arg("held").exec_async(&mut redis).await.unwrap();
+    it.worker.start();
+    eventually("the worker to be about to call", || async {
+        let mut asks = redis.clone();
+        let claim = redis::cmd("HGET").arg(format!("claim:{sent}")).arg("state").clone();
+        let state: Option<String> = claim.query_async(&mut asks).await.unwrap();
+        (state.as_deref() == Some("calling")).then_some(())
+    })
+    .await;
+    tokio::time::sleep(Duration::from_millis(2_100)).await;
+    redis::cmd("DEL").arg(&state).exec_async(&mut redis).await.unwrap();
+    let rows = it.rows_of(std::slice::from_ref(&sent)).await;
+    assert_eq!(rows, [(sent.clone(), 0)]);
+    assert_eq!(it.provider.handed_for(&sent).len(), 0, "it would come too late to be used");
+}
+
+#[tokio::test]
 async fn sends_go_on_while_the_database_is_down_and_their_rows_follow() {
     let mut it = start(Alone { postgres: true, ..Alone::default() }).await;
     let mut accepted = vec![id_of(&it.client.send_code(&phone(1)).await.1)];
@@ -403,6 +440,25 @@ async fn a_confirm_that_never_comes_is_said_and_the_same_request_sends_the_same_
         it.provider.handed().into_iter().filter(|call| call.phone == phone(2)).collect();
     assert_eq!(handed.len(), 1, "both copies are the same message: one is dropped: {handed:?}");
     assert_eq!(handed[0].out_id, id_of(&sent));
+}
+
+#[tokio::test]
+async fn a_notice_to_many_reaches_each_of_them_once() {
+    let it = start(Alone::default()).await;
+    let phones: Vec<_> = (0..120).map(phone).collect();
+    let body = json!({"template": "parcel", "params": {"number": "7"}, "phones": phones});
+    let (status, first) = it.client.try_post("/v1/notices", "campaign", &body).await.unwrap();
+    assert_eq!((status, &first["rejected"]), (202, &json!([])), "{first}");
+    let (_, again) = it.client.try_post("/v1/notices", "campaign", &body).await.unwrap();
+    assert_eq!(again, first, "a repeat is the same messages");
+    let ids: Vec<_> = first["accepted"].as_array().unwrap().iter().map(|m| &m["id"]).collect();
+    let ids: Vec<_> = ids.into_iter().map(|id| id.as_str().unwrap().to_owned()).collect();
+    let rows = it.rows_of(&ids).await;
+    assert_eq!(rows.len(), 120);
+    assert!(rows.iter().all(|(_, status)| *status == 1));
+    let mut handed: Vec<_> = it.provider.handed().into_iter().map(|call| call.phone).collect();
+    handed.sort();
+    assert_eq!(handed, phones);
 }
 
 #[tokio::test]

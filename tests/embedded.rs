@@ -167,7 +167,7 @@ async fn what_is_old_is_purged_beside_a_running_server() {
     let counted = |messages: u64, attempts: u64| {
         format!(
             "dead_letter 0, sms_log {messages}, sms_attempt {attempts}, sms_refusal 0, \
-             sms_blacklist_change 0, revocation 0"
+             sms_blacklist_change 0, sms_blacklist 0, revocation 0"
         )
     };
     let shown = async || client.get(&format!("/v1/messages/{message}")).await.0;

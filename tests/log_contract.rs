@@ -89,6 +89,7 @@ on_every_engine! {
     purging::old_messages_go_with_their_attempts_and_younger_ones_stay,
     purging::dead_letters_go_when_they_are_old_or_were_sent_since,
     purging::refusals_changes_of_bans_and_revocations_go,
+    purging::bans_that_ended_go_and_those_in_force_stay,
     purging::a_purge_that_is_cut_off_goes_on_later_and_writers_go_on_beside_it,
 }
 

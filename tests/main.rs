@@ -12,12 +12,20 @@ mod accounts;
 #[cfg(test)]
 mod attacks;
 #[cfg(test)]
+mod bans;
+#[cfg(test)]
+mod chaos;
+#[cfg(test)]
+mod connections;
+#[cfg(test)]
 mod dialects;
 #[cfg(test)]
 mod distributed;
 #[cfg(test)]
 mod embedded;
 mod harness;
+#[cfg(test)]
+mod leaks;
 mod log_contract;
 #[cfg(test)]
 mod log_out;
@@ -25,3 +33,5 @@ mod poison;
 mod queue_contract;
 mod schema;
 mod store_contract;
+#[cfg(test)]
+mod test_keys;

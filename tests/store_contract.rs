@@ -1,6 +1,7 @@
 //! What the code store promises, asserted alike over Redis and SQLite.
 
 mod batch;
+mod many_bans;
 mod random;
 mod strikes;
 mod takes;
@@ -23,12 +24,14 @@ use postrider_common::store::{
 
 use self::batch::{
     a_batch_key_with_another_body_decides_nothing, a_batch_of_an_outdated_account_decides_nothing,
-    a_repeat_of_a_batch_is_answered_item_by_item,
+    a_batch_that_is_refused_as_a_whole_keeps_no_key, a_repeat_of_a_batch_is_answered_item_by_item,
     a_send_a_check_and_a_batch_never_answer_for_each_other, fifty_items_are_one_step,
     items_are_decided_in_their_order_each_seeing_what_those_before_it_counted,
 };
+use self::many_bans::{bans_that_ended_are_forgotten, many_bans_slow_nobody_down};
 use self::strikes::{
     a_ban_that_is_there_is_never_shortened,
+    a_check_of_nothing_that_lives_strikes_the_address_alone,
     a_failed_check_strikes_phone_and_address_and_a_refused_one_nothing,
     a_request_that_comes_again_under_its_id_strikes_each_time,
     a_threshold_of_one_bans_at_once_and_its_window_begins_anew,
@@ -275,6 +278,48 @@ async fn a_message_in_doubt_is_published_again_and_one_withdrawn_leaves_nothing(
     accepted(store.admit(&admit(phone, BEGIN + 2, limits())).await.unwrap());
 }
 
+async fn a_key_that_met_a_message_in_doubt_names_it_from_then_on(store: Store) {
+    let phone = "+8613800000001";
+    let unconfirmed = Admit { confirmed: false, ..admit(phone, BEGIN, Vec::new()) };
+    let first = accepted(store.admit(&unconfirmed).await.unwrap());
+    store.doubt(first.message_id).await.unwrap();
+    let keyed = |now| Admit {
+        idempotency: Some(Idempotency {
+            key: "idem:k".to_owned(),
+            fingerprints: vec!["body".to_owned()],
+        }),
+        ..admit(phone, now, Vec::new())
+    };
+    let again = store.admit(&keyed(BEGIN + 1)).await.unwrap();
+    assert!(
+        matches!(&again, AdmitAnswer::Admitted { message, again: true, .. } if *message == first),
+        "{again:?}"
+    );
+    let early = store.admit(&keyed(BEGIN + 2)).await.unwrap();
+    assert!(matches!(early, AdmitAnswer::InFlight { .. }), "{early:?}");
+    store.confirm(&[first.message_id]).await.unwrap();
+    assert_eq!(store.admit(&keyed(BEGIN + 3)).await.unwrap(), AdmitAnswer::Replayed(first.clone()));
+    store.archive(&[first.message_id]).await.unwrap();
+    assert_eq!(store.admit(&keyed(BEGIN + 4)).await.unwrap(), AdmitAnswer::Replayed(first));
+}
+
+async fn a_key_that_met_a_message_in_doubt_is_forgotten_with_it(store: Store) {
+    let phone = "+8613800000001";
+    let unconfirmed = Admit { confirmed: false, ..admit(phone, BEGIN, Vec::new()) };
+    let first = accepted(store.admit(&unconfirmed).await.unwrap());
+    store.doubt(first.message_id).await.unwrap();
+    let idempotency =
+        Idempotency { key: "idem:k".to_owned(), fingerprints: vec!["body".to_owned()] };
+    let keyed = Admit { idempotency: Some(idempotency), ..admit(phone, BEGIN + 1, Vec::new()) };
+    assert!(matches!(
+        store.admit(&keyed).await.unwrap(),
+        AdmitAnswer::Admitted { again: true, .. }
+    ));
+    store.withdraw(first.message_id).await.unwrap();
+    let anew = accepted(store.admit(&keyed).await.unwrap());
+    assert_ne!(anew.message_id, first.message_id, "that one was never queued");
+}
+
 async fn a_resend_is_the_same_verification_until_it_closes(store: Store) {
     let phone = "+8613800000001";
     let verification =
@@ -313,6 +358,39 @@ async fn the_fifth_wrong_try_closes_and_a_right_one_spends_nothing(store: Store)
     let forgotten =
         store.settle(&settle(phone, BEGIN + 960_000, read, true, Vec::new())).await.unwrap();
     assert!(matches!(forgotten, SettleAnswer::NotSent { .. }), "{forgotten:?}");
+}
+
+async fn wrong_tries_add_up_over_resends_and_at_once(store: Store) {
+    let phone = "+8613800000001";
+    accepted(store.admit(&admit(phone, BEGIN, Vec::new())).await.unwrap());
+    let read = live(&store, phone).await;
+    let wrong = settle(phone, BEGIN, read, false, Vec::new());
+    for left in [4, 3, 2] {
+        let answer = store.settle(&wrong).await.unwrap();
+        assert!(
+            matches!(answer, SettleAnswer::Mismatch { attempts_left, .. } if attempts_left == left)
+        );
+    }
+    accepted(store.admit(&admit(phone, BEGIN + 60_000, Vec::new())).await.unwrap());
+    assert_eq!(live(&store, phone).await, read, "it is the same verification");
+    let wrong = settle(phone, BEGIN + 60_000, read, false, Vec::new());
+    let answers = join_all((0..40).map(|_| store.settle(&wrong))).await;
+    let mismatches =
+        answers.iter().filter(|a| matches!(a, Ok(SettleAnswer::Mismatch { .. }))).count();
+    assert_eq!(mismatches, 2, "three were made before it was sent again");
+    let right = store.settle(&settle(phone, BEGIN + 60_000, read, true, Vec::new())).await.unwrap();
+    assert!(matches!(right, SettleAnswer::Spent { .. }), "{right:?}");
+}
+
+async fn what_a_check_reads_tells_whom_the_code_was_sent_to(store: Store) {
+    let phone = "+8613800000001";
+    accepted(store.admit(&admit(phone, BEGIN, Vec::new())).await.unwrap());
+    let by_subject = Which::Subject(format!("7/login/{phone}"));
+    let read = |which| Read { account_id: ACCOUNT.id, which };
+    let live = store.read(&read(by_subject)).await.unwrap().unwrap();
+    assert_eq!(live.subject, format!("7/login/{phone}"));
+    let by_id = store.read(&read(Which::Id(live.id))).await.unwrap();
+    assert_eq!(by_id, Some(live));
 }
 
 async fn of_many_at_once_one_is_admitted_and_one_approved(store: Store) {
@@ -382,6 +460,40 @@ async fn a_claim_is_a_lease_that_only_moves_on(store: Store) {
     assert!(met.iter().all(|claim| *claim == Claimed::Granted), "{met:?}");
     let unsure = Claim { redelivered: true, ..claim(MessageId::generate(), 1, "a", BEGIN) };
     assert_eq!(store.claim(&unsure).await.unwrap().claim, Claimed::Unsure);
+}
+
+async fn a_claim_asked_for_again_by_its_owner_counts_once(store: Store) {
+    let message = MessageId::generate();
+    let take = async |owner: String, now| {
+        store.claim(&claim(message, 1, &owner, now)).await.unwrap().claim
+    };
+    // No answer came, so the worker asks again: the store had done it each time.
+    for n in 0..10 {
+        assert_eq!(take("a".to_owned(), BEGIN + n).await, Claimed::Granted);
+    }
+    for n in 1..4 {
+        assert_eq!(take(n.to_string(), BEGIN + n * 30_000).await, Claimed::Granted);
+    }
+    assert_eq!(take("last".to_owned(), BEGIN + 120_000).await, Claimed::Poison);
+    assert_eq!(
+        take("last".to_owned(), BEGIN + 120_001).await,
+        Claimed::Poison,
+        "a repeat is told the same"
+    );
+}
+
+async fn a_job_of_a_lost_store_stays_unsure_until_its_result_is_written(store: Store) {
+    let message = MessageId::generate();
+    let take = async |owner: &str, now| {
+        let ask = Claim { redelivered: true, ..claim(message, 1, owner, now) };
+        store.claim(&ask).await.unwrap().claim
+    };
+    assert_eq!(take("a", BEGIN).await, Claimed::Unsure);
+    assert_eq!(take("a", BEGIN + 1).await, Claimed::Unsure, "no answer came, so it asks again");
+    assert_eq!(take("b", BEGIN + 2).await, Claimed::Busy { wait_ms: 19_999 });
+    assert_eq!(take("b", BEGIN + 30_000).await, Claimed::Unsure, "the first one died");
+    store.resolve(&resolve(message, 1, "r", BEGIN + 30_001)).await.unwrap();
+    assert_eq!(take("c", BEGIN + 30_002).await, Claimed::Resolved { resolution: "r".to_owned() });
 }
 
 async fn a_message_that_ends_unsent_gives_its_phone_windows_back(store: Store) {
@@ -505,10 +617,16 @@ over_both!(
     refusals_come_in_their_order_and_count_nothing,
     a_repeat_is_answered_by_its_key,
     a_message_in_doubt_is_published_again_and_one_withdrawn_leaves_nothing,
+    a_key_that_met_a_message_in_doubt_names_it_from_then_on,
+    a_key_that_met_a_message_in_doubt_is_forgotten_with_it,
     a_resend_is_the_same_verification_until_it_closes,
+    wrong_tries_add_up_over_resends_and_at_once,
+    what_a_check_reads_tells_whom_the_code_was_sent_to,
     the_fifth_wrong_try_closes_and_a_right_one_spends_nothing,
     of_many_at_once_one_is_admitted_and_one_approved,
     a_claim_is_a_lease_that_only_moves_on,
+    a_claim_asked_for_again_by_its_owner_counts_once,
+    a_job_of_a_lost_store_stays_unsure_until_its_result_is_written,
     a_message_that_ends_unsent_gives_its_phone_windows_back,
     a_resend_of_what_was_approved_is_superseded,
     bans_hit_what_they_name_and_end,
@@ -529,4 +647,8 @@ over_both!(
     a_send_a_check_and_a_batch_never_answer_for_each_other,
     fifty_items_are_one_step,
     a_batch_of_an_outdated_account_decides_nothing,
+    many_bans_slow_nobody_down,
+    bans_that_ended_are_forgotten,
+    a_batch_that_is_refused_as_a_whole_keeps_no_key,
+    a_check_of_nothing_that_lives_strikes_the_address_alone,
 );

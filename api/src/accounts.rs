@@ -7,7 +7,7 @@ use axum::Json;
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Path, Query, State};
 use axum::http::StatusCode;
-use postrider_common::database::account::Account;
+use postrider_common::database::account::{Account, Role};
 use serde::Serialize;
 use utoipa::openapi::schema::Object;
 use utoipa::{IntoParams, ToSchema};
@@ -44,18 +44,20 @@ pub struct Shown {
 }
 
 fn roles() -> Object {
-    one_of(&["account", "admin"])
+    one_of(&[Role::Account, Role::Admin].map(Role::as_str))
 }
 
 /// In minor units of the currency.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct Money {
     amount: i64,
+    /// ISO 4217's letters
     currency: String,
 }
 
+/// The account of a name, or none.
 #[derive(Debug, Serialize, ToSchema)]
-#[schema(as = Accounts)]
+#[schema(as = FoundAccounts)]
 pub struct Found {
     accounts: Vec<Shown>,
 }
@@ -76,46 +78,66 @@ impl Shown {
     }
 }
 
+/// Whom to make an account for, as the body says it.
+#[derive(Debug, ToSchema)]
+pub struct CreateAccount {
+    /// 1 to 64 letters (Latin, Chinese, Japanese, Korean), digits and `_.@-`; space at its ends doesn't count
+    #[schema(min_length = 1, max_length = 512, example = "shop")]
+    pub username: String,
+    /// 8 characters to 256 bytes
+    #[schema(min_length = 8, max_length = 256, format = Password)]
+    pub password: String,
+    #[schema(min_length = 1, max_length = 256, example = "shop@example.com")]
+    pub email: String,
+    /// Up to 256 bytes
+    #[schema(min_length = 1, max_length = 256)]
+    pub security_question: String,
+    /// Up to 256 bytes; space at its ends doesn't count
+    #[schema(min_length = 1, max_length = 256, format = Password)]
+    pub security_answer: String,
+}
+
+/// What an account may do, as the body says it: at least one of the two.
+#[derive(Debug, ToSchema)]
+#[schema(as = SetGrants)]
+pub struct Grants {
+    /// To send codes and notices
+    pub may_send: Option<bool>,
+    /// To be given the scope `on_behalf`
+    pub on_behalf: Option<bool>,
+}
+
+/// Whose account is looked for.
+#[derive(Debug, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub struct WantedAccount {
+    #[param(min_length = 1, max_length = 512, example = "shop")]
+    pub username: String,
+}
+
 /// An account as the description shows one.
 fn example() -> serde_json::Value {
     serde_json::json!({
-        "id": 7, "username": "shop", "email": "ops@shop.example", "balance": {"amount": 12_500, "currency": "CNY"},
-        "role": "account", "may_send": true, "on_behalf": false, "created_at": "2026-11-21T03:12:24.123Z"
+        "id": 52_290_417_731_662_i64, "username": "shop", "email": "shop@example.com",
+        "balance": {"amount": 100_000, "currency": "CNY"}, "role": "account", "may_send": true, "on_behalf": false,
+        "created_at": "2026-11-21T03:12:24.123Z"
     })
-}
-
-/// An account to be made, as the body says it.
-#[derive(Debug, ToSchema)]
-pub struct Register {
-    /// 1 to 64 letters (Latin, Chinese, Japanese, Korean), digits and `_.@-`
-    #[schema(min_length = 1, max_length = 512)]
-    pub username: String,
-    /// 8 characters to 256 bytes
-    #[schema(min_length = 8, max_length = 256)]
-    pub password: String,
-    #[schema(min_length = 3, max_length = 256)]
-    pub email: String,
-    #[schema(min_length = 1, max_length = 256)]
-    pub security_question: String,
-    #[schema(min_length = 1, max_length = 256)]
-    pub security_answer: String,
 }
 
 /// Make an account
 ///
-/// Where registration is open (`[accounts] registration`) anybody may, else only an admin. Embedded, a new account may
-/// send at once; else an admin says so.
+/// Anybody does where registration is open (`[accounts] registration`), else an admin. Embedded it may send at once,
+/// otherwise once an admin says so. Registrations from one address are limited as its failed log-ins are.
 #[utoipa::path(
-    post, path = "/v1/accounts", tag = "accounts", operation_id = "register", security((), ("bearer" = ["admin"])),
-    request_body(content = Register, example = json!({
-        "username": "shop", "password": "correct horse", "email": "ops@shop.example",
-        "security_question": "First pet?", "security_answer": "Rex"
+    post, path = "/v1/accounts", tag = "accounts", operation_id = "create_account",
+    security(("bearer" = ["admin"]), ()),
+    request_body(content = CreateAccount, example = json!({
+        "username": "shop", "password": "correct horse battery", "email": "shop@example.com",
+        "security_question": "The name of your first pet?", "security_answer": "Rex"
     })),
     responses((status = 201, description = "The account", body = Shown, example = json!(example()))),
     extensions(("x-problems" = json!(problems(&[&[
-        Code::RegistrationClosed, Code::IpLimited, Code::UsernameTaken, Code::EmailTaken, Code::Overloaded,
-        Code::TokenInvalid, Code::TokenExpired, Code::AddressNotAllowed, Code::StoreUnavailable,
-        Code::DatabaseUnavailable,
+        Code::RegistrationClosed, Code::UsernameTaken, Code::EmailTaken, Code::IpLimited, Code::Overloaded,
     ]])))),
 )]
 pub async fn post(
@@ -154,7 +176,9 @@ fn closed_to(problem: Problem) -> Problem {
     }
 }
 
-/// Show the caller's account
+/// Show one's own account
+///
+/// The account that calls, with its balance.
 #[utoipa::path(
     get, path = "/v1/accounts/me", tag = "accounts", operation_id = "show_own_account",
     security(("bearer" = ["read"])),
@@ -165,23 +189,15 @@ pub async fn me(State(app): State<Shared>, caller: Caller<Reads>) -> Result<Json
     found(&app, caller.account_id()).await
 }
 
-/// Which account is asked for.
-#[derive(Debug, IntoParams)]
-#[into_params(parameter_in = Query)]
-pub struct WantedAccount {
-    #[param(min_length = 1, max_length = 512)]
-    pub username: String,
-}
-
 /// Find an account
 ///
-/// The account of this name, or none.
+/// The account of this user name, or none.
 #[utoipa::path(
-    get, path = "/v1/accounts", tag = "accounts", operation_id = "find_account", security(("bearer" = ["admin"])),
-    params(WantedAccount),
-    responses((
-        status = 200, description = "One or none", body = Found, example = json!({"accounts": [example()]})
-    )),
+    get, path = "/v1/accounts", tag = "accounts", operation_id = "find_account",
+    security(("bearer" = ["admin"])), params(WantedAccount),
+    responses((status = 200, description = "One account or none", body = Found, example = json!(
+        {"accounts": [example()]}
+    ))),
 )]
 pub async fn list(
     State(app): State<Shared>,
@@ -214,22 +230,15 @@ pub async fn show(
     found(&app, read_id(&id)?).await
 }
 
-/// What to grant or take, as the body says it; one of both at least.
-#[derive(Debug, ToSchema)]
-pub struct SetGrants {
-    pub may_send: Option<bool>,
-    /// Whether it may say whose address a request comes from
-    pub on_behalf: Option<bool>,
-}
-
 /// Set what an account may do
 ///
-/// From its next request on.
+/// It works from the account's next request on. What isn't said stays. Where the store can't be told the answer is 503,
+/// and the change is done all the same.
 #[utoipa::path(
     patch, path = "/v1/accounts/{id}", tag = "accounts", operation_id = "set_grants",
     security(("bearer" = ["admin"])), params(("id" = String, Path, description = "The account's id")),
-    request_body(content = SetGrants, example = json!({"may_send": true})),
-    responses((status = 200, description = "The account", body = Shown, example = json!(example()))),
+    request_body(content = Grants, example = json!({"may_send": true})),
+    responses((status = 200, description = "The account as it is now", body = Shown, example = json!(example()))),
     extensions(("x-problems" = json!(problems(&[&[Code::AccountNotFound]])))),
 )]
 pub async fn patch(

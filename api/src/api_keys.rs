@@ -1,6 +1,7 @@
 //! `/v1/api-keys`: long-lived keys of an account, made and deleted by whoever is logged in, and never by a key.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::{Path, State};
@@ -13,14 +14,16 @@ use postrider_common::database::api_key::{ApiKey, MOST};
 use serde::Serialize;
 use sha2::{Digest as _, Sha256};
 use utoipa::ToSchema;
+use utoipa::openapi::schema::{Array, ArrayBuilder};
 use uuid::Uuid;
 
-use crate::account_cache::load;
+use crate::account_change::change;
 use crate::app::Shared;
 use crate::caller::{Caller, LoggedIn};
 use crate::clock::{parse_rfc3339, rfc3339, unix_ms};
 use crate::json::{Body, Fields};
 use crate::openapi::problems;
+use crate::openapi::schemas::one_of;
 use crate::problem::{Code, Problem};
 use crate::token::Grant;
 
@@ -40,11 +43,12 @@ pub struct Listed {
     #[schema(format = "uuid")]
     id: String,
     name: String,
-    /// How the key begins
+    /// Its first characters
     hint: String,
+    #[schema(schema_with = scopes)]
     scopes: Vec<String>,
     test: bool,
-    /// Whence alone it may be used; none: from anywhere
+    /// Where it may be used from; anywhere, where there are none
     #[schema(value_type = Vec<String>)]
     networks: Vec<IpNet>,
     #[schema(format = DateTime, required)]
@@ -56,11 +60,50 @@ pub struct Listed {
     last_used: Option<String>,
 }
 
+/// What to make, as the body says it.
+#[derive(Debug, ToSchema)]
+pub struct CreateApiKey {
+    /// Without space at its ends
+    #[schema(min_length = 1, max_length = 128, example = "shop back end")]
+    pub name: String,
+    /// None that the caller hasn't
+    #[schema(schema_with = scopes)]
+    pub scopes: Vec<String>,
+    /// What it sends goes to the sandbox
+    pub test: Option<bool>,
+    /// Where it may be used from: addresses or networks; anywhere, where none is named
+    #[schema(max_items = 20)]
+    pub networks: Option<Vec<String>>,
+    /// A time to come; never, where it isn't said
+    #[schema(format = DateTime)]
+    pub expires_at: Option<String>,
+}
+
+fn scopes() -> Array {
+    let words = one_of(&Grant::ALL.map(Grant::word));
+    ArrayBuilder::new().items(words).min_items(Some(1)).max_items(Some(16)).build()
+}
+
+/// A key as the description shows one.
+fn example() -> serde_json::Value {
+    serde_json::json!({
+        "id": "0198c9a1-52f0-7c3e-9d5b-6f1d2a7c4e14", "name": "shop back end", "hint": "pk_live_4fQ0",
+        "scopes": ["send", "verify"], "test": false, "networks": ["203.0.113.0/24"], "expires_at": null,
+        "created_at": "2026-11-21T03:12:24.123Z", "last_used": null
+    })
+}
+
+fn example_of_new() -> serde_json::Value {
+    let mut made = example();
+    made["key"] = "pk_live_4fQ0hYl2s8KqXb7RzvN3mTjW5eUcG1oPaD6iBkEwJxA".into();
+    made
+}
+
 /// A new key, shown this once.
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = NewApiKey)]
 pub struct Made {
-    /// `pk_live_` or `pk_test_` and 43 letters
+    /// To be sent as `Authorization: Bearer`
     key: String,
     #[serde(flatten)]
     listed: Listed,
@@ -82,47 +125,16 @@ struct Asked {
     expires_at: Option<i64>,
 }
 
-/// A key to be made, as the body says it.
-#[derive(Debug, ToSchema)]
-pub struct MakeApiKey {
-    #[schema(min_length = 1, max_length = 128, example = "checkout")]
-    pub name: String,
-    /// `send`, `verify`, `read`, `numbers`, `on_behalf`, `admin`: none that the caller lacks
-    #[schema(min_items = 1, max_items = 16, example = json!(["send", "verify"]))]
-    pub scopes: Vec<String>,
-    /// A test key's messages go to the sandbox and cost nothing
-    pub test: Option<bool>,
-    /// Addresses and networks that it may be used from; none: from anywhere
-    #[schema(max_items = 20, example = json!(["10.0.0.0/8"]))]
-    pub networks: Option<Vec<String>>,
-    /// A time to come; for good, where it isn't said
-    #[schema(format = DateTime)]
-    pub expires_at: Option<String>,
-}
-
-fn example() -> serde_json::Value {
-    serde_json::json!({
-        "id": "0198c9a1-52f0-7c3e-9d5b-6f1d2a7c4e13", "name": "checkout", "hint": "pk_live_3vQm",
-        "scopes": ["send", "verify"], "test": false, "networks": ["10.0.0.0/8"], "expires_at": null,
-        "created_at": "2026-11-21T03:12:24.123Z", "last_used": null
-    })
-}
-
-fn new_example() -> serde_json::Value {
-    let mut made = example();
-    made["key"] = format!("pk_live_3vQm{}", "x".repeat(39)).into();
-    made
-}
-
 /// Make an API key
 ///
-/// The key is shown this once and kept as a hash. It takes a log-in's token, and no key.
+/// The key itself is in this answer and nowhere else. A test key sends to the sandbox alone, and isn't an operator's. An
+/// account has at most 100.
 #[utoipa::path(
-    post, path = "/v1/api-keys", tag = "accounts", operation_id = "make_api_key", security(("bearer" = [])),
-    request_body(content = MakeApiKey, example = json!({
-        "name": "checkout", "scopes": ["send", "verify"], "networks": ["10.0.0.0/8"]
+    post, path = "/v1/api-keys", tag = "accounts", operation_id = "create_api_key", security(("bearer" = [])),
+    request_body(content = CreateApiKey, example = json!({
+        "name": "shop back end", "scopes": ["send", "verify"], "networks": ["203.0.113.0/24"]
     })),
-    responses((status = 201, description = "The key", body = Made, example = json!(new_example()))),
+    responses((status = 201, description = "The key", body = Made, example = json!(example_of_new()))),
     extensions(("x-problems" = json!(problems(&[&[Code::ScopeMissing, Code::TooManyKeys]])))),
 )]
 pub async fn make(
@@ -137,11 +149,14 @@ pub async fn make(
         return Err(Problem::new(Code::ScopeMissing).detail(detail));
     }
     let (key, kept) = generate(asked, now);
-    if !app.database.add_api_key(caller.account_id(), &kept).await? {
+    let adding = {
+        let (app, id, kept) = (Arc::clone(&app), caller.account_id(), kept.clone());
+        async move { Ok(app.database.add_api_key(id, &kept).await?) }
+    };
+    if !change(&app, caller.account_id(), adding).await? {
         let detail = format!("an account has at most {MOST} keys");
         return Err(Problem::new(Code::TooManyKeys).detail(detail));
     }
-    load(&app, caller.account_id()).await?;
     tracing::info!(account.id = caller.account_id(), api_key.id = kept.id, "an API key was made");
     let made = Made { key, listed: Listed::of(&kept) };
     Ok((StatusCode::CREATED, [(CACHE_CONTROL, "no-store")], Json(made)))
@@ -149,10 +164,10 @@ pub async fn make(
 
 /// List API keys
 ///
-/// The account's own, oldest first; of each its first letters.
+/// Those of the account that calls, oldest first; never the keys themselves.
 #[utoipa::path(
     get, path = "/v1/api-keys", tag = "accounts", operation_id = "list_api_keys", security(("bearer" = [])),
-    responses((status = 200, description = "Every one", body = Keys, example = json!({"items": [example()]}))),
+    responses((status = 200, description = "All of them", body = Keys, example = json!({"items": [example()]}))),
 )]
 pub async fn list(
     State(app): State<Shared>,
@@ -167,9 +182,9 @@ pub async fn list(
 ///
 /// It is dead at once, on every replica. Where the store can't be told the answer is 503: the same again tells it.
 #[utoipa::path(
-    delete, path = "/v1/api-keys/{id}", tag = "accounts", operation_id = "delete_api_key",
-    security(("bearer" = [])), params(("id" = String, Path, description = "The key's id")),
-    responses((status = 204, description = "It is dead")),
+    delete, path = "/v1/api-keys/{id}", tag = "accounts", operation_id = "delete_api_key", security(("bearer" = [])),
+    params(("id" = String, Path, description = "The key's id")),
+    responses((status = 204, description = "The key is dead")),
     extensions(("x-problems" = json!(problems(&[&[Code::ApiKeyNotFound]])))),
 )]
 pub async fn delete(
@@ -178,10 +193,12 @@ pub async fn delete(
     Path(id): Path<String>,
 ) -> Result<StatusCode, Problem> {
     let id = id.parse::<Uuid>().map_err(|_| Problem::new(Code::ApiKeyNotFound))?.to_string();
-    let deleted = app.database.delete_api_key(caller.account_id(), &id, unix_ms()).await?;
-    // Also where it was gone already: the store may not have been told that time.
-    load(&app, caller.account_id()).await?;
-    if !deleted {
+    let deleting = {
+        let (app, account, id) = (Arc::clone(&app), caller.account_id(), id.clone());
+        async move { Ok(app.database.delete_api_key(account, &id, unix_ms()).await?) }
+    };
+    // The store is told also where it was gone already: it may not have been told that time.
+    if !change(&app, caller.account_id(), deleting).await? {
         return Err(Problem::new(Code::ApiKeyNotFound));
     }
     tracing::info!(account.id = caller.account_id(), api_key.id = id, "an API key was deleted");

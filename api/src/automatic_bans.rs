@@ -7,7 +7,7 @@ use postrider_common::database::blacklist::{BanKind, BlacklistEntry};
 use postrider_common::database::blacklist_write::{BY_ITSELF, BlacklistChange};
 use postrider_common::database::{Database, DatabaseError};
 use postrider_common::owner::Owner;
-use postrider_common::store::{Ban, Store, StoreError};
+use postrider_common::store::{Ban, BanCheck, BanSubject, Explain, Store, StoreError};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
@@ -81,14 +81,20 @@ async fn write(writer: Writer, mut made: mpsc::Receiver<Made>) {
             until: (made.ban.until > 0).then_some(made.ban.until),
             create_time: made.at,
         };
-        writer.write(entry).await;
+        writer.write(&made.ban, entry).await;
     }
 }
 
 impl Writer {
-    async fn write(&self, entry: BlacklistEntry) {
-        let Some(()) = self.persist(&entry, || self.set(&entry)).await else { return };
-        if !self.permanent {
+    async fn write(&self, made: &Ban, entry: BlacklistEntry) {
+        let written = self.persist(&entry, || async {
+            let stands = self.stands(made).await?;
+            if stands {
+                self.set(&entry).await?;
+            }
+            Ok(stands)
+        });
+        if written.await != Some(true) || !self.permanent {
             return;
         }
         let Some(Some(for_good)) = self.persist(&entry, || self.for_good(&entry)).await else {
@@ -123,6 +129,19 @@ impl Writer {
         }
     }
 
+    /// Whether the store still holds the ban, or one that ends later: it may have been lifted since. A store that lost its
+    /// data can't tell, and is to get it back from the table.
+    async fn stands(&self, made: &Ban) -> Result<bool, WriteError> {
+        let ask = Explain { now: None, limits: Vec::new(), ban_check: hit_by(&made.subject) };
+        let bans = match self.store.explain(&ask).await {
+            Ok(explained) => explained.bans,
+            Err(StoreError::Lost) => return Ok(true),
+            Err(error) => return Err(error.into()),
+        };
+        let as_long = |until| until == 0 || (made.until > 0 && until >= made.until);
+        Ok(bans.iter().any(|ban| ban.subject == made.subject && as_long(ban.until)))
+    }
+
     async fn set(&self, entry: &BlacklistEntry) -> Result<(), WriteError> {
         Ok(self.database.ban_at_least(entry).await?)
     }
@@ -140,6 +159,19 @@ impl Writer {
     }
 }
 
+/// What a ban of this hits, among others.
+fn hit_by(subject: &BanSubject) -> BanCheck {
+    match subject {
+        BanSubject::Phone(phone) | BanSubject::PhonePrefix(phone) => {
+            BanCheck { phone: Some(phone.clone()), ip_bits: None }
+        }
+        // The network's first address.
+        BanSubject::Network(bits) => {
+            BanCheck { phone: None, ip_bits: Some(format!("{bits:0<128}")) }
+        }
+    }
+}
+
 /// When each of the bans came, and why.
 fn evidence(bans: &[BlacklistChange]) -> String {
     let each: Vec<_> =
@@ -151,7 +183,7 @@ fn evidence(bans: &[BlacklistChange]) -> String {
 mod tests {
     use super::*;
     use crate::testing::TestApp;
-    use postrider_common::store::{BanCheck, BanSubject, Explain};
+    use postrider_common::address;
 
     const PHONE: &str = "+8613800138000";
 
@@ -191,5 +223,25 @@ mod tests {
         let (entry, enforced) = after(3, true).await;
         assert_eq!((entry.until, enforced[0].until), (None, 0));
         assert!(entry.reason.starts_with("3 bans within a day ("), "{}", entry.reason);
+    }
+
+    #[tokio::test]
+    async fn a_ban_that_was_lifted_before_it_was_written_does_not_come_back() {
+        let test = TestApp::start(&[]).await;
+        let (database, store) = (test.app.database.clone(), test.app.store.clone());
+        let (bans, writing) = AutomaticBans::start(database.clone(), store.clone(), false);
+        let until = unix_ms() + 1_800_000;
+        let network = address::network_bits("2001:db8::/64".parse().unwrap());
+        let lifted = Ban { subject: BanSubject::Phone(PHONE.to_owned()), until };
+        let shortened = Ban { subject: BanSubject::Phone("+8613800138001".to_owned()), until };
+        let stands = Ban { subject: BanSubject::Network(network), until };
+        let short = Ban { until: until - 1, ..shortened.clone() };
+        store.ban(&[short, stands.clone()]).await.unwrap();
+        bans.note(vec![lifted, shortened, stands.clone()], Kind::Check, Owner::new(7, false));
+        drop(bans);
+        writing.await.unwrap();
+        let written = database.bans(unix_ms()).await.unwrap();
+        let written: Vec<_> = written.iter().filter_map(BlacklistEntry::ban).collect();
+        assert_eq!(written, [stands]);
     }
 }

@@ -20,7 +20,8 @@ impl Counted<'_> {
     }
 
     /// Refused sends count against the address alone: a stranger's phone must not be banned by asking for it often.
-    /// Failed checks count against the address and the phone. What test keys do counts against nobody.
+    /// Failed checks count against the address and the phone. What test keys do counts against nobody. Only an end user's
+    /// address is counted: a back end that says none would be banned for what one of its users does.
     pub fn strikes(&self, rules: &Bans) -> Vec<Strike> {
         if rules.threshold == 0 || self.owner.is_test() {
             return Vec::new();
@@ -33,7 +34,8 @@ impl Counted<'_> {
             ban_ms: as_ms(rules.duration),
             subject,
         };
-        let ip = self.bannable_ip(rules).map(|ip| {
+        let user = self.ip.of_end_user().filter(|ip| !is_safe_address(rules, *ip));
+        let ip = user.map(|ip| {
             let bits = address::network_bits(address::user_network(ip));
             strike(&format!("ip:{}", address::limit_subject(ip)), BanSubject::Network(bits))
         });
@@ -49,7 +51,7 @@ impl Counted<'_> {
     }
 
     fn bannable_ip(&self, rules: &Bans) -> Option<IpAddr> {
-        self.ip.filter(|ip| !is_safe_address(rules, *ip))
+        self.ip.address().filter(|ip| !is_safe_address(rules, *ip))
     }
 }
 
@@ -67,6 +69,7 @@ pub fn is_safe_address(rules: &Bans, address: IpAddr) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::client_ip::UserIp;
     use postrider_common::owner::Owner;
 
     const PHONE: &str = "+8613800138000";
@@ -77,7 +80,7 @@ mod tests {
             safe_networks: vec!["10.0.0.0/8".parse().unwrap()],
             ..Bans::default()
         };
-        let ip = Some(ip.parse().unwrap());
+        let ip = UserIp::from(Some(ip.parse().unwrap()));
         let owner = Owner::new(7, test);
         let counted = Counted { kind, owner, phone: Some(phone), purpose: "login", ip };
         let keys = counted.strikes(&rules).into_iter().map(|strike| strike.key).collect();
@@ -97,6 +100,21 @@ mod tests {
         let v6 = counted(Kind::Code, &phone, "2001:db8:1:2:3::4", false).0;
         assert_eq!(v6, ["strike:ip:2001:db8:1:2::/64:10/600s"]);
         assert_eq!(counted(Kind::Check, &phone, "203.0.113.7", true).0, [""; 0], "a test key");
+    }
+
+    #[test]
+    fn a_callers_own_address_is_not_counted_for_what_its_users_do() {
+        let rules = Bans::default();
+        let address = Some("203.0.113.7".parse().unwrap());
+        let phone = PhoneNumber::from_e164(PHONE).unwrap();
+        let counted = |ip| {
+            let owner = Owner::new(7, false);
+            let counted =
+                Counted { kind: Kind::Check, owner, phone: Some(&phone), purpose: "login", ip };
+            (counted.strikes(&rules).len(), counted.bans(&rules).ip_bits.is_some())
+        };
+        assert_eq!(counted(UserIp::from(address)), (2, true));
+        assert_eq!(counted(UserIp::callers(address)), (1, true), "its bans hit it all the same");
     }
 
     #[test]

@@ -83,7 +83,9 @@ pub async fn authenticate<P: Policy>(
     address: IpAddr,
 ) -> Result<Caller<P>, Problem> {
     let (account, credential) = credential::of_bearer(app, token, address).await?;
-    Caller::admit(app, account, credential).await
+    let owner = Owner::new(account.id, credential.is_test());
+    let admitted = Caller::admit(app, account, credential).await;
+    admitted.inspect_err(|problem| app.refusals.note_access(problem, owner, Some(address)))
 }
 
 /// The caller of an account that the configuration names, for requests without a token from networks that it

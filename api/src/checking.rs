@@ -1,16 +1,17 @@
 //! Whether a code is right, whichever wire format asks. The code is derived again and compared here; the store then
 //! approves or counts the failure in one atomic step.
 
-use std::net::IpAddr;
-
 use axum::http::HeaderMap;
 use postrider_common::code::Code as Digits;
 use postrider_common::ids::VerificationId;
 use postrider_common::phone::PhoneNumber;
-use postrider_common::store::{Ban, Idempotency, Live, Read, Settle, SettleAnswer, Which};
+use postrider_common::store::{
+    Ban, Idempotency, Live, Read, Settle, SettleAnswer, Which, purpose_and_phone,
+};
 
 use crate::app::{App, Shared};
 use crate::caller::{Caller, Verifies};
+use crate::client_ip::UserIp;
 use crate::guard::{Counted, Kind, Limits, changing};
 use crate::problem::{Code, Problem};
 
@@ -21,12 +22,12 @@ const TRIES: usize = 4;
 #[derive(Debug)]
 pub struct CodeToCheck {
     pub which: Which,
-    /// What a failure counts against; a check by id names no phone.
+    /// What a failure counts against; a check by id counts against what its code was sent to.
     pub phone: Option<PhoneNumber>,
     pub purpose: String,
     /// As it was typed.
     pub code: String,
-    pub ip: Option<IpAddr>,
+    pub ip: UserIp,
     pub idempotency: Option<Idempotency>,
 }
 
@@ -37,16 +38,18 @@ pub async fn check(
     asked: CodeToCheck,
 ) -> Result<(SettleAnswer, Limits), Problem> {
     let owner = caller.owner();
-    let counted = Counted {
-        kind: Kind::Check,
-        owner,
-        phone: asked.phone.as_ref(),
-        purpose: &asked.purpose,
-        ip: asked.ip,
-    };
-    let limits = counted.limits(&app.settings, &app.settings.limits.check);
     for _ in 0..TRIES {
         let live = read(app, owner.store_id(), &asked.which).await?;
+        // A check by id counts against the phone too that its code was sent to.
+        let sent_to = live.as_ref().and_then(|live| purpose_and_phone(&live.subject));
+        let counted = Counted {
+            kind: Kind::Check,
+            owner,
+            phone: asked.phone.as_ref().or(sent_to.as_ref().map(|(_, phone)| phone)),
+            purpose: sent_to.as_ref().map_or(asked.purpose.as_str(), |(purpose, _)| *purpose),
+            ip: asked.ip,
+        };
+        let limits = counted.limits(&app.settings, &app.settings.check_limits(counted.purpose));
         let right = match &live {
             Some(live) => is_right(app, live, owner.is_test(), &asked.code)?,
             None => false,
@@ -56,7 +59,7 @@ pub async fn check(
             account: caller.version(),
             owner: owner.store_id(),
             which: asked.which.clone(),
-            read: live.map(|live| live.id),
+            read: live.as_ref().map(|live| live.id),
             right,
             idempotency: asked.idempotency.clone(),
             limits: limits.checks.clone(),
@@ -139,8 +142,8 @@ pub fn settled(
         SettleAnswer::Limited { index, wait_ms, limits: states } => {
             return Err(limits.used_up(index, wait_ms, &states));
         }
-        SettleAnswer::Banned { what, limits: states, .. } => {
-            return Err(limits.banned(what, &states));
+        SettleAnswer::Banned { what, until, limits: states } => {
+            return Err(limits.banned(what, until, &states));
         }
         SettleAnswer::Mismatch { attempts_left, limits: states, .. } => {
             let problem = Problem::new(Code::CodeMismatch).headers(limits.headers(&states));

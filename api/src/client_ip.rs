@@ -19,6 +19,8 @@ pub struct ClientIp {
     address: Option<IpAddr>,
     /// Whether a trusted proxy said so.
     forwarded: bool,
+    /// Whether all that trusted proxies said could be read.
+    readable: bool,
 }
 
 impl FromRequestParts<Shared> for ClientIp {
@@ -28,15 +30,49 @@ impl FromRequestParts<Shared> for ClientIp {
         let peer = parts.extensions.get::<ConnectInfo<SocketAddr>>();
         let peer = peer.map(|peer| peer.0.ip().to_canonical());
         let trusted = &app.settings.server.trusted_proxies;
-        let address = peer.map(|peer| of_request(peer, &parts.headers, trusted));
-        Ok(Self { address, forwarded: address != peer })
+        let found = peer.map(|peer| of_request(peer, &parts.headers, trusted));
+        let address = found.map(|(address, _)| address);
+        let readable = found.is_some_and(|(_, readable)| readable);
+        Ok(Self { address, forwarded: address != peer, readable })
+    }
+}
+
+/// The address that a request to send or to check is counted by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct UserIp {
+    address: Option<IpAddr>,
+    /// Whether it is the caller's own, for lack of an end user's.
+    is_callers: bool,
+}
+
+impl UserIp {
+    pub fn address(self) -> Option<IpAddr> {
+        self.address
+    }
+
+    /// The caller's own, for lack of an end user's.
+    pub fn callers(address: Option<IpAddr>) -> Self {
+        Self { address, is_callers: true }
+    }
+
+    /// The address, where it is known to be an end user's.
+    pub fn of_end_user(self) -> Option<IpAddr> {
+        self.address.filter(|_| !self.is_callers)
+    }
+}
+
+/// An end user's, as whoever asks says.
+impl From<Option<IpAddr>> for UserIp {
+    fn from(address: Option<IpAddr>) -> Self {
+        Self { address, is_callers: false }
     }
 }
 
 impl ClientIp {
-    /// The caller's own address; one that no network holds where it isn't known.
+    /// The caller's own address, for what a network allows; one that no network holds where it isn't known, or where
+    /// a proxy that we trust says what nobody can read: its own address would stand for anybody's then.
     pub fn of_caller(self) -> IpAddr {
-        self.address.unwrap_or(IpAddr::V6(Ipv6Addr::UNSPECIFIED))
+        self.address.filter(|_| self.readable).unwrap_or(IpAddr::V6(Ipv6Addr::UNSPECIFIED))
     }
 
     /// The caller's own address, for what is counted by it; `None` where it isn't known.
@@ -47,19 +83,23 @@ impl ClientIp {
     /// The end user's address. A caller that acts on behalf of its users says it in the body, and one that says
     /// nothing isn't limited by address; everybody else's body is not believed, since a caller could dodge
     /// bans and limits with it.
-    pub fn of_user<P: Policy>(self, caller: &Caller<P>, given: Option<IpAddr>) -> Option<IpAddr> {
-        if caller.on_behalf() { given } else { self.address }
+    pub fn of_user<P: Policy>(self, caller: &Caller<P>, given: Option<IpAddr>) -> UserIp {
+        if caller.on_behalf() {
+            return given.into();
+        }
+        if self.forwarded { self.address.into() } else { UserIp::callers(self.address) }
     }
 
     /// The same where no body says it: what a trusted proxy says takes its place.
-    pub fn of_forwarded_user<P: Policy>(self, caller: &Caller<P>) -> Option<IpAddr> {
+    pub fn of_forwarded_user<P: Policy>(self, caller: &Caller<P>) -> UserIp {
         self.of_user(caller, self.address.filter(|_| self.forwarded))
     }
 }
 
 /// The right-most address of `X-Forwarded-For` that isn't trusted, if the peer is one that is; else the
-/// peer. What stands left of an address that isn't trusted could have been written by anybody.
-fn of_request(peer: IpAddr, headers: &HeaderMap, trusted: &[IpNet]) -> IpAddr {
+/// peer. What stands left of an address that isn't trusted could have been written by anybody. An IPv4-mapped address is
+/// given as IPv4. `false` where what stands there can't be read.
+pub fn of_request(peer: IpAddr, headers: &HeaderMap, trusted: &[IpNet]) -> (IpAddr, bool) {
     let is_trusted = |address: IpAddr| trusted.iter().any(|network| network.contains(&address));
     let mut nearest = peer.to_canonical();
     let lines = headers.get_all(FORWARDED_FOR).iter().rev();
@@ -68,10 +108,10 @@ fn of_request(peer: IpAddr, headers: &HeaderMap, trusted: &[IpNet]) -> IpAddr {
         if !is_trusted(nearest) {
             break;
         }
-        let Some(address) = address_of(hop.trim()) else { break };
+        let Some(address) = address_of(hop.trim()) else { return (nearest, false) };
         nearest = address;
     }
-    nearest
+    (nearest, true)
 }
 
 /// Some proxies write the port too.
@@ -113,7 +153,8 @@ mod tests {
             for line in &lines {
                 headers.append(FORWARDED_FOR, HeaderValue::from_static(line));
             }
-            let found = of_request(peer.parse().unwrap(), &headers, &trusted);
+            let (found, readable) = of_request(peer.parse().unwrap(), &headers, &trusted);
+            assert_eq!(readable, !lines.iter().any(|line| line.contains("nonsense")), "{lines:?}");
             assert_eq!(found, expected.parse::<IpAddr>().unwrap(), "{peer} {lines:?}");
         }
     }
@@ -177,11 +218,11 @@ mod tests {
             lines in prop::collection::vec(any_line(), 0..4),
         ) {
             let headers = headers(lines.iter().map(Vec::as_slice));
-            let found = of_request(peer, &headers, &trusted());
+            let (found, _) = of_request(peer, &headers, &trusted());
             if !is_trusted(peer) {
                 prop_assert_eq!(found, peer.to_canonical());
             }
-            prop_assert_eq!(of_request(peer, &headers, &[]), peer.to_canonical());
+            prop_assert_eq!(of_request(peer, &headers, &[]), (peer.to_canonical(), true));
         }
 
         #[test]
@@ -195,7 +236,7 @@ mod tests {
             let per_line = texts.len().div_ceil(lines).max(1);
             let written: Vec<_> = texts.chunks(per_line).map(|line| line.join(",")).collect();
             let written = written.iter().map(String::as_bytes);
-            let found = of_request(peer, &headers(written.clone()), &trusted());
+            let (found, _) = of_request(peer, &headers(written.clone()), &trusted());
             let chain: Vec<_> = hops.iter().map(|(address, _)| *address).chain([peer]).collect();
             let nearest = chain.iter().rfind(|address| !is_trusted(**address));
             prop_assert_eq!(found, nearest.unwrap_or(&chain[0]).to_canonical());
@@ -203,7 +244,7 @@ mod tests {
             // What is written to the left of somebody who isn't trusted changes nothing.
             if !is_trusted(found) {
                 let all = headers(forged.iter().map(Vec::as_slice).chain(written));
-                prop_assert_eq!(of_request(peer, &all, &trusted()), found);
+                prop_assert_eq!(of_request(peer, &all, &trusted()).0, found);
             }
         }
     }

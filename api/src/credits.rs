@@ -29,31 +29,34 @@ pub struct Entered {
     amount: i64,
     /// After it.
     balance: i64,
+    /// ISO 4217's letters
     currency: String,
     #[schema(format = DateTime)]
     created_at: String,
 }
 
-/// Money for an account, as the body says it.
+/// A credit, as the body says it.
 #[derive(Debug, ToSchema)]
+#[schema(as = CreditAccount)]
 pub struct Credit {
-    /// In minor units
-    #[schema(minimum = 1, maximum = 9_007_199_254_740_991i64, example = 10_000)]
+    /// In minor units of the currency
+    #[schema(minimum = 1, maximum = 9_007_199_254_740_991_i64, example = 100_000)]
     pub amount: i64,
-    /// What it was paid with
-    #[schema(min_length = 1, max_length = 128)]
+    /// The payer's or the operator's own words for it
+    #[schema(min_length = 1, max_length = 128, example = "invoice 2026-117")]
     pub reference: Option<String>,
 }
 
 /// Credit an account
 ///
-/// An entry of the ledger, once for an `Idempotency-Key`: a repeat is answered with the same entry.
+/// Enters money in the account's ledger. With an `Idempotency-Key` once for good: a repeat is answered with the same
+/// entry, whenever it comes.
 #[utoipa::path(
     post, path = "/v1/accounts/{id}/credits", tag = "accounts", operation_id = "credit_account",
     security(("bearer" = ["admin"])), params(("id" = String, Path, description = "The account's id"), IdempotencyKey),
-    request_body(content = Credit, example = json!({"amount": 10_000, "reference": "invoice 1042"})),
+    request_body(content = Credit, example = json!({"amount": 100_000, "reference": "invoice 2026-117"})),
     responses((status = 201, description = "The entry", body = Entered, example = json!({
-        "id": "6f1d2a7c-52f0-8c3e-9d5b-0198c9a14e14", "amount": 10_000, "balance": 12_500, "currency": "CNY",
+        "id": "8f7b3c1e-52f0-8c3e-9d5b-6f1d2a7c4e13", "amount": 100_000, "balance": 100_000, "currency": "CNY",
         "created_at": "2026-11-21T03:12:24.123Z"
     }))),
     extensions(("x-problems" = json!(problems(&[&[Code::AccountNotFound, Code::BalanceTooHigh]])))),

@@ -1,6 +1,7 @@
 //! The wire formats of older systems: which are served, whose account a request is, and that whatever goes wrong is
 //! told in a dialect's own words. Each dialect is one file, which translates and decides nothing.
 
+mod description;
 pub mod flask;
 pub mod mall;
 pub mod platform;
@@ -13,15 +14,15 @@ use std::marker::PhantomData;
 
 use axum::Router;
 use axum::extract::{FromRequestParts, Request, State};
-use axum::http::StatusCode;
-use axum::http::header::AUTHORIZATION;
+use axum::http::header::{ALLOW, AUTHORIZATION, WWW_AUTHENTICATE};
 use axum::http::request::Parts;
+use axum::http::{HeaderValue, StatusCode};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::any;
 use postrider_common::config::{Anonymous, Dialect, Settings};
-use utoipa::OpenApi;
 
+pub use self::description::{Described, also_by_post};
 use crate::app::Shared;
 use crate::caller::{self, Caller, Policy};
 use crate::client_ip::ClientIp;
@@ -30,22 +31,6 @@ use crate::router;
 
 /// The longest purpose that a dialect has, in bytes: a channel of 255 characters behind its prefix.
 pub const LONGEST_PURPOSE: usize = 6 + 4 * 255;
-/// What is described of them: coarsely, since their clients are there already.
-#[derive(Debug, OpenApi)]
-#[openapi(
-    paths(
-        mall::send, mall::verify, mall::health,
-        flask::send, flask::verify, flask::notice,
-        platform::sign_up, platform::sign_in, platform::balance, platform::recharge,
-        platform::new_password, platform::hello,
-    ),
-    tags(
-        (name = "mall", description = "The wire format of a Spring Cloud shop's SMS service"),
-        (name = "flask", description = "The wire format of an Aliyun SMS service in Flask"),
-        (name = "platform", description = "The wire format of a phone-number and code service; POST keeps secrets out of query strings"),
-    )
-)]
-pub struct Described;
 
 /// The routes of every dialect that is enabled.
 pub fn routes(app: &Shared) -> Router<Shared> {
@@ -83,7 +68,8 @@ fn speaking(routes: Router<Shared>, app: &Shared, say: Say) -> Router<Shared> {
 
 async fn translate(State(say): State<Say>, request: Request, next: Next) -> Response {
     let path = request.uri().path().to_owned();
-    let response = next.run(request).await;
+    let mut response = next.run(request).await;
+    let allow = response.headers_mut().remove(ALLOW);
     let known = response.extensions().get::<Problem>().cloned();
     let Some(problem) = known.or_else(|| problem::of_bare(response.status())) else {
         return response;
@@ -91,7 +77,15 @@ async fn translate(State(say): State<Say>, request: Request, next: Next) -> Resp
     let mut answer = say(&path, &problem);
     if answer.status() != StatusCode::OK {
         // Beside a 200 they would contradict it, and tell what its body keeps to itself.
-        answer.headers_mut().extend(problem.clone().into_response().headers().clone());
+        let headers = answer.headers_mut();
+        headers.extend(problem.clone().into_response().headers().clone());
+        headers.extend(allow.map(|methods| (ALLOW, methods)));
+    }
+    // A dialect may have another status for it than we.
+    if answer.status() == StatusCode::UNAUTHORIZED {
+        answer.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+    } else {
+        answer.headers_mut().remove(WWW_AUTHENTICATE);
     }
     answer.extensions_mut().insert(Told(problem));
     answer

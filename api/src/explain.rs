@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use axum::Json;
 use axum::extract::State;
-use postrider_common::config::ScopeLimits;
+use postrider_common::config::{CodeRules, Dialect, ScopeLimits};
 use postrider_common::database::account::Account;
 use postrider_common::database::blacklist::{BanKind, BlacklistEntry};
 use postrider_common::ids::VerificationId;
@@ -32,7 +32,10 @@ use crate::openapi::schemas::{one_of, words};
 use crate::problem::{Code, Problem};
 use crate::rate_limit_headers::policy_name;
 use crate::sending::is_allowed;
-use crate::verifications::rules_of;
+use crate::verifications::{is_purpose, rules_of};
+
+#[cfg(test)]
+mod tests;
 
 /// Who would ask for what.
 #[derive(Debug)]
@@ -217,7 +220,7 @@ impl Asked {
 
     fn counted(&self, kind: Kind) -> Counted<'_> {
         let purpose = self.purpose.as_deref().unwrap_or_default();
-        Counted { kind, owner: self.owner, phone: self.phone.as_ref(), purpose, ip: self.ip }
+        Counted { kind, owner: self.owner, phone: self.phone.as_ref(), purpose, ip: self.ip.into() }
     }
 }
 
@@ -236,7 +239,7 @@ async fn look(app: &Shared, asked: &Asked, kind: Kind) -> Result<(Limits, Explai
     let scopes: ScopeLimits = match kind {
         Kind::Code => app.settings.code_limits(counted.purpose),
         Kind::Notice => app.settings.limits.notice.clone(),
-        Kind::Check => app.settings.limits.check.clone(),
+        Kind::Check => app.settings.check_limits(counted.purpose),
     };
     let limits = counted.limits(&app.settings, &scopes);
     let ban_check = counted.bans(&app.settings.bans);
@@ -261,8 +264,7 @@ fn request(
         }
         Kind::Code => {
             let purpose = asked.purpose.as_deref().unwrap_or_default();
-            let of_dialect = app.settings.dialect_rules(purpose);
-            let rules = of_dialect.map_or_else(|| rules_of(app, purpose), Ok)?;
+            let rules = rules_of_any(app, purpose)?;
             let left = latest.is_none_or(|v| {
                 v.status != VerificationStatus::Pending || v.sends < rules.max_sends
             });
@@ -272,6 +274,10 @@ fn request(
     };
     let first = lane.and_then(|lane| refused_at_once(app, asked, lane));
     let first = first.or_else(|| refused_by_count(limits, explained, sends_left));
+    let first = first.or_else(|| match kind {
+        Kind::Check => refused_check(latest),
+        Kind::Code | Kind::Notice => None,
+    });
     Ok(RequestShown {
         kind: kind.as_str(),
         outcome: first.map_or("admitted", Code::word),
@@ -279,6 +285,26 @@ fn request(
         template,
         providers: lane.map(|_| providers(app, asked.owner)),
     })
+}
+
+/// The rules of a purpose of v1's, or of a dialect's, which takes more of them.
+fn rules_of_any(app: &App, purpose: &str) -> Result<CodeRules, Problem> {
+    if let Some(rules) = app.settings.dialect_rules(purpose) {
+        return Ok(rules);
+    }
+    let of_mall = app.settings.dialects.enabled.contains(&Dialect::Mall) && is_purpose(purpose);
+    rules_of(app, purpose)
+        .or_else(|problem| if of_mall { Ok(app.settings.code.clone()) } else { Err(problem) })
+}
+
+/// What even the right code is answered.
+fn refused_check(latest: Option<&VerificationState>) -> Option<Code> {
+    match latest.map(|verification| verification.status) {
+        None | Some(VerificationStatus::Expired) => Some(Code::VerificationNotFound),
+        Some(VerificationStatus::Exhausted) => Some(Code::TooManyAttempts),
+        Some(VerificationStatus::Approved) => Some(Code::AlreadyUsed),
+        Some(VerificationStatus::Pending) => None,
+    }
 }
 
 /// What refuses before anything is counted.
@@ -357,92 +383,6 @@ impl LimitShown {
             used: state.used,
             remaining: state.remaining,
             retry_after_seconds: if state.wait_ms > 0 { seconds_up(state.wait_ms) } else { 0 },
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use crate::testing::TestApp;
-    use crate::token::Grant;
-    use serde_json::{Value, json};
-
-    const PHONE: &str = "13800138000";
-
-    async fn explained(test: &TestApp, body: Value) -> Value {
-        let admin = test.token("ops", &[Grant::Admin]).await;
-        let answer = test.post("/v1/explain", &admin, body.to_string()).await;
-        assert_eq!(answer.status, 200, "{}", answer.body);
-        answer.body
-    }
-
-    #[tokio::test]
-    async fn it_says_what_was_used_and_what_would_refuse() {
-        let test = TestApp::start(&[]).await;
-        let shop = test.token("shop", &[Grant::Send]).await;
-        let id = test.app.database.account_by_name("shop").await.unwrap().unwrap().id;
-        let asked = json!({"phone": PHONE, "purpose": "login", "account_id": id});
-        let before = explained(&test, asked.clone()).await;
-        assert_eq!(before["requests"][0]["outcome"], "admitted");
-        assert_eq!(before["verification"], Value::Null);
-        assert_eq!(before["requests"][0]["providers"], json!(["sandbox"]));
-
-        let body = json!({"phone": PHONE, "purpose": "login"}).to_string();
-        assert_eq!(test.post("/v1/verifications", &shop, body.clone()).await.status, 202);
-        let after = explained(&test, asked.clone()).await;
-        assert_eq!(after, explained(&test, asked).await, "asking counts nothing");
-        assert_eq!(after["phone"], "+86138****8000");
-        assert_eq!(after["account"]["username"], "shop");
-        let code = &after["requests"][0];
-        assert_eq!((&code["kind"], &code["outcome"]), (&json!("code"), &json!("phone_limited")));
-        assert_eq!(code["limits"][0]["policy"], "phone-60s");
-        assert_eq!(
-            (&code["limits"][0]["used"], &code["limits"][0]["remaining"]),
-            (&json!(1), &json!(0))
-        );
-        assert_eq!(code["template"], "verify");
-        assert_eq!(after["verification"]["status"], "pending");
-        assert_eq!(after["verification"]["sends"], 1);
-        assert_eq!(after["requests"][1]["kind"], "check");
-        assert_eq!(after["requests"][1]["outcome"], "admitted");
-        assert_eq!(test.post("/v1/verifications", &shop, body).await.problem().0, 429);
-    }
-
-    #[tokio::test]
-    async fn bans_are_told_with_their_reasons() {
-        let test = TestApp::start(&[]).await;
-        let admin = test.token("ops", &[Grant::Admin]).await;
-        let ban = json!({"kind": "cidr", "value": "203.0.113.0/24", "reason": "a farm"});
-        test.post("/v1/blacklist", &admin, ban.to_string()).await;
-        let asked = json!({"phone": PHONE, "client_ip": "203.0.113.7", "purpose": "login"});
-        let told = explained(&test, asked).await;
-        assert_eq!(told["bans"][0]["reason"], "a farm");
-        assert_eq!(told["requests"][0]["outcome"], "ip_blocked");
-    }
-
-    #[tokio::test]
-    async fn what_refuses_at_once_is_told_first() {
-        let test = TestApp::start(&[]).await;
-        let abroad = json!({"phone": "+14155552671", "purpose": "login"});
-        let told = explained(&test, abroad).await;
-        assert_eq!(told["requests"][0]["outcome"], "country_not_allowed");
-        assert_eq!(told["requests"][1]["outcome"], "admitted", "a check sends nothing");
-    }
-
-    #[tokio::test]
-    async fn nonsense_is_refused() {
-        let test = TestApp::start(&[]).await;
-        let admin = test.token("ops", &[Grant::Admin]).await;
-        for (body, code) in [
-            (json!({}), "fields_invalid"),
-            (json!({"purpose": "login", "template": "x"}), "fields_invalid"),
-            (json!({"purpose": "login", "account_id": 1}), "fields_invalid"),
-            (json!({"purpose": "Not This"}), "purpose_invalid"),
-            (json!({"template": "unknown"}), "template_unknown"),
-            (json!({"purpose": "login", "phone": "12"}), "phone_invalid"),
-        ] {
-            let answer = test.post("/v1/explain", &admin, body.to_string()).await;
-            assert_eq!(answer.problem(), (422, code), "{body}");
         }
     }
 }

@@ -1,7 +1,6 @@
 //! Asks the guard: builds what it looks at, asks once more where the caller's account was out of date, and says
 //! every refusal in the caller's words.
 
-use std::net::IpAddr;
 use std::sync::Arc;
 
 use axum::http::HeaderMap;
@@ -20,10 +19,14 @@ use postrider_common::store::{
 
 use crate::app::Shared;
 use crate::caller::{Caller, Sends};
-use crate::clock::as_ms;
+use crate::client_ip::UserIp;
+use crate::clock::{as_ms, unix_ms};
 use crate::outgoing::Draft;
 use crate::problem::{Code, Problem};
 use crate::rate_limit_headers::rate_limit_headers;
+
+#[cfg(test)]
+mod tests;
 
 /// Each kind of request is counted on its own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -50,7 +53,7 @@ pub struct Counted<'a> {
     pub owner: Owner,
     pub phone: Option<&'a PhoneNumber>,
     pub purpose: &'a str,
-    pub ip: Option<IpAddr>,
+    pub ip: UserIp,
 }
 
 /// The limits of one request, in the order in which they are looked at.
@@ -79,7 +82,7 @@ impl Counted<'_> {
             Scope::Phone => format!("{account}:{}", phone?),
             Scope::PhonePurpose => format!("{account}:{}:{}", phone?, self.purpose),
             Scope::PhoneAll => phone?.to_owned(),
-            Scope::Ip => address::limit_subject(self.ip?),
+            Scope::Ip => address::limit_subject(self.ip.address()?),
             Scope::Account => account.to_string(),
             Scope::Prefix => self.phone?.prefix().to_owned(),
             Scope::Global => "all".to_owned(),
@@ -135,6 +138,8 @@ impl Limits {
                 .because(&"the store named a limit that isn't there");
         };
         let problem = Problem::new(Code::limited(*scope)).by_limit(*scope, *limit);
+        // Until every window that is used up has room, not only the one that is told: who comes back then gets through.
+        let wait_ms = states.iter().map(|state| state.wait_ms).fold(wait_ms, i64::max);
         let problem = problem.headers(self.headers(states)).retry_after(wait_ms);
         if *scope == Scope::Global {
             // How much the whole service takes is no caller's business.
@@ -143,12 +148,15 @@ impl Limits {
         problem.detail(format!("at most {} in {} s", limit.quota, limit.window.as_secs()))
     }
 
-    pub fn banned(&self, what: Banned, states: &[LimitState]) -> Problem {
+    /// The refusal of a ban that lasts until then (unix milliseconds; 0 for good).
+    pub fn banned(&self, what: Banned, until: i64, states: &[LimitState]) -> Problem {
         let code = match what {
             Banned::Phone => Code::PhoneBlocked,
             Banned::Ip => Code::IpBlocked,
         };
-        Problem::new(code).headers(self.headers(states))
+        let problem = Problem::new(code).headers(self.headers(states));
+        // By this machine's clock, which is right enough for advice.
+        if until == 0 { problem } else { problem.retry_after(until - unix_ms()) }
     }
 }
 
@@ -298,7 +306,9 @@ fn decided(answer: AdmitAnswer, limits: &Limits) -> Result<(Accepted, HeaderMap)
             let problem = Problem::new(Code::MaxSendsReached).retry_after(wait_ms);
             Err(problem.headers(limits.headers(&states)))
         }
-        AdmitAnswer::Banned { what, limits: states, .. } => Err(limits.banned(what, &states)),
+        AdmitAnswer::Banned { what, until, limits: states } => {
+            Err(limits.banned(what, until, &states))
+        }
     }
 }
 
@@ -321,85 +331,5 @@ fn word(answer: &AdmitAnswer) -> &'static str {
         AdmitAnswer::Limited { .. } => "limited",
         AdmitAnswer::MaxSends { .. } => "max_sends",
         AdmitAnswer::Banned { .. } => "banned",
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn scopes() -> ScopeLimits {
-        let limits = |texts: &[&str]| texts.iter().map(|text| text.parse().unwrap()).collect();
-        ScopeLimits {
-            phone: limits(&["5/1h", "1/60s"]),
-            ip: limits(&["20/60s"]),
-            global: limits(&["1000/60s"]),
-            ..ScopeLimits::default()
-        }
-    }
-
-    fn keys(counted: Counted<'_>) -> Vec<String> {
-        counted
-            .limits(&Settings::default(), &scopes())
-            .checks
-            .into_iter()
-            .map(|check| check.key)
-            .collect()
-    }
-
-    #[test]
-    fn each_window_has_a_key_of_its_own_and_ranks_never_fall() {
-        let phone = PhoneNumber::from_e164("+8613800138000").unwrap();
-        let ip = Some("2001:db8:1:2:3::4".parse().unwrap());
-        let counted = Counted {
-            kind: Kind::Code,
-            owner: Owner::new(7, false),
-            phone: Some(&phone),
-            purpose: "login",
-            ip,
-        };
-        assert_eq!(
-            keys(counted),
-            [
-                "limit:code:phone:7:+8613800138000:1/60s",
-                "limit:code:phone:7:+8613800138000:5/3600s",
-                "limit:code:ip:2001:db8:1:2::/64:20/60s",
-                "limit:code:global:all:1000/60s",
-            ]
-        );
-        assert!(
-            counted
-                .limits(&Settings::default(), &scopes())
-                .checks
-                .is_sorted_by_key(|check| check.rank)
-        );
-    }
-
-    #[test]
-    fn what_there_is_nothing_to_count_by_is_not_limited() {
-        let counted = Counted {
-            kind: Kind::Check,
-            owner: Owner::new(7, false),
-            phone: None,
-            purpose: "",
-            ip: None,
-        };
-        assert_eq!(keys(counted), ["limit:check:global:all:1000/60s"]);
-    }
-
-    #[test]
-    fn a_refusal_says_which_limit_and_when_to_come_back() {
-        let phone = PhoneNumber::from_e164("+8613800138000").unwrap();
-        let counted = Counted {
-            kind: Kind::Code,
-            owner: Owner::new(7, false),
-            phone: Some(&phone),
-            purpose: "login",
-            ip: None,
-        };
-        let problem = counted.limits(&Settings::default(), &scopes()).used_up(0, 36_001, &[]);
-        assert_eq!(problem.code, Code::PhoneLimited);
-        let response = axum::response::IntoResponse::into_response(problem);
-        assert_eq!(response.headers()["retry-after"], "37");
     }
 }

@@ -58,8 +58,9 @@ impl IdempotencyKey {
     }
 }
 
-/// The key, bare or as a structured-field string in quotes: `abc` and `"abc"` are the same.
-fn read(headers: &HeaderMap) -> Result<Option<String>, Problem> {
+/// The key, bare or as a structured-field string in quotes: `abc` and `"abc"` are the same. `None` where there is no
+/// such header; one that is there twice, or is no key of 1 to 128 visible ASCII characters, is refused.
+pub fn read(headers: &HeaderMap) -> Result<Option<String>, Problem> {
     let mut given = headers.get_all(HEADER).iter();
     let Some(value) = given.next() else { return Ok(None) };
     let refused = || {

@@ -13,7 +13,7 @@ use tokio::time::Instant;
 
 use crate::clock::unix_ms;
 use crate::jwks::{JwksError, Keys, PublicKey, read};
-use crate::token::{Holder, LEEWAY, Token, TokenError, dead_at, of_decoding};
+use crate::token::{Holder, LEEWAY, LEEWAY_MS, Token, TokenError, dead_at, of_decoding};
 
 /// The file isn't read more often than this, however many unknown keys are named.
 const NOT_BEFORE: Duration = Duration::from_secs(10);
@@ -86,13 +86,14 @@ impl IdentityProvider {
             holder: Holder::Username(username.ok_or(TokenError::Invalid)?.to_owned()),
             // Theirs may be of any length; a hash has one, and is none of ours.
             jti: text("jti").map(|jti| hex::encode(Sha256::digest(jti))),
-            issued_at: ms(issued),
+            // As old as it may be, if their clock is ahead of ours: what ends older tokens must end it too.
+            issued_at: ms(issued) - LEEWAY_MS,
             dead_at: dead_at(ms(expires)),
             scope: text("scope").unwrap_or_default().to_owned(),
         };
         // A list of issuers is none; and one issued in the future would outlive every revocation.
         let from_us = text("iss") == Some(&*self.issuer);
-        let in_time = token.issued_at <= unix_ms() + i64::try_from(LEEWAY * 1000).unwrap_or(0);
+        let in_time = ms(issued) <= unix_ms() + LEEWAY_MS;
         (from_us && in_time).then_some(token).ok_or(TokenError::Invalid)
     }
 

@@ -15,6 +15,9 @@ use crate::problem::{Code, FieldError, Problem};
 /// The largest body that is read, in bytes.
 pub const LARGEST: usize = 16 * 1024;
 
+/// Wrong fields that are named, at the most: a small body of many must not ask for a large answer.
+const MOST_ERRORS: usize = 32;
+
 /// A body that is a JSON object, with the bytes that it was read from.
 #[derive(Debug)]
 pub struct Body {
@@ -230,12 +233,13 @@ impl Fields {
     /// Refuses if any field was wrong, or is one that nobody asked for: a misspelt `client_ip` must not pass
     /// for none.
     pub fn done(mut self) -> Result<(), Problem> {
-        let unknown = self.members.keys().map(|field| FieldError {
+        let unknown = self.members.keys().take(MOST_ERRORS).map(|field| FieldError {
             field: field.chars().take(64).collect(),
             code: "unknown",
             detail: "is no field of this request".to_owned(),
         });
         self.errors.extend(unknown);
+        self.errors.truncate(MOST_ERRORS);
         if self.errors.is_empty() {
             return Ok(());
         }
@@ -278,6 +282,17 @@ mod tests {
                 "clientIp unknown"
             ]
         );
+    }
+
+    #[test]
+    fn of_very_many_wrong_fields_the_first_are_named() {
+        let unknown = (0..2000).map(|n| (format!("f{n}"), Value::Null)).collect();
+        let mut body = fields(Value::Object(unknown));
+        body.text("phone", 32);
+        let problem = body.done().unwrap_err().body("id");
+        let errors = problem["errors"].as_array().unwrap();
+        assert_eq!((errors.len(), &errors[0]["field"]), (32, &json!("phone")));
+        assert!(problem.to_string().len() < 4096, "{problem}");
     }
 
     #[test]

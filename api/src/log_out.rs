@@ -1,10 +1,12 @@
 //! Log-out: `DELETE /v1/sessions/current` kills the token that it is called with, `DELETE /v1/accounts/{id}/sessions`
 //! every token of an account. The table first, then the store, which every replica asks with each request.
 
+use std::sync::Arc;
+
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
 
-use crate::account_cache::load;
+use crate::account_change::change;
 use crate::app::Shared;
 use crate::caller::{Admin, Caller, LoggedIn};
 use crate::clock::unix_ms;
@@ -28,9 +30,13 @@ pub async fn this_session(
         let detail = "a token without a `jti` ends by itself, or with all others of its account";
         return Err(Problem::new(Code::SessionNeeded).detail(detail));
     };
-    app.database.revoke(jti, caller.account_id(), token.dead_at, unix_ms()).await?;
-    // Also where it was revoked already: the store may not have been told that time.
-    load(&app, caller.account_id()).await?;
+    let revoking = {
+        let (app, id) = (Arc::clone(&app), caller.account_id());
+        let (jti, dead_at) = (jti.to_owned(), token.dead_at);
+        async move { Ok(app.database.revoke(&jti, id, dead_at, unix_ms()).await?) }
+    };
+    // The store is told also where it was revoked already: it may not have been told that time.
+    change(&app, caller.account_id(), revoking).await?;
     tracing::info!(account.id = caller.account_id(), "logged out");
     Ok(StatusCode::NO_CONTENT)
 }
@@ -51,8 +57,13 @@ pub async fn every_session(
 ) -> Result<StatusCode, Problem> {
     let not_found = || Problem::new(Code::AccountNotFound);
     let id: i64 = id.parse().map_err(|_| not_found())?;
-    app.database.revoke_all(id, app.now().await?).await?.ok_or_else(not_found)?;
-    load(&app, id).await?;
+    let revoking = {
+        let app = Arc::clone(&app);
+        async move { Ok(app.database.revoke_all(id, app.now().await?).await?) }
+    };
+    if change(&app, id, revoking).await?.is_none() {
+        return Err(not_found());
+    }
     tracing::info!(account.id = id, by = admin.account_id(), "every session was ended");
     Ok(StatusCode::NO_CONTENT)
 }

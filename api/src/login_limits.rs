@@ -36,6 +36,22 @@ impl Try {
         count(app, by_ip.chain(by_name).unzip(), Code::LoginLimited).await
     }
 
+    /// Counts a change of password by who is logged in: apart from log-ins, so that nobody who fails those in an account's
+    /// name keeps its owner from it. Refuses with `login_limited`.
+    pub async fn own_password(
+        app: &Shared,
+        account_id: i64,
+        ip: Option<IpAddr>,
+    ) -> Result<Self, Problem> {
+        let limits = &app.settings.accounts.login_limits;
+        let by_ip = of_address("password", &limits.ip, ip);
+        let by_account = in_order(&limits.account).map(|limit| {
+            let key = format!("limit:password:account:{account_id}:{limit}");
+            check(key, Scope::Account, rank::ACCOUNT, limit)
+        });
+        count(app, by_ip.chain(by_account).unzip(), Code::LoginLimited).await
+    }
+
     /// Counts a registration for an address: each costs two hashes. Refuses with `ip_limited`.
     pub async fn registration(app: &Shared, ip: Option<IpAddr>) -> Result<Self, Problem> {
         let limits = &app.settings.accounts.login_limits;
@@ -73,6 +89,7 @@ async fn count(app: &Shared, (policies, limits): Limits, refusal: Code) -> Resul
             Ok(Try { counted: GiveBack { limits: take.limits, entry: take.entry, at }, headers })
         }
         TakeAnswer::Limited { index, wait_ms, limits } => {
+            let wait_ms = limits.iter().map(|state| state.wait_ms).fold(wait_ms, i64::max);
             let problem = Problem::new(refusal).headers(headers(&limits)).retry_after(wait_ms);
             Err(match policies.get(index) {
                 Some((scope, limit)) => problem.by_limit(*scope, *limit).detail(format!(

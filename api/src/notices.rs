@@ -85,7 +85,7 @@ pub enum NoticeAnswer {
 ///
 /// Sends a templated text without a code, to one phone or to up to 1,000. 202 means that the jobs are on disk. To many,
 /// each phone is limited on its own: the answer says of each what became of it, and is 202 if any was accepted, else
-/// the problem of the first, with `rejected`.
+/// the problem of the first, with `rejected`. A body may have 256 KiB here.
 #[utoipa::path(
     post, path = "/v1/notices", tag = "notices", operation_id = "send_notice",
     security(("bearer" = ["send"])), params(IdempotencyKey),

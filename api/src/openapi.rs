@@ -4,7 +4,7 @@
 //!
 //! 1. `#[utoipa::path]` on its handler, where the doc comment's first line is the summary and the rest the
 //!    description: method, path, tag, `security` (the scope, `("bearer" = ["send"])`; `("bearer" = [])` where any
-//!    log-in will do; none where anybody may call it), parameters, request body and success, each body with an example.
+//!    log-in will do; `()` as well where it goes without; none where anybody may call it), parameters, request body and success, each body with an example.
 //! 2. The request's struct beside the handler derives `ToSchema`; nothing reads it, since bodies are read by
 //!    [`crate::json::Fields`], but tests hold the two together. The answer's struct derives it too; where a field is
 //!    of a type that has no schema, `#[schema(schema_with = ..)]` or `value_type` says it ([`schemas`]).
@@ -13,11 +13,12 @@
 //!    it has one, of the `Idempotency-Key` where it takes one, of a path's parameter, and of every endpoint.
 //! 4. The handler is listed in `Described`, in the order of the route table.
 //!
-//! An endpoint of a dialect says so (`"x-dialect"`), describes all of its answers itself, and may name a second path that
-//! does the same (`"x-also"`).
+//! An endpoint of a dialect says so (`"x-dialect"`) and describes all of its answers itself; what more is sent to it is
+//! ignored.
 //!
-//! Headers, who may call, the responses of problems and closed request bodies are added to all by `openapi/finish.rs`.
+//! Headers, who may call and the responses of problems are added to all by [`finish`]; [`bodies`] closes the requests.
 
+mod bodies;
 mod finish;
 mod problems;
 pub mod schemas;

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use axum::extract::State;
 use axum::http::StatusCode;
+use postrider_common::database::account::Account;
 use secrecy::SecretString;
 use utoipa::ToSchema;
 
@@ -18,30 +19,30 @@ use crate::openapi::problems;
 use crate::passwords;
 use crate::problem::{Code, Problem};
 
-/// A new password, as the body says it.
+/// A change of password, as the body says it.
 #[derive(Debug, ToSchema)]
 pub struct ChangePassword {
-    #[schema(min_length = 1, max_length = 256)]
+    #[schema(min_length = 1, max_length = 256, format = Password)]
     pub old_password: String,
     /// 8 characters to 256 bytes
-    #[schema(min_length = 8, max_length = 256)]
+    #[schema(min_length = 8, max_length = 256, format = Password)]
     pub new_password: String,
-    /// Where the account has one
-    #[schema(min_length = 1, max_length = 256)]
+    /// Needed where the account has one
+    #[schema(min_length = 1, max_length = 256, format = Password)]
     pub security_answer: Option<String>,
 }
 
 /// Change the password
 ///
-/// Every token that was issued before is dead at once, on every replica; API keys stay. Failures count as those of
-/// log-ins.
+/// Every token that was issued before is dead at once, on every replica, also the one that this is called with. API
+/// keys stay. Failed tries are limited as those of log-ins are, and apart from them.
 #[utoipa::path(
     put, path = "/v1/accounts/me/password", tag = "accounts", operation_id = "change_password",
     security(("bearer" = [])),
     request_body(content = ChangePassword, example = json!({
-        "old_password": "correct horse", "new_password": "battery staple", "security_answer": "Rex"
+        "old_password": "correct horse battery", "new_password": "staple of another", "security_answer": "Rex"
     })),
-    responses((status = 204, description = "It is changed")),
+    responses((status = 204, description = "The password is the new one")),
     extensions(("x-problems" = json!(problems(&[&[
         Code::PasswordWrong, Code::SecurityAnswerWrong, Code::LoginLimited, Code::Overloaded,
     ]])))),
@@ -56,17 +57,26 @@ pub async fn put(
     let new = fields.secret("new_password", passwords::LONGEST);
     let answer = fields.optional_text("security_answer", passwords::LONGEST).unwrap_or_default();
     fields.done()?;
-    let username = &caller.account().username;
-    change_password(&app, username, old, new, &answer, peer.address()).await?;
+    let who = Who::LoggedIn(caller.account());
+    change_password(&app, who, old, new, &answer, peer.address()).await?;
     Ok(StatusCode::NO_CONTENT)
+}
+
+/// Whose password is changed.
+#[derive(Debug, Clone, Copy)]
+pub enum Who<'a> {
+    /// Who asks is logged in.
+    LoggedIn(&'a Account),
+    /// Anybody, who says the name and the old password: that is a log-in, and counts as one.
+    Named(&'a str),
 }
 
 /// Changes a password, whichever wire format asks. Where the account has a security answer it must be given too. Refuses
 /// with `fields_invalid`, `password_wrong` (also for an account that isn't there), `security_answer_wrong` and
-/// `login_limited`; failures count as those of log-ins. API keys stay.
+/// `login_limited`. API keys stay.
 pub async fn change_password(
     app: &Shared,
-    username: &str,
+    who: Who<'_>,
     old: SecretString,
     new: SecretString,
     answer: &str,
@@ -75,9 +85,14 @@ pub async fn change_password(
     if let Some(problem) = passwords::problem(&new) {
         return Err(Problem::field(Code::FieldsInvalid, "new_password", "length", problem));
     }
-    let username = username.trim();
     let limited = |problem: &Problem| app.refusals.note_login(problem, None, ip);
-    let tried = Try::log_in(app, username, ip).await.inspect_err(limited)?;
+    let (username, tried) = match who {
+        Who::LoggedIn(account) => {
+            (account.username.as_str(), Try::own_password(app, account.id, ip).await)
+        }
+        Who::Named(name) => (name.trim(), Try::log_in(app, name.trim(), ip).await),
+    };
+    let tried = tried.inspect_err(limited)?;
     let at = tried.at();
     match decide(app, username, old, new, answer, at).await {
         Ok(Decided::Changed) => {

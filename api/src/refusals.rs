@@ -7,6 +7,7 @@ use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use axum::http::StatusCode;
 use postrider_common::database::refusal::Refusal;
 use postrider_common::database::{Database, DatabaseError};
 use postrider_common::owner::Owner;
@@ -14,8 +15,9 @@ use postrider_common::phone::PhoneNumber;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
+use crate::client_ip::UserIp;
 use crate::clock::unix_ms;
-use crate::guard::Counted;
+use crate::guard::{Counted, Kind};
 use crate::problem::{Code, Problem};
 use crate::request_id;
 
@@ -56,7 +58,43 @@ impl Refusals {
             return;
         }
         let owner = account_id.map(|id| Owner::new(id, false));
-        let alike = (owner, "login", problem.code.word().to_owned());
+        if problem.code == Code::LoginLimited {
+            // Whoever may ask without a token must not fill the table: how many there were is enough.
+            return self.counted.add((owner, "login", problem.code.word().to_owned()));
+        }
+        self.note_of(problem, owner, "login", ip);
+    }
+
+    /// Takes note of a known caller who asked for what its token, key or account may not do, or from elsewhere.
+    pub fn note_access(&self, problem: &Problem, owner: Owner, ip: Option<IpAddr>) {
+        if problem.code.status() == StatusCode::FORBIDDEN {
+            self.note_of(problem, Some(owner), "access", ip);
+        }
+    }
+
+    /// Takes note of a request that says something wrong, before it is known whom it is about.
+    pub fn note_unread(&self, problem: &Problem, kind: Kind, owner: Owner, ip: UserIp) {
+        self.note_of(problem, Some(owner), kind.as_str(), ip.address());
+    }
+
+    /// Takes note of somebody who may not register.
+    pub fn note_registration(&self, problem: &Problem, ip: Option<IpAddr>) {
+        if problem.code == Code::IpLimited || problem.code == Code::RegistrationClosed {
+            return self.counted.add((None, "registration", problem.code.word().to_owned()));
+        }
+        if !problem.code.status().is_server_error() {
+            self.note_of(problem, None, "registration", ip);
+        }
+    }
+
+    fn note_of(
+        &self,
+        problem: &Problem,
+        owner: Option<Owner>,
+        kind: &'static str,
+        ip: Option<IpAddr>,
+    ) {
+        let alike = (owner, kind, problem.code.word().to_owned());
         let refusal = Refusal {
             policy: problem.policy(),
             client_ip: ip.map(|ip| ip.to_string()),
@@ -79,7 +117,7 @@ impl Refusals {
             phone_number: phone.map(PhoneNumber::masked),
             purpose: some(purpose),
             template_code: some(template),
-            client_ip: ip.map(|ip| ip.to_string()),
+            client_ip: ip.address().map(|ip| ip.to_string()),
             request_id: request_id::current(),
             ..bare(alike.clone(), 1)
         };
@@ -160,14 +198,14 @@ async fn written(database: &Database, batch: &[Refusal]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::guard::Kind;
     use crate::testing::TestApp;
 
     #[tokio::test]
     async fn a_flood_is_sampled_and_the_rest_is_counted() {
         let test = TestApp::start(&[]).await;
         let owner = Owner::new(7, false);
-        let counted = Counted { kind: Kind::Code, owner, phone: None, purpose: "login", ip: None };
+        let counted =
+            Counted { kind: Kind::Code, owner, phone: None, purpose: "login", ip: None.into() };
         let (refusals, writing) = Refusals::start(test.app.database.clone());
         let flood = i64::try_from(MOST).unwrap() + 5000;
         for _ in 0..flood {

@@ -99,6 +99,15 @@ pub async fn register(
     new: NewAccount,
     ip: Option<IpAddr>,
 ) -> Result<Account, Problem> {
+    let made = register_who_may(app, new, ip).await;
+    made.inspect_err(|problem| app.refusals.note_registration(problem, ip))
+}
+
+async fn register_who_may(
+    app: &Shared,
+    new: NewAccount,
+    ip: Option<IpAddr>,
+) -> Result<Account, Problem> {
     if !is_open(app) {
         return Err(Problem::new(Code::RegistrationClosed));
     }
@@ -106,7 +115,8 @@ pub async fn register(
     create(app, new).await
 }
 
-/// Makes an account for whoever may. Embedded it may send at once, else only when an admin says so.
+/// Makes an account for whoever may. Embedded, as long as nothing is carried, it may send at once; else only when an
+/// admin says so: a stranger's SMS would cost the operator's money.
 pub async fn create(app: &Shared, new: NewAccount) -> Result<Account, Problem> {
     let row = Row {
         username: new.username,
@@ -114,7 +124,8 @@ pub async fn create(app: &Shared, new: NewAccount) -> Result<Account, Problem> {
         password_hash: app.passwords.hash(new.password).await?,
         security_question: new.security_question,
         security_answer_hash: app.passwords.hash(new.security_answer).await?,
-        may_send: matches!(app.acceptor, Acceptor::Embedded { .. }),
+        may_send: matches!(app.acceptor, Acceptor::Embedded { .. })
+            && app.settings.carries_nothing(),
         create_time: unix_ms(),
     };
     match app.database.register(&row).await? {

@@ -192,10 +192,11 @@ mod tests {
         assert_eq!(failed.problem(), (422, "code_mismatch"));
         let unreadable = test.post(SEND, &token, r#"{"phone":"12","purpose":"login"}"#).await;
         assert_eq!(unreadable.problem(), (422, "phone_invalid"));
+        assert_eq!(test.get("/v1/queues", &token).await.problem(), (403, "scope_missing"));
         let account = test.app.database.account_by_name("shop").await.unwrap().unwrap().id;
         let rows = loop {
             let rows = test.app.database.refusals(Some(account), 10).await.unwrap();
-            if rows.len() == 3 {
+            if rows.len() == 4 {
                 break rows;
             }
             tokio::time::sleep(std::time::Duration::from_millis(20)).await;
@@ -207,13 +208,14 @@ mod tests {
         assert_eq!(
             said,
             [
+                ("access", "scope_missing", None, None),
                 ("code", "phone_invalid", None, None),
                 ("check", "code_mismatch", None, Some("login")),
                 ("code", "phone_limited", Some("phone-60s"), Some("login")),
             ]
         );
-        assert!(rows[1..].iter().all(|row| row.phone_number.as_deref() == Some("+86138****8000")));
-        assert_eq!(rows[1].request_id.as_deref(), failed.headers["x-request-id"].to_str().ok());
+        assert!(rows[2..].iter().all(|row| row.phone_number.as_deref() == Some("+86138****8000")));
+        assert_eq!(rows[2].request_id.as_deref(), failed.headers["x-request-id"].to_str().ok());
     }
 
     #[tokio::test]

@@ -26,7 +26,7 @@ struct Kept {
     /// The message's
     #[schema(value_type = String, format = "uuid")]
     id: MessageId,
-    /// The whole number: no SMS was carried
+    /// Masked
     phone: String,
     text: String,
     #[schema(format = DateTime)]
@@ -41,7 +41,7 @@ struct Kept {
     get, path = "/sandbox/messages", tag = "messages", operation_id = "list_sandbox_messages",
     security(("bearer" = ["read"])),
     responses((status = 200, description = "The texts", body = Texts, example = json!({"messages": [{
-        "id": "0198c9a1-52f0-7c3e-9d5b-6f1d2a7c4e12", "phone": "+8613800138000",
+        "id": "0198c9a1-52f0-7c3e-9d5b-6f1d2a7c4e12", "phone": "+86138****8000",
         "text": "【Postrider】482915 is your code.", "at": "2026-11-21T03:12:24.480Z"
     }]}))),
     extensions(("x-problems" = json!(problems(&[&[Code::NotFound]])))),

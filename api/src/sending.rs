@@ -1,7 +1,5 @@
 //! Sends a code or a notice, whichever wire format asked for it: what every way in has in common.
 
-use std::net::IpAddr;
-
 use axum::http::HeaderMap;
 use postrider_common::code::Code as Digits;
 use postrider_common::config::{CodeRules, ScopeLimits};
@@ -14,6 +12,7 @@ use postrider_common::template::Params;
 
 use crate::app::{App, Shared};
 use crate::caller::{Caller, Sends};
+use crate::client_ip::UserIp;
 use crate::clock::as_ms;
 use crate::guard::{self, Counted, Kind};
 use crate::outgoing::Draft;
@@ -22,8 +21,8 @@ use crate::problem::{Code, Problem};
 /// Where a request to send came from.
 #[derive(Debug)]
 pub struct Origin {
-    /// The end user's address, if it is known.
-    pub ip: Option<IpAddr>,
+    /// What it is counted by.
+    pub ip: UserIp,
     pub idempotency: Option<Idempotency>,
     /// The W3C trace context.
     pub trace: String,
@@ -63,7 +62,11 @@ pub async fn code(
             owner,
             template: rules.template.clone(),
             raw_template: false,
-            contents: Contents { phone: phone.clone(), params: Params::new(), client_ip: ip },
+            contents: Contents {
+                phone: phone.clone(),
+                params: Params::new(),
+                client_ip: ip.address(),
+            },
             purpose: purpose.clone(),
         },
     };
@@ -160,7 +163,7 @@ impl NoticeToSend {
         &'a self,
         owner: Owner,
         phone: Option<&'a PhoneNumber>,
-        ip: Option<IpAddr>,
+        ip: UserIp,
     ) -> Counted<'a> {
         Counted { kind: Kind::Notice, owner, phone, purpose: &self.purpose, ip }
     }
@@ -192,7 +195,7 @@ impl NoticeToSend {
                 contents: Contents {
                     phone: phone.clone(),
                     params: self.params.clone(),
-                    client_ip: counted.ip,
+                    client_ip: counted.ip.address(),
                 },
             },
         }

@@ -1,18 +1,15 @@
 //! Wires one process together and runs it until it is told to stop. Embedded, the worker is started beside the
 //! API: the same two parts in one process.
 
-use std::future::IntoFuture as _;
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use anyhow::{Context as _, anyhow};
-use axum::Router;
-use axum::extract::connect_info::IntoMakeServiceWithConnectInfo;
 use postrider_common::accept::Acceptor;
 use postrider_common::config::{Backends, Config};
 use postrider_common::database::Database;
+use postrider_common::http::{self, Bounds};
 use postrider_common::queue::Queue;
 use postrider_common::queue::rabbitmq::RabbitQueue;
 use postrider_common::queue::sqlite::SqliteQueue;
@@ -77,6 +74,8 @@ pub async fn serve(config: Config) -> anyhow::Result<()> {
         Backends::Embedded { .. } => embedded(&config, &worker_stop).await?,
         Backends::Distributed { .. } => distributed(&config).await?,
     };
+    let (kept, purge_stop) = (parts.store.clone(), worker_stop.clone());
+    tokio::spawn(async move { purge_stop.run_until_cancelled(kept.purge()).await });
     let (notes, writing) = Notes::start(&config, &parts);
     let app = app(&config, &parts, notes)?;
     let background = tokio::spawn(back_pressure::watch(Arc::clone(&app), stop.clone()));
@@ -85,9 +84,11 @@ pub async fn serve(config: Config) -> anyhow::Result<()> {
     let listener =
         listener.with_context(|| format!("[server] listen {}", config.settings.server.listen))?;
     welcome::say(&config, &parts.database, listener.local_addr()?).await?;
+    // As long as a request may take at all.
     let grace = config.settings.server.request_timeout + Duration::from_secs(1);
     let operations = operations(&config, &app, &stop, grace).await?;
-    http(listener, router::app(Arc::clone(&app)), stop.clone(), grace).await?;
+    let bounds = Bounds::of_callers(&config.settings.server);
+    http::serve(listener, router::app(Arc::clone(&app)), bounds, stop.clone(), grace).await;
 
     tracing::info!("stopping");
     stop.cancel();
@@ -115,10 +116,8 @@ async fn embedded(config: &Config, stop: &CancellationToken) -> anyhow::Result<P
     let sqlite = connect::open_embedded(data_dir).await?;
     let table = SqliteQueue::start(sqlite.clone()).await?;
     let database = Database::sqlite(sqlite.clone());
-    let kept = SqliteStore::new(sqlite.clone());
-    let (store, queue) = (Store::Sqlite(kept.clone()), Queue::Sqlite(table.clone()));
-    let purge_stop = stop.clone();
-    tokio::spawn(async move { purge_stop.run_until_cancelled(kept.purge()).await });
+    let store = Store::Sqlite(SqliteStore::new(sqlite.clone()));
+    let queue = Queue::Sqlite(table.clone());
     let worker = start_worker(config, &store, &queue, &database, stop)?;
     let acceptor = Acceptor::embedded(sqlite, table);
     Ok(Parts { acceptor, store, queue, database, worker: Some(worker), _lock: Some(lock) })
@@ -194,31 +193,6 @@ async fn operations(
     let listener = listener.with_context(|| format!("[metrics] listen {address}"))?;
     tracing::info!(address = %listener.local_addr()?, "metrics are served");
     let (router, stop) = (router::operations(Arc::clone(app)), stop.clone());
-    Ok(tokio::spawn(async move {
-        if let Err(error) = http(listener, router, stop, grace).await {
-            tracing::error!(%error, "the metrics listener ended");
-        }
-    }))
-}
-
-/// Serves until `stop`; then requests may finish, for as long as a request may take at all.
-async fn http(
-    listener: TcpListener,
-    router: Router,
-    stop: CancellationToken,
-    grace: Duration,
-) -> std::io::Result<()> {
-    let service: IntoMakeServiceWithConnectInfo<Router, SocketAddr> =
-        router.into_make_service_with_connect_info();
-    let stopped = stop.clone().cancelled_owned();
-    let serving = axum::serve(listener, service).with_graceful_shutdown(stopped).into_future();
-    tokio::select! {
-        ended = serving => ended,
-        () = after(stop, grace) => Ok(()),
-    }
-}
-
-async fn after(stop: CancellationToken, grace: Duration) {
-    stop.cancelled().await;
-    tokio::time::sleep(grace).await;
+    let bounds = Bounds::of_operators(&config.settings.server);
+    Ok(tokio::spawn(http::serve(listener, router, bounds, stop, grace)))
 }

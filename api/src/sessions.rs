@@ -28,15 +28,17 @@ pub const LONGEST_NAME: usize = 512;
 /// Who logs in, as the body says it.
 #[derive(Debug, ToSchema)]
 pub struct LogIn {
+    /// Space at its ends doesn't count
     #[schema(min_length = 1, max_length = 512, example = "shop")]
     pub username: String,
-    #[schema(min_length = 1, max_length = 256)]
+    #[schema(min_length = 1, max_length = 256, format = Password)]
     pub password: String,
 }
 
+/// A log-in.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct Session {
-    /// A JWT, for `Authorization: Bearer`
+    /// To be sent as `Authorization: Bearer`
     token: String,
     #[schema(format = DateTime)]
     expires_at: String,
@@ -44,14 +46,14 @@ pub struct Session {
 
 /// Log in
 ///
-/// The token may do all that the account may.
+/// A token with all that the account may do. A failed log-in counts for the user name and for the address; nothing
+/// tells whether there is such an account.
 #[utoipa::path(
     post, path = "/v1/sessions", tag = "accounts", operation_id = "log_in",
-    request_body(content = LogIn, example = json!({"username": "shop", "password": "correct horse"})),
-    responses((status = 201, description = "A token", body = Session, example = json!({
-        "token": "eyJ0eXAiOiJhdCtqd3QiLCJhbGciOiJIUzI1NiJ9.eyJzdWIiOiI3In0.c2lnbmF0dXJl",
-        "expires_at": "2026-11-22T03:12:24.000Z"
-    }))),
+    request_body(content = LogIn, example = json!({"username": "shop", "password": "correct horse battery"})),
+    responses((status = 201, description = "Logged in", body = Session, example = json!(
+        {"token": "eyJ0eXAiOiJhdCtqd3QiLCJhbGciOiJIUzI1NiJ9.e30.c2lnbmF0dXJl", "expires_at": "2026-11-22T03:12:24.000Z"}
+    ))),
     extensions(("x-problems" = json!(problems(&[&[
         Code::CredentialsInvalid, Code::LoginLimited, Code::Overloaded, Code::StoreUnavailable,
         Code::DatabaseUnavailable,

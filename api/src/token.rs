@@ -17,6 +17,8 @@ const POSTRIDER: &str = "postrider";
 const TYPE: &str = "at+jwt";
 /// How far two clocks may differ, in seconds.
 pub const LEEWAY: u64 = 30;
+/// The same in milliseconds.
+pub const LEEWAY_MS: i64 = 30_000;
 /// No token of ours comes near it.
 const LONGEST: usize = 4096;
 
@@ -49,7 +51,7 @@ impl Grant {
         grants
     }
 
-    const ALL: [Self; 6] =
+    pub const ALL: [Self; 6] =
         [Self::Send, Self::Verify, Self::Read, Self::Numbers, Self::OnBehalf, Self::Admin];
 
     pub fn of_word(word: &str) -> Option<Self> {

@@ -14,7 +14,7 @@ use crate::app::{App, Shared};
 use crate::caller::{Caller, Verifies};
 use crate::checking::{self, CodeToCheck};
 use crate::client_ip::ClientIp;
-use crate::guard::{Counted, Kind};
+use crate::guard::Kind;
 use crate::idempotency::IdempotencyKey;
 use crate::json::{Body, Fields};
 use crate::openapi::schemas::one_of;
@@ -103,11 +103,9 @@ pub async fn check(
 ) -> Result<(HeaderMap, Json<Approved>), Problem> {
     let ip = peer.of_user(&caller, fields.address("client_ip"));
     let idempotency = key.of(caller.owner(), &raw, &app.keys);
-    let asked = read(&app, caller.owner(), fields).inspect_err(|problem| {
-        let owner = caller.owner();
-        let counted = Counted { kind: Kind::Check, owner, phone: None, purpose: "", ip };
-        app.refusals.note(problem, &counted, "");
-    })?;
+    let owner = caller.owner();
+    let asked = read(&app, owner, fields)
+        .inspect_err(|wrong| app.refusals.note_unread(wrong, Kind::Check, owner, ip))?;
     let asked = CodeToCheck { ip, idempotency, ..asked };
     let (verdict, limits) = checking::check(&app, &mut caller, asked).await?;
     let (id, headers) = checking::settled(verdict, &limits)?;
@@ -121,7 +119,7 @@ fn read(app: &App, owner: Owner, mut fields: Fields) -> Result<CodeToCheck, Prob
         phone: None,
         purpose: String::new(),
         code,
-        ip: None,
+        ip: None.into(),
         idempotency: None,
     };
     if fields.has("id") {

@@ -15,7 +15,7 @@ use crate::app::{App, Shared};
 use crate::caller::{Caller, Reads, Sends};
 use crate::client_ip::ClientIp;
 use crate::clock::rfc3339;
-use crate::guard::{Counted, Kind};
+use crate::guard::Kind;
 use crate::idempotency::IdempotencyKey;
 use crate::json::Body;
 use crate::openapi::schemas::{one_of, words};
@@ -97,10 +97,8 @@ pub async fn send(
     fields.done()?;
     let (owner, ip) = (caller.owner(), peer.of_user(&caller, given_ip));
     let known = || Ok((app.phone(&phone)?, rules_of(&app, &purpose)?));
-    let (phone, rules) = known().inspect_err(|problem| {
-        let counted = Counted { kind: Kind::Code, owner, phone: None, purpose: "", ip };
-        app.refusals.note(problem, &counted, "");
-    })?;
+    let (phone, rules) =
+        known().inspect_err(|wrong| app.refusals.note_unread(wrong, Kind::Code, owner, ip))?;
     let origin = Origin { ip, idempotency: key.of(caller.owner(), &raw, &app.keys), trace };
     let limits = app.settings.code_limits(&purpose);
     let asked = CodeToSend { phone, purpose, rules, limits };

@@ -1,7 +1,12 @@
 //! What happens when the store lost its data: nothing is admitted until the bans are back.
 
+use std::time::{SystemTime, UNIX_EPOCH};
+
 use crate::database::{Database, DatabaseError};
 use crate::store::{Store, StoreError};
+
+/// How far this machine's clock may be ahead of the store's, in milliseconds.
+const SLACK_MS: i64 = 60_000;
 
 /// Why the store is still without an epoch.
 #[derive(Debug, thiserror::Error)]
@@ -15,9 +20,9 @@ pub enum RestoreError {
 /// Loads the bans from their table and gives them to a store that lost its data, with a new epoch. Safe
 /// to be done by several processes at once: the first one's epoch stands.
 ///
-/// Bans that are over by the store's clock are taken along; the store itself doesn't enforce those.
+/// Bans that are over for more than a minute are left out; the store itself doesn't enforce those that just ended.
 pub async fn restore(store: &Store, database: &Database) -> Result<(), RestoreError> {
-    let bans = database.bans(0).await?;
+    let bans = database.bans(unix_ms().saturating_sub(SLACK_MS)).await?;
     let bans: Vec<_> =
         bans.iter().filter_map(crate::database::blacklist::BlacklistEntry::ban).collect();
     let count = bans.len();
@@ -27,4 +32,10 @@ pub async fn restore(store: &Store, database: &Database) -> Result<(), RestoreEr
         "the store had no epoch: it was new, or lost its data; bans are loaded"
     );
     Ok(())
+}
+
+fn unix_ms() -> i64 {
+    #[expect(clippy::disallowed_methods, reason = "the table of bans has no clock of the store's")]
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(now.as_millis()).unwrap_or(i64::MAX)
 }

@@ -1,5 +1,5 @@
 //! What the API and the worker must agree on, and nothing else: configuration, the job, the code, and the
-//! three seams (queue, store, database) with their backends.
+//! three seams (queue, store, database) with their backends; and how either serves a listener.
 
 pub mod accept;
 pub mod address;
@@ -7,6 +7,7 @@ pub mod code;
 pub mod config;
 pub mod database;
 pub mod epoch;
+pub mod http;
 pub mod ids;
 pub mod job;
 pub mod limits;

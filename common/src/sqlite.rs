@@ -1,6 +1,9 @@
 //! The embedded database file: one writer that commits in groups, and readers beside it.
 
-use std::path::Path;
+use std::fs::{self, OpenOptions, Permissions};
+use std::io::ErrorKind;
+use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -18,6 +21,9 @@ const GROUP: usize = 512;
 const READERS: u32 = 4;
 /// How long a writer waits for a command that writes beside it.
 const BUSY: Duration = Duration::from_secs(5);
+
+/// Phone numbers are in the file: its owner reads and writes it, nobody else.
+const MODE: u32 = 0o600;
 
 /// A handle on the file; clones share writer and readers.
 #[derive(Debug, Clone)]
@@ -39,9 +45,10 @@ impl From<sqlx::Error> for SqliteError {
 }
 
 impl Sqlite {
-    /// Opens the file, making it where it isn't, and starts the writer on this runtime. It ends when the last
-    /// handle is gone.
+    /// Opens the file, making it where it isn't, for its owner alone, and starts the writer on this runtime. It
+    /// ends when the last handle is gone.
     pub async fn open(path: &Path) -> Result<Self, SqliteError> {
+        make_private(path).map_err(|error| SqliteError(error.to_string()))?;
         let options = SqliteConnectOptions::new()
             .filename(path)
             .create_if_missing(true)
@@ -88,6 +95,35 @@ impl Sqlite {
         let call = Call { operation, result: None, reply };
         self.writer.send(Box::new(call)).await.map_err(|_| gone())?;
         answer.await.map_err(|_| gone())?
+    }
+}
+
+/// Makes the file with its mode before `SQLite` opens it, which gives `-wal` and `-shm` the same one. Files that were
+/// made wider are narrowed, by name: to open and close one here would drop this process's locks on it.
+fn make_private(path: &Path) -> std::io::Result<()> {
+    match OpenOptions::new().write(true).create_new(true).mode(MODE).open(path) {
+        Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
+        made => return made.map(drop),
+    }
+    for ending in ["", "-wal", "-shm"] {
+        let mut name = path.as_os_str().to_owned();
+        name.push(ending);
+        narrow(&PathBuf::from(name));
+    }
+    Ok(())
+}
+
+/// Where that can't be done the file is another's, who decides.
+fn narrow(path: &Path) {
+    let Ok(metadata) = fs::metadata(path) else { return };
+    if metadata.permissions().mode() & 0o777 & !MODE == 0 {
+        return;
+    }
+    let file = path.display();
+    if let Err(error) = fs::set_permissions(path, Permissions::from_mode(MODE)) {
+        tracing::warn!(%file, %error, "others can open it");
+    } else {
+        tracing::warn!(%file, "others could open it: now its owner alone");
     }
 }
 
@@ -161,4 +197,51 @@ async fn commit(
         operation.run(&mut transaction).await?;
     }
     transaction.commit().await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn modes(folder: &Path) -> Vec<(String, u32)> {
+        let files = fs::read_dir(folder).unwrap().map(Result::unwrap);
+        let mode = |file: &fs::DirEntry| file.metadata().unwrap().permissions().mode() & 0o777;
+        let mut modes: Vec<_> =
+            files.map(|file| (file.file_name().into_string().unwrap(), mode(&file))).collect();
+        modes.sort();
+        modes
+    }
+
+    fn private(names: &[&str]) -> Vec<(String, u32)> {
+        names.iter().map(|name| ((*name).to_owned(), 0o600)).collect()
+    }
+
+    async fn open_and_write(path: &Path) -> Sqlite {
+        let sqlite = Sqlite::open(path).await.unwrap();
+        let sql = "CREATE TABLE IF NOT EXISTS kept (n INTEGER)";
+        let write = sqlite.write(move |connection| {
+            Box::pin(async move { sqlx::query(sql).execute(connection).await.map(drop) })
+        });
+        write.await.unwrap();
+        sqlite
+    }
+
+    #[tokio::test]
+    async fn the_files_are_their_owners_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        let _sqlite = open_and_write(&folder.path().join("a.db")).await;
+        assert_eq!(modes(folder.path()), private(&["a.db", "a.db-shm", "a.db-wal"]));
+    }
+
+    #[tokio::test]
+    async fn files_that_were_made_wider_are_narrowed() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.db");
+        let _first = open_and_write(&path).await;
+        for (name, _) in modes(folder.path()) {
+            fs::set_permissions(folder.path().join(name), Permissions::from_mode(0o644)).unwrap();
+        }
+        let _second = open_and_write(&path).await;
+        assert_eq!(modes(folder.path()), private(&["a.db", "a.db-shm", "a.db-wal"]));
+    }
 }

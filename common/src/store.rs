@@ -19,6 +19,8 @@ use crate::job::Lane;
 use crate::owner::Owner;
 use crate::phone::PhoneNumber;
 
+const PURGE_EVERY: Duration = Duration::from_mins(1);
+
 /// The code store of this process.
 #[derive(Debug, Clone)]
 pub enum Store {
@@ -136,6 +138,36 @@ impl Store {
         self.call(Operation::Ban, &Bans { add: Vec::new(), remove: subjects.to_vec() }).await
     }
 
+    /// Forgets bans that ended, in steps that hold up nobody.
+    pub async fn sweep_bans(&self, now: Option<i64>) -> Result<(), StoreError> {
+        let mut cursor = "0".to_owned();
+        loop {
+            cursor = self.call(Operation::SweepBans, &SweepBans { cursor, now }).await?;
+            if cursor == "0" {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Forgets what nobody asks for any more, every minute, for as long as this future is polled. Redis's own expiry
+    /// does it for all but bans.
+    pub async fn purge(&self) {
+        let mut minutes = tokio::time::interval(PURGE_EVERY);
+        loop {
+            minutes.tick().await;
+            if let Self::Sqlite(store) = self
+                && let Err(error) = store.purge().await
+            {
+                tracing::warn!(%error, "the store could not be purged");
+            }
+            match self.sweep_bans(None).await {
+                // Whoever meets the loss gives it its bans back.
+                Ok(()) | Err(StoreError::Lost) => {}
+                Err(error) => tracing::warn!(%error, "bans that ended could not be swept"),
+            }
+        }
+    }
+
     /// The current epoch; [`StoreError::Lost`] where the store has none.
     pub async fn epoch(&self) -> Result<String, StoreError> {
         self.call(Operation::Epoch, &serde_json::Map::new()).await
@@ -222,4 +254,30 @@ pub(crate) fn read_answer<A: DeserializeOwned>(answer: &str) -> Result<A, StoreE
 #[must_use]
 pub fn verification_subject(owner: Owner, purpose: &str, phone: &PhoneNumber) -> String {
     format!("code:{owner}:{purpose}:{}", phone.as_e164())
+}
+
+/// The purpose and the phone of what [`verification_subject`] made.
+#[must_use]
+pub fn purpose_and_phone(subject: &str) -> Option<(&str, PhoneNumber)> {
+    let (_, rest) = subject.strip_prefix("code:")?.split_once(':')?;
+    // A purpose may have colons, a number has none.
+    let (purpose, phone) = rest.rsplit_once(':')?;
+    Some((purpose, PhoneNumber::from_e164(phone).ok()?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_subject_tells_its_purpose_and_phone() {
+        let phone = PhoneNumber::from_e164("+8613800138000").unwrap();
+        for purpose in ["login", "", "flask/a:b", "mall/注册"] {
+            for test in [false, true] {
+                let subject = verification_subject(Owner::new(7, test), purpose, &phone);
+                assert_eq!(purpose_and_phone(&subject), Some((purpose, phone.clone())));
+            }
+        }
+        assert_eq!(purpose_and_phone("notice:7:login:+8613800138000"), None);
+    }
 }

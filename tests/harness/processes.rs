@@ -207,6 +207,10 @@ impl Client {
         self.answer(self.http.delete(format!("{}{path}", self.url))).await
     }
 
+    pub async fn delete_with(&self, path: &str, body: &Value) -> Answer {
+        self.answer(self.http.delete(format!("{}{path}", self.url)).json(body)).await
+    }
+
     /// A POST with a key; `Err` where no answer came.
     pub async fn try_post(
         &self,

@@ -56,6 +56,7 @@ struct Shared {
     always: Mutex<Behaviour>,
     next: Mutex<Vec<Behaviour>>,
     phones: Mutex<BTreeMap<String, Behaviour>>,
+    beginnings: Mutex<BTreeMap<String, Behaviour>>,
     handed: Mutex<Vec<Handed>>,
 }
 
@@ -63,6 +64,11 @@ impl Shared {
     fn behaviour(&self, phone: &str) -> Behaviour {
         let next = self.next.lock().unwrap().pop();
         let next = next.or_else(|| self.phones.lock().unwrap().get(phone).cloned());
+        let next = next.or_else(|| {
+            let beginnings = self.beginnings.lock().unwrap();
+            let begins = beginnings.iter().find(|(beginning, _)| phone.starts_with(*beginning));
+            begins.map(|(_, behaviour)| behaviour.clone())
+        });
         next.unwrap_or_else(|| self.always.lock().unwrap().clone())
     }
 }
@@ -79,6 +85,7 @@ impl Provider {
             always: Mutex::new(Behaviour::Accept),
             next: Mutex::default(),
             phones: Mutex::default(),
+            beginnings: Mutex::default(),
             handed: Mutex::default(),
         });
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -98,6 +105,11 @@ impl Provider {
         self.shared.phones.lock().unwrap().insert(phone.to_owned(), behaviour);
     }
 
+    /// From now on for phones that begin so, in place of what holds for all.
+    pub fn always_where(&self, beginning: &str, behaviour: Behaviour) {
+        self.shared.beginnings.lock().unwrap().insert(beginning.to_owned(), behaviour);
+    }
+
     /// For the next calls, in this order, whichever their phones.
     pub fn next(&self, behaviours: &[Behaviour]) {
         *self.shared.next.lock().unwrap() = behaviours.iter().rev().cloned().collect();
@@ -106,6 +118,12 @@ impl Provider {
     /// Every call so far.
     pub fn handed(&self) -> Vec<Handed> {
         self.shared.handed.lock().unwrap().clone()
+    }
+
+    /// The code of a message that it took.
+    pub fn code_of(&self, out_id: &str) -> Option<String> {
+        let handed = self.shared.handed.lock().unwrap();
+        handed.iter().rev().find(|call| call.carried && call.out_id == out_id)?.code()
     }
 
     /// The calls for a message.

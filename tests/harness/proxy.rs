@@ -1,7 +1,8 @@
-//! A wire between a process and a service that a test can cut, close or make silent.
+//! A wire between a process and a service that a test can cut, close, slow down or make silent.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
@@ -17,6 +18,8 @@ enum Wire {
     Refuses,
     /// Nothing is carried, in either direction, and nobody is told.
     Swallows,
+    /// Everything is carried so much later.
+    Delays(Duration),
 }
 
 #[derive(Debug)]
@@ -28,7 +31,7 @@ pub struct Proxy {
 
 #[derive(Debug)]
 struct Shared {
-    target: SocketAddr,
+    target: watch::Sender<SocketAddr>,
     wire: watch::Sender<Wire>,
     /// Each rise ends the connections of before.
     cuts: watch::Sender<u64>,
@@ -40,7 +43,7 @@ impl Proxy {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
         let address = listener.local_addr().unwrap();
         let shared = Arc::new(Shared {
-            target: (Ipv4Addr::LOCALHOST, port).into(),
+            target: watch::Sender::new((Ipv4Addr::LOCALHOST, port).into()),
             wire: watch::Sender::new(Wire::Passes),
             cuts: watch::Sender::new(0),
         });
@@ -76,6 +79,17 @@ impl Proxy {
         self.shared.wire.send_replace(Wire::Swallows);
     }
 
+    /// Carries each piece only after this time.
+    pub fn delay(&self, by: Duration) {
+        self.shared.wire.send_replace(Wire::Delays(by));
+    }
+
+    /// Leads new connections to another port, and cuts those of before.
+    pub fn lead_to(&self, port: u16) {
+        self.shared.target.send_replace((Ipv4Addr::LOCALHOST, port).into());
+        self.cut();
+    }
+
     /// Carries again, also what was kept back.
     pub fn pass(&self) {
         self.shared.wire.send_replace(Wire::Passes);
@@ -94,8 +108,9 @@ async fn accept(listener: TcpListener, shared: Arc<Shared>) {
 
 /// Carries one connection until either side closes it or it is cut.
 async fn connect(client: TcpStream, shared: Arc<Shared>, mut cuts: watch::Receiver<u64>) {
+    let target = *shared.target.borrow();
     let carry = async {
-        let Ok(server) = TcpStream::connect(shared.target).await else { return };
+        let Ok(server) = TcpStream::connect(target).await else { return };
         let (from_client, to_client) = client.into_split();
         let (from_server, to_server) = server.into_split();
         tokio::join!(
@@ -113,8 +128,11 @@ async fn copy(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, mut wire: watch::
     let mut buffer = vec![0; 16 * 1024];
     while let Ok(read) = from.read(&mut buffer).await {
         // After the read: what arrives while the wire is silent is kept back.
-        let carries = wire.wait_for(|wire| *wire != Wire::Swallows).await.is_ok();
-        if read == 0 || !carries || to.write_all(&buffer[..read]).await.is_err() {
+        let now = wire.wait_for(|wire| *wire != Wire::Swallows).await.map(|wire| *wire);
+        if let Ok(Wire::Delays(by)) = now {
+            tokio::time::sleep(by).await;
+        }
+        if read == 0 || now.is_err() || to.write_all(&buffer[..read]).await.is_err() {
             return;
         }
     }

@@ -12,8 +12,8 @@ use std::process::Command;
 
 pub use mariadb::{MariaDb, mariadb};
 pub use postgres::{PostgresDb, PostgresServer, postgres, postgres_alone};
-pub use rabbitmq::{RabbitNode, Vhost, rabbitmq, rabbitmq_alone};
-pub use redis::{Redis, redis};
+pub use rabbitmq::{RabbitNode, Vhost, rabbitmq, rabbitmq_alone, rabbitmq_cluster};
+pub use redis::{Redis, RedisServers, redis, redis_unwatched, redis_with_sentinel};
 
 /// A new folder of this test run.
 pub fn new_folder(name: &str) -> PathBuf {

@@ -1,6 +1,7 @@
 //! What is old goes, batch by batch; what is younger stays.
 
 use postrider_common::database::Database;
+use postrider_common::database::blacklist::{BanKind, BlacklistEntry};
 use postrider_common::database::purge::{Kept, Purged};
 use postrider_common::database::refusal::Refusal;
 use postrider_common::database::sms_log::Record;
@@ -128,6 +129,31 @@ pub(super) async fn refusals_changes_of_bans_and_revocations_go(database: Databa
     for table in ["sms_blacklist_change", "revocation"] {
         assert_eq!(rows(&database, table).await, 1, "{table}");
     }
+}
+
+pub(super) async fn bans_that_ended_go_and_those_in_force_stay(database: Database) {
+    let entry = |kind, value: &str, until| BlacklistEntry {
+        kind,
+        value: value.to_owned(),
+        reason: String::new(),
+        created_by: "ops".to_owned(),
+        until,
+        create_time: 1,
+    };
+    for (kind, value, until) in [
+        (BanKind::Ip, "203.0.113.1", Some(BEFORE - 1)),
+        (BanKind::Ip, "203.0.113.2", Some(BEFORE)),
+        (BanKind::Ip, "203.0.113.3", None),
+        // The same text as one that ended, of another kind.
+        (BanKind::PhonePrefix, "203.0.113.1", None),
+    ] {
+        database.ban(&entry(kind, value, until)).await.unwrap();
+    }
+    assert_eq!(database.purge(Kept::EndedBans, BEFORE, true).await.unwrap().rows, 1);
+    assert_eq!(database.purge(Kept::EndedBans, BEFORE, false).await.unwrap().rows, 1);
+    let left = database.bans(0).await.unwrap();
+    assert_eq!(left.len(), 3);
+    assert!(left.iter().all(|ban| ban.until.is_none_or(|until| until >= BEFORE)));
 }
 
 pub(super) async fn a_purge_that_is_cut_off_goes_on_later_and_writers_go_on_beside_it(

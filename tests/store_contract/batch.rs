@@ -131,13 +131,39 @@ pub(super) async fn a_batch_key_with_another_body_decides_nothing(store: Store) 
     assert_eq!(words(&decided(&store, &after_a_day).await), ["admitted"]);
 }
 
+pub(super) async fn a_batch_that_is_refused_as_a_whole_keeps_no_key(store: Store) {
+    let ask = |now, body: &str, items| AdmitMany {
+        batch: Some(keyed("batch", body)),
+        ..batch(now, items)
+    };
+    assert_eq!(decided(&store, &ask(BEGIN, "none", Vec::new())).await, []);
+    store.ban(&[Ban { subject: BanSubject::Phone(phone(1)), until: 0 }]).await.unwrap();
+    let refused = ask(BEGIN + 1, "refused", vec![notice(1, Vec::new())]);
+    assert_eq!(words(&decided(&store, &refused).await), ["banned"], "no items: no key");
+    let some = ask(BEGIN + 2, "some", vec![notice(1, Vec::new()), notice(2, Vec::new())]);
+    assert_eq!(words(&decided(&store, &some).await), ["banned", "admitted"], "all refused");
+    assert_eq!(store.admit_many(&refused).await.unwrap(), AdmitManyAnswer::KeyReused);
+
+    // A replay keeps a batch's key as well.
+    let item = Admit { idempotency: Some(keyed("item", "body")), ..notice(3, Vec::new()) };
+    let again = |body: &str| AdmitMany {
+        batch: Some(keyed("another", body)),
+        ..batch(BEGIN + 3, vec![item.clone()])
+    };
+    store.admit(&Admit { now: Some(BEGIN + 2), ..item.clone() }).await.unwrap();
+    assert_eq!(words(&decided(&store, &again("a")).await), ["replayed"]);
+    assert_eq!(store.admit_many(&again("b")).await.unwrap(), AdmitManyAnswer::KeyReused);
+}
+
 pub(super) async fn a_send_a_check_and_a_batch_never_answer_for_each_other(store: Store) {
     let send = |key: &str, now| Admit {
         idempotency: Some(keyed(key, "body")),
         ..admit(&phone(1), now, Vec::new())
     };
-    let many =
-        |key: &str, now| AdmitMany { batch: Some(keyed(key, "body")), ..batch(now, Vec::new()) };
+    let many = |key: &str, now| AdmitMany {
+        batch: Some(keyed(key, "body")),
+        ..batch(now, vec![notice(2, Vec::new())])
+    };
     store.admit(&send("send", BEGIN)).await.unwrap();
     decided(&store, &many("batch", BEGIN)).await;
     let read = live(&store, &phone(1)).await;

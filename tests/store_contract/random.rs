@@ -197,6 +197,7 @@ impl Sequence {
 /// Against the phone and all that begin like it, each or none.
 fn strikes(phone: &str, random: &mut StdRng) -> Vec<Strike> {
     let beginning = BanSubject::PhonePrefix(phone[..phone.len() - 1].to_owned());
+    let network = BanSubject::Network("01".repeat(random.random_range(60..64)));
     let all = [
         strike(BanSubject::Phone(phone.to_owned()), random.random_range(1..4)),
         Strike {
@@ -205,6 +206,7 @@ fn strikes(phone: &str, random: &mut StdRng) -> Vec<Strike> {
             ..strike(BanSubject::Phone(phone.to_owned()), 3)
         },
         Strike { window_ms: 300_000, ban_ms: 20_000, ..strike(beginning, 5) },
+        Strike { key: format!("network/{phone}"), ..strike(network, 2) },
     ];
     all.into_iter().filter(|_| random.random_bool(0.5)).collect()
 }

@@ -164,7 +164,7 @@ pub(super) async fn a_failed_check_strikes_phone_and_address_and_a_refused_one_n
         | SettleAnswer::Mismatch { struck, .. } => struck.len(),
         other => panic!("{other:?}"),
     };
-    assert_eq!(made(check(BEGIN, None, false)).await, 0, "not sent");
+    assert_eq!(made(check(BEGIN, None, false)).await, 0, "not sent: the address's first");
     accepted(store.admit(&admit(PHONE, BEGIN, Vec::new())).await.unwrap());
     let read = live(&store, PHONE).await;
     let mut struck = Vec::new();
@@ -177,7 +177,8 @@ pub(super) async fn a_failed_check_strikes_phone_and_address_and_a_refused_one_n
         "every second failure bans the address, which isn't asked for"
     );
     assert_eq!(made(check(BEGIN + 6, read, true)).await, 0, "spent, but the code is right");
-    assert_eq!(made(check(BEGIN + 7, read, false)).await, 1, "spent: the phone's seventh");
+    assert_eq!(made(check(BEGIN + 7, read, false)).await, 0, "spent: the phone's sixth");
+    assert_eq!(made(check(BEGIN + 7, read, false)).await, 2, "spent: the phone's seventh");
     let banned = store.settle(&check(BEGIN + 8, read, false)).await.unwrap();
     assert!(matches!(banned, SettleAnswer::Banned { .. }), "{banned:?}");
     store.unban(&[phone(), network()]).await.unwrap();
@@ -186,10 +187,34 @@ pub(super) async fn a_failed_check_strikes_phone_and_address_and_a_refused_one_n
         ..settle(PHONE, now, read, right, limits)
     };
     let full = || vec![limit("checks", Scope::Phone, rank::PHONE, 1, 600_000)];
-    assert_eq!(made(one(BEGIN + 180_000, true, full())).await, 1, "expired");
-    store.unban(&[phone()]).await.unwrap();
+    assert_eq!(made(one(BEGIN + 180_000, true, full())).await, 0, "expired");
     let limited = store.settle(&one(BEGIN + 180_001, false, full())).await.unwrap();
     assert!(matches!(limited, SettleAnswer::Limited { .. }), "{limited:?}");
     let elsewhere = Admit { now: Some(BEGIN + 180_002), ..admit(PHONE, BEGIN, Vec::new()) };
     accepted(store.admit(&elsewhere).await.unwrap());
+}
+
+pub(super) async fn a_check_of_nothing_that_lives_strikes_the_address_alone(store: Store) {
+    let check = |now, read| {
+        let strikes = vec![strike(phone(), 1), strike(network(), 1)];
+        let ban_check = BanCheck { phone: Some(PHONE.to_owned()), ip_bits: None };
+        Settle { strikes, ban_check, ..settle(PHONE, now, read, false, Vec::new()) }
+    };
+    let ban = |now| Ban { subject: network(), until: now + 3_600_000 };
+    for after in 0..3 {
+        let now = BEGIN + after;
+        let limits = Vec::new();
+        let answer = store.settle(&check(now, None)).await.unwrap();
+        assert_eq!(answer, SettleAnswer::NotSent { limits, struck: vec![ban(now)] });
+    }
+    accepted(store.admit(&admit(PHONE, BEGIN, Vec::new())).await.unwrap());
+    let read = live(&store, PHONE).await;
+    let (now, limits) = (BEGIN + 180_000, Vec::new());
+    let answer = store.settle(&check(now, read)).await.unwrap();
+    assert_eq!(answer, SettleAnswer::Expired { limits, struck: vec![ban(now)] });
+    let limits = Vec::new();
+    accepted(store.admit(&admit(PHONE, now, limits)).await.unwrap());
+    let read = live(&store, PHONE).await;
+    let answer = store.settle(&check(now + 1, read)).await.unwrap();
+    assert!(matches!(answer, SettleAnswer::Mismatch { struck, .. } if struck.len() == 2));
 }

@@ -2,14 +2,17 @@
 
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::Context as _;
 use postrider_common::config::{self, Backends, Config, LogFormat};
 use postrider_common::database::Database;
+use postrider_common::http::{self, Bounds};
 use postrider_common::queue::{Queue, rabbitmq::RabbitQueue};
 use postrider_common::store::{Store, redis::RedisStore};
 use postrider_common::{shutdown, telemetry};
 use postrider_worker::{WorkerParts, health, provider, run};
+use tokio_util::sync::CancellationToken;
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -46,7 +49,10 @@ async fn work(config: Config) -> anyhow::Result<()> {
     };
     if let Some(address) = settings.metrics.listen {
         let listener = tokio::net::TcpListener::bind(address).await.context("metrics.listen")?;
-        tokio::spawn(axum::serve(listener, health::app(watched)).into_future());
+        let bounds = Bounds::of_operators(&settings.server);
+        // It answers for as long as the worker gives back what it took: nobody stops it before the process ends.
+        let (router, never) = (health::app(watched), CancellationToken::new());
+        tokio::spawn(http::serve(listener, router, bounds, never, Duration::ZERO));
     }
     run(
         WorkerParts { store, queue, database, keys, settings, providers, key_missing },

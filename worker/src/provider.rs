@@ -22,6 +22,8 @@ use postrider_common::secret::KeyRing;
 use postrider_common::store::Store;
 use postrider_common::template::Params;
 
+pub use http::Response;
+
 /// One SMS as a provider is handed it. `Debug` shows neither text nor code.
 #[derive(Clone)]
 pub struct Sms {
@@ -82,6 +84,16 @@ impl Answer {
 /// Carries SMS. It never panics for what comes back, and always answers within its time-outs.
 pub trait Provider: Send + Sync {
     fn send<'a>(&'a self, sms: &'a Sms) -> BoxFuture<'a, Answer>;
+}
+
+/// What an answer means to a provider of this kind, whatever is in it; `None` where the kind gets none over HTTP.
+#[must_use]
+pub fn classify(kind: ProviderKind, response: &Response) -> Option<Answer> {
+    match kind {
+        ProviderKind::Aliyun => Some(aliyun::classify(response)),
+        ProviderKind::Spug => Some(spug::classify(response)),
+        ProviderKind::Sandbox => None,
+    }
 }
 
 /// A provider as it is configured.

@@ -132,8 +132,7 @@ impl Sender {
     async fn work(&self, task: &Task, slots: Arc<Semaphore>) -> Ending {
         loop {
             let slot = slots.clone().acquire_owned().await.ok();
-            let ClaimAnswer { now, claim } = self.claim(task).await;
-            let clock = Clock { now, since: Instant::now() };
+            let (claim, clock) = self.claim(task).await;
             return match claim {
                 Claimed::Granted => match self.attempt(task, clock, slot).await {
                     Some(ending) => ending,
@@ -183,6 +182,10 @@ impl Sender {
         };
         if !self.calling(task, provider).await {
             return None;
+        }
+        // The store may have kept us waiting.
+        if clock.now() >= job.deadline {
+            return Some(self.end(task, "expired", None, clock).await);
         }
         task.called.store(true, Ordering::Relaxed);
         let at = clock.now();
@@ -285,7 +288,7 @@ impl Sender {
 
     async fn panicked(&self, task: &Task) -> Ending {
         tracing::error!(message.id = %task.job.message_id, "the handler of a job panicked: it is poison");
-        let clock = Clock { now: self.claim_time(task).await, since: Instant::now() };
+        let (_, clock) = self.claim(task).await;
         let mut ending = self.ending(task, "poison", Some(DeadReason::Panicked), clock);
         if task.called.load(Ordering::Relaxed) {
             let provider = self.next_provider(&task.job);
@@ -365,7 +368,7 @@ impl Sender {
     }
 }
 
-/// The store's clock, carried on by ours since it was read.
+/// The store's clock, carried on by ours since it was asked for: it is never behind.
 #[derive(Debug, Clone, Copy)]
 struct Clock {
     now: i64,

@@ -101,7 +101,8 @@ async fn where_registration_is_closed_an_admin_makes_accounts() {
 
 #[tokio::test]
 async fn a_hundred_registrations_of_one_name_at_once_make_one() {
-    let test = TestApp::start(&[UNLIMITED]).await;
+    let patient = ("POSTRIDER_SERVER__REQUEST_TIMEOUT", "120s");
+    let test = TestApp::start(&[UNLIMITED, patient]).await;
     let bodies: Vec<_> = (0..100).map(|n| typed("shop", &format!("shop{n}@example.com"))).collect();
     let answers = join_all(bodies.iter().map(|body| post(&test, "", body))).await;
     let made = answers.iter().filter(|answer| answer.status == StatusCode::CREATED);

@@ -7,23 +7,24 @@ use axum::routing::post;
 use axum::{Json, Router};
 use postrider_common::config::{self, Anonymous, Dialect, Settings, Template};
 use postrider_common::limits::Scope;
+use postrider_common::phone::PhoneNumber;
 use postrider_common::store::{SettleAnswer, Which, verification_subject};
 use postrider_common::template::Params;
 use serde_json::{Value, json};
-use utoipa::ToSchema;
 
 use super::{Known, Profile, fits, missing};
 use crate::app::{App, Shared};
 use crate::caller::{Sends, Verifies};
 use crate::checking::{self, CodeToCheck};
 use crate::client_ip::ClientIp;
+use crate::guard::Kind;
 use crate::json::{Body, Fields};
 use crate::notices::check_params;
-use crate::openapi::schemas::loose;
 use crate::problem::{Code, Problem};
 use crate::sending::{self, CodeToSend, NoticeToSend, Origin};
 use crate::trace::Trace;
 
+pub mod described;
 #[cfg(test)]
 mod tests;
 
@@ -47,73 +48,18 @@ pub(super) fn routes() -> Router<Shared> {
     Router::new().route(SEND, post(send)).route(VERIFY, post(verify)).route(NOTICE, post(notice))
 }
 
-/// Every answer's body.
-#[derive(Debug, ToSchema)]
-#[schema(as = FlaskAnswer)]
-pub struct Answer {
-    /// 200, 400 to 403, 405 or 406
-    pub code: u16,
-    pub message: String,
-    /// `{}`, or with `[code] echo` the code
-    pub data: Value,
-}
-
-/// A code to be sent, as the body says it.
-#[derive(Debug, ToSchema)]
-#[schema(as = FlaskSend)]
-pub struct ToSend {
-    #[schema(schema_with = loose)]
-    pub phone: String,
-    #[schema(schema_with = loose, required = false)]
-    pub channel: Option<String>,
-}
-
-/// A code to be checked, as the body says it.
-#[derive(Debug, ToSchema)]
-#[schema(as = FlaskCheck)]
-pub struct ToCheck {
-    #[schema(schema_with = loose)]
-    pub phone: String,
-    #[schema(schema_with = loose, required = false)]
-    pub channel: Option<String>,
-    #[schema(schema_with = loose)]
-    pub code: String,
-}
-
-/// A notice to be sent, as the body says it.
-#[derive(Debug, ToSchema)]
-#[schema(as = FlaskNotice)]
-pub struct Notice {
-    #[schema(schema_with = loose)]
-    pub phone: String,
-    #[schema(schema_with = loose, required = false)]
-    pub channel: Option<String>,
-    #[schema(schema_with = loose)]
-    pub template_code: String,
-    /// An object, or a text that holds one
-    pub template_param: Option<Value>,
-}
-
-fn unauthorised() -> Value {
-    json!({"code": 401, "message": "未授权，请提供有效的token", "data": {}})
-}
-
 fn answer(code: u16, message: &str, data: &Value) -> Json<Value> {
     Json(json!({"code": code, "message": message, "data": data}))
 }
 
-/// Send a code, as the Flask service's clients ask
+/// Send a code
+///
+/// As the Flask service's clients ask for one.
 #[utoipa::path(
     post, path = "/sms_message/getVerificationCode", tag = "flask", operation_id = "flask_send",
-    security((), ("bearer" = ["send"])),
-    request_body(content = ToSend, example = json!({"phone": "13800138000", "channel": "app"})),
-    responses(
-        (status = 200, description = "Sent, or why not: see `code`", body = Answer, example = json!(
-            {"code": 401, "message": "短信1分钟之内已经发送过,请稍后再试", "data": {}}
-        )),
-        (status = 401, description = "No valid token", body = Answer, example = json!(unauthorised())),
-    ),
-    extensions(("x-dialect" = json!("flask"))),
+    security(("bearer" = ["send"]), ()),
+    request_body(content = described::Send, example = json!({"phone": "13800138000", "channel": "app"})),
+    responses(described::Sent), extensions(("x-dialect" = json!("flask"))),
 )]
 pub(super) async fn send(
     State(app): State<Shared>,
@@ -122,29 +68,29 @@ pub(super) async fn send(
     Trace(trace): Trace,
     Body { mut fields, .. }: Body,
 ) -> Result<Json<Value>, Problem> {
-    let purpose = purpose_of(&mut fields)?;
-    let phone = app.phone(&needed(&mut fields, "phone")?)?;
+    let (owner, ip) = (caller.owner(), peer.of_forwarded_user(&caller));
+    let mut read = || Ok((purpose_of(&mut fields)?, app.phone(&needed(&mut fields, "phone")?)?));
+    let (purpose, phone) =
+        read().inspect_err(|wrong| app.refusals.note_unread(wrong, Kind::Code, owner, ip))?;
     let limits = app.settings.code_limits(&purpose);
     let rules = app.settings.code_rules(&purpose).unwrap_or_else(|| app.settings.code.clone());
-    let origin = Origin { ip: peer.of_forwarded_user(&caller), idempotency: None, trace };
+    let origin = Origin { ip, idempotency: None, trace };
     let asked = CodeToSend { phone, purpose, rules, limits };
     let (accepted, _) = sending::code(&app, &mut caller, asked, origin).await?;
     let code = sending::echo(&app, caller.owner(), &accepted);
     Ok(answer(200, "请求成功!", &code.map_or_else(|| json!({}), Value::String)))
 }
 
-/// Check a code, as the Flask service's clients ask
+/// Check a code
+///
+/// As the Flask service's clients ask about one.
 #[utoipa::path(
     post, path = "/sms_message/verify_code", tag = "flask", operation_id = "flask_verify",
-    security((), ("bearer" = ["verify"])),
-    request_body(content = ToCheck, example = json!({"phone": "13800138000", "channel": "app", "code": "4829"})),
-    responses(
-        (status = 200, description = "Right, or not: see `code`", body = Answer, example = json!(
-            {"code": 200, "message": "验证成功", "data": {}}
-        )),
-        (status = 401, description = "No valid token", body = Answer, example = json!(unauthorised())),
-    ),
-    extensions(("x-dialect" = json!("flask"))),
+    security(("bearer" = ["verify"]), ()),
+    request_body(content = described::Verify, example = json!(
+        {"phone": "13800138000", "channel": "app", "code": "4829"}
+    )),
+    responses(described::Verified), extensions(("x-dialect" = json!("flask"))),
 )]
 pub(super) async fn verify(
     State(app): State<Shared>,
@@ -152,15 +98,19 @@ pub(super) async fn verify(
     peer: ClientIp,
     Body { mut fields, .. }: Body,
 ) -> Result<Json<Value>, Problem> {
-    let (phone, code) = (needed(&mut fields, "phone")?, needed(&mut fields, "code")?);
-    let purpose = purpose_of(&mut fields)?;
-    let phone = app.phone(&phone)?;
+    let (owner, ip) = (caller.owner(), peer.of_forwarded_user(&caller));
+    let mut read = || {
+        let (phone, code) = (needed(&mut fields, "phone")?, needed(&mut fields, "code")?);
+        Ok((purpose_of(&mut fields)?, app.phone(&phone)?, code))
+    };
+    let (purpose, phone, code) =
+        read().inspect_err(|wrong| app.refusals.note_unread(wrong, Kind::Check, owner, ip))?;
     let asked = CodeToCheck {
-        which: Which::Subject(verification_subject(caller.owner(), &purpose, &phone)),
+        which: Which::Subject(verification_subject(owner, &purpose, &phone)),
         phone: Some(phone),
         purpose,
         code,
-        ip: peer.of_forwarded_user(&caller),
+        ip,
         idempotency: None,
     };
     let (code, message) = match checking::check(&app, &mut caller, asked).await?.0 {
@@ -173,21 +123,17 @@ pub(super) async fn verify(
     Ok(answer(code, message, &json!({})))
 }
 
-/// Send a notice, as the Flask service's clients ask
+/// Send a notice
+///
+/// As the Flask service's clients ask for one.
 #[utoipa::path(
     post, path = "/sms_message/sendNotice", tag = "flask", operation_id = "flask_notice",
-    security((), ("bearer" = ["send"])),
-    request_body(content = Notice, example = json!({
+    security(("bearer" = ["send"]), ()),
+    request_body(content = described::Notice, example = json!({
         "phone": "13800138000", "channel": "app", "template_code": "order_shipped",
         "template_param": {"order": "A-1042"}
     })),
-    responses(
-        (status = 200, description = "Sent, or not: see `code`", body = Answer, example = json!(
-            {"code": 200, "message": "请求成功!", "data": {}}
-        )),
-        (status = 401, description = "No valid token", body = Answer, example = json!(unauthorised())),
-    ),
-    extensions(("x-dialect" = json!("flask"))),
+    responses(described::Noticed), extensions(("x-dialect" = json!("flask"))),
 )]
 pub(super) async fn notice(
     State(app): State<Shared>,
@@ -196,16 +142,22 @@ pub(super) async fn notice(
     Trace(trace): Trace,
     Body { mut fields, .. }: Body,
 ) -> Result<Json<Value>, Problem> {
-    let purpose = purpose_of(&mut fields)?;
-    let template = needed(&mut fields, "template_code")?;
-    let invalid = || Problem::new(Code::ParamsInvalid);
-    let params = params_of(fields.take("template_param")).ok_or_else(invalid)?;
-    let phone = app.phone(&needed(&mut fields, "phone")?)?;
-    let (template, raw_template) = template_of(&app, template, &params)?;
-    let origin = Origin { ip: peer.of_forwarded_user(&caller), idempotency: None, trace };
-    let notice = NoticeToSend { purpose, template, raw_template, params };
+    let (owner, ip) = (caller.owner(), peer.of_forwarded_user(&caller));
+    let (notice, phone) = read_notice(&app, &mut fields)
+        .inspect_err(|wrong| app.refusals.note_unread(wrong, Kind::Notice, owner, ip))?;
+    let origin = Origin { ip, idempotency: None, trace };
     sending::notice(&app, &mut caller, &notice, &phone, origin).await?;
     Ok(answer(200, "请求成功!", &json!({})))
+}
+
+fn read_notice(app: &App, fields: &mut Fields) -> Result<(NoticeToSend, PhoneNumber), Problem> {
+    let purpose = purpose_of(fields)?;
+    let template = needed(fields, "template_code")?;
+    let invalid = || Problem::new(Code::ParamsInvalid);
+    let params = params_of(fields.take("template_param")).ok_or_else(invalid)?;
+    let phone = app.phone(&needed(fields, "phone")?)?;
+    let (template, raw_template) = template_of(app, template, &params)?;
+    Ok((NoticeToSend { purpose, template, raw_template, params }, phone))
 }
 
 fn needed(fields: &mut Fields, field: &str) -> Result<String, Problem> {

@@ -12,21 +12,20 @@ use postrider_common::config::{self, Anonymous, Dialect, Settings};
 use postrider_common::phone::PhoneNumber;
 use postrider_common::store::{Which, verification_subject};
 use serde::Serialize;
-use utoipa::ToSchema;
-use utoipa::openapi::schema::{Object, ObjectBuilder, Type};
 
 use super::{Known, Profile, fits, missing};
 use crate::app::{App, Shared};
 use crate::caller::{Sends, Verifies};
 use crate::checking::{self, CodeToCheck};
 use crate::client_ip::ClientIp;
+use crate::guard::Kind;
 use crate::json::{Body, Fields};
-use crate::openapi::schemas::loose;
 use crate::problem::{Code, Problem};
 use crate::sending::{self, CodeToSend, Origin};
 use crate::trace::Trace;
 use crate::verifications::is_purpose;
 
+pub mod described;
 #[cfg(test)]
 mod tests;
 
@@ -45,56 +44,20 @@ pub(super) fn routes() -> Router<Shared> {
     Router::new()
         .route("/send", post(send))
         .route("/verify", post(verify))
-        .route("/sms/send", post(send))
-        .route("/sms/verify", post(verify))
+        .route("/sms/send", post(send_under_sms))
+        .route("/sms/verify", post(verify_under_sms))
         .route("/sms/health", get(health))
 }
 
 /// Every answer's body.
-#[derive(Debug, Serialize, ToSchema)]
-#[schema(as = MallAnswer)]
-pub struct Answer {
-    /// 200, 400, 401, 403, 404, 405, 429 or 500
+#[derive(Debug, Serialize)]
+struct Answer {
     code: u16,
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = Option<String>, nullable = false)]
     message: Option<Cow<'static, str>>,
-    /// In place of `message` under `/sms`
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = Option<String>, nullable = false)]
     msg: Option<Cow<'static, str>>,
-    #[schema(schema_with = null)]
     data: (),
-}
-
-fn null() -> Object {
-    ObjectBuilder::new().schema_type(Type::Null).build()
-}
-
-/// A code to be sent, as the body says it.
-#[derive(Debug, ToSchema)]
-#[schema(as = MallSend)]
-pub struct ToSend {
-    #[schema(rename = "phoneNumber", schema_with = loose)]
-    pub phone_number: String,
-    #[schema(schema_with = loose)]
-    pub purpose: String,
-}
-
-/// A code to be checked, as the body says it.
-#[derive(Debug, ToSchema)]
-#[schema(as = MallCheck)]
-pub struct ToCheck {
-    #[schema(rename = "phoneNumber", schema_with = loose)]
-    pub phone_number: String,
-    #[schema(schema_with = loose)]
-    pub code: String,
-    #[schema(schema_with = loose)]
-    pub purpose: String,
-}
-
-fn unauthorised() -> serde_json::Value {
-    serde_json::json!({"code": 401, "message": "未授权，请提供有效的token", "data": null})
 }
 
 fn answer(path: &str, code: u16, text: impl Into<Cow<'static, str>>) -> Json<Answer> {
@@ -107,17 +70,13 @@ fn under_sms(path: &str) -> bool {
     path == "/sms" || path.starts_with("/sms/")
 }
 
-/// Send a code, as the shop's clients ask
+/// Send a code
+///
+/// As the shop's clients ask for one.
 #[utoipa::path(
-    post, path = "/send", tag = "mall", operation_id = "mall_send", security((), ("bearer" = ["send"])),
-    request_body(content = ToSend, example = json!({"phoneNumber": "13800138000", "purpose": "register"})),
-    responses(
-        (status = 200, description = "Sent, or why not: see `code`", body = Answer, example = json!(
-            {"code": 200, "message": "验证码发送成功", "data": null}
-        )),
-        (status = 401, description = "No valid token", body = Answer, example = json!(unauthorised())),
-    ),
-    extensions(("x-dialect" = json!("mall")), ("x-also" = json!("/sms/send"))),
+    post, path = "/send", tag = "mall", operation_id = "mall_send", security(("bearer" = ["send"]), ()),
+    request_body(content = described::Send, example = json!({"phoneNumber": "13800138000", "purpose": "register"})),
+    responses(described::Sent), extensions(("x-dialect" = json!("mall"))),
 )]
 pub(super) async fn send(
     State(app): State<Shared>,
@@ -127,29 +86,46 @@ pub(super) async fn send(
     uri: Uri,
     Body { mut fields, .. }: Body,
 ) -> Result<Response, Problem> {
-    let Asked { phone, purpose } = Asked::read(&app, &mut fields)?;
+    let (owner, ip) = (caller.owner(), peer.of_forwarded_user(&caller));
+    let Asked { phone, purpose } = Asked::read(&app, &mut fields)
+        .inspect_err(|wrong| app.refusals.note_unread(wrong, Kind::Code, owner, ip))?;
     // This system took any purpose.
     let rules = app.settings.code_rules(&purpose).unwrap_or_else(|| app.settings.code.clone());
     let limits = app.settings.code_limits(&purpose);
-    let origin = Origin { ip: peer.of_forwarded_user(&caller), idempotency: None, trace };
+    let origin = Origin { ip, idempotency: None, trace };
     let asked = CodeToSend { phone, purpose, rules, limits };
     sending::code(&app, &mut caller, asked, origin).await?;
     Ok(answer(uri.path(), 200, "验证码发送成功").into_response())
 }
 
-/// Check a code, as the shop's clients ask
+/// Send a code, under `/sms`
+///
+/// As `/send`, but that the text is in `msg`.
 #[utoipa::path(
-    post, path = "/verify", tag = "mall", operation_id = "mall_verify", security((), ("bearer" = ["verify"])),
-    request_body(content = ToCheck, example = json!(
-        {"phoneNumber": "13800138000", "code": "482915", "purpose": "register"}
+    post, path = "/sms/send", tag = "mall", operation_id = "mall_sms_send", security(("bearer" = ["send"]), ()),
+    request_body(content = described::Send, example = json!({"phoneNumber": "13800138000", "purpose": "register"})),
+    responses(described::SentUnderSms), extensions(("x-dialect" = json!("mall"))),
+)]
+pub(super) async fn send_under_sms(
+    app: State<Shared>,
+    caller: Caller<Sends>,
+    peer: ClientIp,
+    trace: Trace,
+    uri: Uri,
+    body: Body,
+) -> Result<Response, Problem> {
+    send(app, caller, peer, trace, uri, body).await
+}
+
+/// Check a code
+///
+/// As the shop's clients ask about one. A right code can't be used again.
+#[utoipa::path(
+    post, path = "/verify", tag = "mall", operation_id = "mall_verify", security(("bearer" = ["verify"]), ()),
+    request_body(content = described::Verify, example = json!(
+        {"phoneNumber": "13800138000", "purpose": "register", "code": "482915"}
     )),
-    responses(
-        (status = 200, description = "Right, or not: see `code`", body = Answer, example = json!(
-            {"code": 500, "message": "验证码错误或已过期", "data": null}
-        )),
-        (status = 401, description = "No valid token", body = Answer, example = json!(unauthorised())),
-    ),
-    extensions(("x-dialect" = json!("mall")), ("x-also" = json!("/sms/verify"))),
+    responses(described::Verified), extensions(("x-dialect" = json!("mall"))),
 )]
 pub(super) async fn verify(
     State(app): State<Shared>,
@@ -158,8 +134,11 @@ pub(super) async fn verify(
     uri: Uri,
     Body { mut fields, .. }: Body,
 ) -> Result<Response, Problem> {
-    let code = fields.loose("code").ok_or_else(|| missing("code"))?;
-    let Asked { phone, purpose } = Asked::read(&app, &mut fields)?;
+    let (owner, ip) = (caller.owner(), peer.of_forwarded_user(&caller));
+    let code = fields.loose("code").ok_or_else(|| missing("code"));
+    let read = code.and_then(|code| Ok((code, Asked::read(&app, &mut fields)?)));
+    let (code, Asked { phone, purpose }) =
+        read.inspect_err(|wrong| app.refusals.note_unread(wrong, Kind::Check, owner, ip))?;
     let asked = CodeToCheck {
         which: Which::Subject(verification_subject(caller.owner(), &purpose, &phone)),
         phone: Some(phone),
@@ -173,13 +152,32 @@ pub(super) async fn verify(
     Ok(answer(uri.path(), 200, "验证码正确").into_response())
 }
 
+/// Check a code, under `/sms`
+///
+/// As `/verify`, but that the text is in `msg`.
+#[utoipa::path(
+    post, path = "/sms/verify", tag = "mall", operation_id = "mall_sms_verify", security(("bearer" = ["verify"]), ()),
+    request_body(content = described::Verify, example = json!(
+        {"phoneNumber": "13800138000", "purpose": "register", "code": "482915"}
+    )),
+    responses(described::VerifiedUnderSms), extensions(("x-dialect" = json!("mall"))),
+)]
+pub(super) async fn verify_under_sms(
+    app: State<Shared>,
+    caller: Caller<Verifies>,
+    peer: ClientIp,
+    uri: Uri,
+    body: Body,
+) -> Result<Response, Problem> {
+    verify(app, caller, peer, uri, body).await
+}
+
 /// Alive, as the shop's clients ask?
+///
+/// Says no more than that the API answers.
 #[utoipa::path(
     get, path = "/sms/health", tag = "mall", operation_id = "mall_health",
-    responses((status = 200, description = "It answers", body = Answer, example = json!(
-        {"code": 200, "msg": "SMS服务运行正常", "data": null}
-    ))),
-    extensions(("x-dialect" = json!("mall"))),
+    responses(described::Healthy), extensions(("x-dialect" = json!("mall"))),
 )]
 pub(super) async fn health(uri: Uri) -> Response {
     answer(uri.path(), 200, "SMS服务运行正常").into_response()

@@ -1,6 +1,7 @@
 //! The dialect of a phone-number and code service, as far as accounts go: parameters in a query, a form or JSON, the token
 //! among them; HTTP statuses, and `success` in the body.
 
+pub mod described;
 mod parameters;
 #[cfg(test)]
 mod tests;
@@ -11,14 +12,14 @@ use axum::http::header::CACHE_CONTROL;
 use axum::http::{HeaderValue, StatusCode};
 use axum::middleware;
 use axum::response::{IntoResponse as _, Response};
-use axum::routing::{MethodRouter, get};
+use axum::routing::get;
 use axum::{Json, Router};
 use postrider_common::config::{self, Anonymous, Settings};
 use postrider_common::database::account::Account;
 use serde::Serialize;
-use serde_json::json;
 use serde_json::value::RawValue;
-use utoipa::{IntoResponses, ToSchema};
+use serde_json::{Value, json};
+use utoipa::ToSchema;
 
 use self::parameters::Parameters;
 use super::{Profile, missing};
@@ -26,7 +27,7 @@ use crate::app::Shared;
 use crate::caller::{LoggedIn, Reads};
 use crate::client_ip::ClientIp;
 use crate::credits::credit;
-use crate::password_change::change_password;
+use crate::password_change::{Who, change_password};
 use crate::problem::{Code, Problem};
 use crate::registration::{NewAccount, Typed, register};
 use crate::sessions::{log_in, session};
@@ -38,16 +39,15 @@ impl Profile for config::Platform {
 }
 
 pub(super) fn routes() -> Router<Shared> {
-    let hello: fn() -> MethodRouter<Shared> = || get(hello).post(hello);
     Router::new()
         .route("/api/register", get(sign_up).post(sign_up))
         .route("/api/login", get(sign_in).post(sign_in))
         .route("/api/balance", get(balance).post(balance))
         .route("/api/recharge", get(recharge).post(recharge))
         .route("/api/change_password", get(new_password).post(new_password))
-        .route("/api/test", hello())
-        .route("/api", hello())
-        .route("/api/", hello())
+        .route("/api/test", get(hello).post(hello))
+        .route("/api", get(hello_at_root).post(hello_at_root))
+        .route("/api/", get(hello_at_slash).post(hello_at_slash))
         .layer(middleware::map_response(not_kept))
 }
 
@@ -57,25 +57,24 @@ async fn not_kept(mut response: Response) -> Response {
     response
 }
 
-/// An account and its token.
-#[derive(Debug, Serialize, ToSchema)]
-#[schema(as = PlatformLogin)]
-pub struct LoggedInAs {
+/// An account, and a token of it.
+#[derive(Serialize, ToSchema)]
+#[schema(as = PlatformUser)]
+pub(super) struct LoggedInAs {
     success: bool,
     message: &'static str,
     user: User,
 }
 
-#[derive(Debug, Serialize, ToSchema)]
-#[schema(as = PlatformUser)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = PlatformAccount)]
 struct User {
     id: i64,
     username: String,
+    #[schema(required)]
     email: Option<String>,
-    /// Yuan
     #[schema(value_type = f64)]
     balance: Box<RawValue>,
-    /// A JWT, good for `[accounts] session_ttl`
     token: String,
 }
 
@@ -87,83 +86,22 @@ impl LoggedInAs {
     }
 }
 
-/// An account's money.
-#[derive(Debug, Serialize, ToSchema)]
+/// An account and its balance.
+#[derive(Serialize, ToSchema)]
 #[schema(as = PlatformBalance)]
-pub struct Held {
+pub(super) struct Held {
     success: bool,
     message: &'static str,
     username: String,
-    /// Yuan
+    /// In yuan
     #[schema(value_type = f64)]
     balance: Box<RawValue>,
 }
 
-/// Done.
-#[derive(Debug, Serialize, ToSchema)]
-#[schema(as = PlatformAnswer)]
-pub struct Done {
-    success: bool,
-    message: &'static str,
-}
-
-/// That it is there.
-#[derive(Debug, Serialize, ToSchema)]
-#[schema(as = PlatformHello)]
-pub struct Hello {
-    message: &'static str,
-}
-
-/// What any of them may be refused with; `message` says why.
-#[derive(Debug, IntoResponses)]
-#[expect(dead_code, reason = "only described")]
-enum Refused {
-    /// A parameter is missing or wrong
-    #[response(status = 400, example = json!({"success": false, "message": "缺少必要的参数：token"}))]
-    Wrong(#[to_schema] Done),
-    /// No valid token, or a wrong password
-    #[response(status = 401, example = json!({"success": false, "message": "无效的token，请重新登录"}))]
-    Unknown(#[to_schema] Done),
-    /// It isn't allowed
-    #[response(status = 403, example = json!({"success": false, "message": "没有权限"}))]
-    NotAllowed(#[to_schema] Done),
-    /// There is nothing here
-    #[response(status = 404, example = json!({"success": false, "message": "接口不存在"}))]
-    NotThere(#[to_schema] Done),
-    /// Neither GET nor POST
-    #[response(status = 405, example = json!({"success": false, "message": "请求方法不支持"}))]
-    OtherMethod(#[to_schema] Done),
-    /// The body is too large
-    #[response(status = 413, example = json!({"success": false, "message": "请求格式不正确"}))]
-    TooLarge(#[to_schema] Done),
-    /// The body is neither a form nor JSON
-    #[response(status = 415, example = json!({"success": false, "message": "请求格式不正确"}))]
-    OtherType(#[to_schema] Done),
-    /// Too many tries
-    #[response(status = 429, example = json!({"success": false, "message": "失败次数过多，请稍后再试"}))]
-    TooMany(#[to_schema] Done),
-    /// Something is broken on our side
-    #[response(status = 500, example = json!({"success": false, "message": "服务暂时不可用，请稍后再试"}))]
-    Broken(#[to_schema] Done),
-    /// Try again later
-    #[response(status = 503, example = json!({"success": false, "message": "系统繁忙，请稍后再试"}))]
-    Later(#[to_schema] Done),
-}
-
-/// Make an account
+/// Register
 #[utoipa::path(
-    get, path = "/api/register", tag = "platform", operation_id = "platform_register",
-    params(
-        ("username" = String, Query, description = "A user name", example = "shop"),
-        ("password" = String, Query, description = "8 characters at least", example = "correct horse"),
-        ("email" = String, Query, description = "An address", example = "shop@example.com"),
-        ("security_question" = String, Query, description = "`question? answer`", example = "pet? Rex"),
-    ),
-    responses(
-        (status = 201, description = "Done", body = LoggedInAs, example = json!({"success": true, "message": "用户注册成功", "user": {"id": 7, "username": "shop", "email": "shop@example.com", "balance": 0.0, "token": "eyJ..."}})),
-        Refused,
-    ),
-    extensions(("x-dialect" = json!("platform")), ("x-post-too" = json!(true))),
+    get, path = "/api/register", tag = "platform", operation_id = "platform_register", params(described::SignUp),
+    responses(described::SignedUp), extensions(("x-dialect" = json!("platform"))),
 )]
 pub(super) async fn sign_up(
     State(app): State<Shared>,
@@ -197,16 +135,8 @@ fn question_and_answer(text: &str) -> Result<(&str, &str), Problem> {
 
 /// Log in
 #[utoipa::path(
-    get, path = "/api/login", tag = "platform", operation_id = "platform_login",
-    params(
-        ("username" = String, Query, description = "A user name", example = "shop"),
-        ("password" = String, Query, description = "Its password", example = "correct horse"),
-    ),
-    responses(
-        (status = 200, description = "Done", body = LoggedInAs, example = json!({"success": true, "message": "登录成功", "user": {"id": 7, "username": "shop", "email": "shop@example.com", "balance": 0.0, "token": "eyJ..."}})),
-        Refused,
-    ),
-    extensions(("x-dialect" = json!("platform")), ("x-post-too" = json!(true))),
+    get, path = "/api/login", tag = "platform", operation_id = "platform_login", params(described::SignIn),
+    responses(described::SignedIn), extensions(("x-dialect" = json!("platform"))),
 )]
 pub(super) async fn sign_in(
     State(app): State<Shared>,
@@ -220,15 +150,9 @@ pub(super) async fn sign_in(
 
 /// Show the balance
 #[utoipa::path(
-    get, path = "/api/balance", tag = "platform", operation_id = "platform_balance",
-    params(
-        ("token" = String, Query, description = "Of a log-in; or in the header `Authorization`", example = "eyJ..."),
-    ),
-    responses(
-        (status = 200, description = "Done", body = Held, example = json!({"success": true, "message": "余额查询成功", "username": "shop", "balance": 0.0})),
-        Refused,
-    ),
-    extensions(("x-dialect" = json!("platform")), ("x-post-too" = json!(true))),
+    get, path = "/api/balance", tag = "platform", operation_id = "platform_balance", params(described::Balance),
+    security(("bearer" = ["read"]), ()),
+    responses(described::Shown), extensions(("x-dialect" = json!("platform"))),
 )]
 pub(super) async fn balance(
     State(app): State<Shared>,
@@ -246,18 +170,13 @@ pub(super) async fn balance(
     }))
 }
 
-/// Raise one's own balance
+/// Credit the account
+///
+/// An admin's own; anybody's own where `[dialects.platform] self_recharge` says so. It takes the token of a log-in.
 #[utoipa::path(
-    get, path = "/api/recharge", tag = "platform", operation_id = "platform_recharge",
-    params(
-        ("token" = String, Query, description = "Of a log-in; or in the header `Authorization`", example = "eyJ..."),
-        ("amount" = String, Query, description = "Yuan, at most two decimals, more than 0", example = "10.5"),
-    ),
-    responses(
-        (status = 200, description = "Done", body = Held, example = json!({"success": true, "message": "充值成功", "username": "shop", "balance": 10.5})),
-        Refused,
-    ),
-    extensions(("x-dialect" = json!("platform")), ("x-post-too" = json!(true))),
+    get, path = "/api/recharge", tag = "platform", operation_id = "platform_recharge", params(described::Recharge),
+    security(("bearer" = [])),
+    responses(described::Recharged), extensions(("x-dialect" = json!("platform"))),
 )]
 pub(super) async fn recharge(
     State(app): State<Shared>,
@@ -281,44 +200,50 @@ pub(super) async fn recharge(
     }))
 }
 
-/// Change a password; older tokens are dead at once
+/// Change a password
 #[utoipa::path(
     get, path = "/api/change_password", tag = "platform", operation_id = "platform_change_password",
-    params(
-        ("username" = String, Query, description = "A user name", example = "shop"),
-        ("old_password" = String, Query, description = "As it is", example = "correct horse"),
-        ("new_password" = String, Query, description = "As it shall be", example = "battery staple"),
-        ("security_answer" = String, Query, description = "As it was given", example = "Rex"),
-    ),
-    responses(
-        (status = 200, description = "Done", body = Done, example = json!({"success": true, "message": "密码修改成功，请重新登录获取新token"})),
-        Refused,
-    ),
-    extensions(("x-dialect" = json!("platform")), ("x-post-too" = json!(true))),
+    params(described::NewPassword),
+    responses(described::Changed), extensions(("x-dialect" = json!("platform"))),
 )]
 pub(super) async fn new_password(
     State(app): State<Shared>,
     peer: ClientIp,
     mut given: Parameters,
-) -> Result<Json<Done>, Problem> {
+) -> Result<Json<Value>, Problem> {
     let username = given.needed("username")?;
     let (old, new) = (given.needed("old_password")?, given.needed("new_password")?);
     let answer = given.needed("security_answer")?;
-    change_password(&app, &username, old.into(), new.into(), &answer, peer.address()).await?;
-    Ok(Json(Done { success: true, message: "密码修改成功，请重新登录获取新token" }))
+    change_password(&app, Who::Named(&username), old.into(), new.into(), &answer, peer.address())
+        .await?;
+    Ok(Json(json!({"success": true, "message": "密码修改成功，请重新登录获取新token"})))
 }
 
-/// Whether it is there
+/// Does it answer?
 #[utoipa::path(
     get, path = "/api/test", tag = "platform", operation_id = "platform_test",
-    responses(
-        (status = 200, description = "Done", body = Hello, example = json!({"message": "API 连接成功"})),
-        Refused,
-    ),
-    extensions(("x-dialect" = json!("platform")), ("x-post-too" = json!(true)), ("x-also" = json!(["/api", "/api/"]))),
+    responses(described::Greeted), extensions(("x-dialect" = json!("platform"))),
 )]
-pub(super) async fn hello() -> Json<Hello> {
-    Json(Hello { message: "API 连接成功" })
+pub(super) async fn hello() -> Json<Value> {
+    Json(json!({"message": "API 连接成功"}))
+}
+
+/// Does it answer, at `/api`?
+#[utoipa::path(
+    get, path = "/api", tag = "platform", operation_id = "platform_root",
+    responses(described::Greeted), extensions(("x-dialect" = json!("platform"))),
+)]
+pub(super) async fn hello_at_root() -> Json<Value> {
+    hello().await
+}
+
+/// Does it answer, at `/api/`?
+#[utoipa::path(
+    get, path = "/api/", tag = "platform", operation_id = "platform_slash",
+    responses(described::Greeted), extensions(("x-dialect" = json!("platform"))),
+)]
+pub(super) async fn hello_at_slash() -> Json<Value> {
+    hello().await
 }
 
 pub(super) fn say(_path: &str, problem: &Problem) -> Response {

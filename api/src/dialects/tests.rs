@@ -2,12 +2,13 @@
 
 mod arbitrary;
 
+use axum::body::to_bytes;
 use axum::http::Method;
 use axum::routing::get;
 
 use postrider_common::database::account::Role;
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::testing::Client;
 use super::*;
@@ -182,4 +183,116 @@ async fn an_api_key_does_as_well_and_a_test_key_has_its_fixed_code() {
     let (_, checked) = elsewhere.post(&test, "/sms_message/verify_code", BODY).await;
     assert_eq!(checked["code"], 405);
     assert_eq!(elsewhere.get(&test, "/api/balance").await, denied);
+}
+
+/// What platform's accounts are refused for.
+const OF_PLATFORM: &[Code] = &[
+    Code::TokenMissing,
+    Code::TokenInvalid,
+    Code::TokenExpired,
+    Code::CredentialsInvalid,
+    Code::PasswordWrong,
+    Code::SecurityAnswerWrong,
+    Code::UsernameTaken,
+    Code::EmailTaken,
+    Code::BalanceTooHigh,
+    Code::RegistrationClosed,
+    Code::ScopeMissing,
+    Code::SessionNeeded,
+    Code::AddressNotAllowed,
+    Code::LoginLimited,
+    Code::IpLimited,
+    Code::NotFound,
+    Code::MethodNotAllowed,
+    Code::BodyMalformed,
+    Code::BodyTooLarge,
+    Code::ContentTypeUnsupported,
+    Code::Internal,
+    Code::StoreUnavailable,
+    Code::DatabaseUnavailable,
+    Code::RequestTimeout,
+    Code::Overloaded,
+];
+
+/// Status and body of every example of the endpoints that a path's dialect says at it.
+fn rows(dialect: &str, path: Option<&str>) -> Vec<(u16, Value)> {
+    let paths = crate::openapi::document()["paths"].as_object().unwrap().iter();
+    let wanted = paths.filter(|(one, _)| path.is_none_or(|path| *one == path));
+    let operations = wanted.flat_map(|(_, item)| item.as_object().unwrap().values());
+    let mut rows = Vec::new();
+    for operation in operations.filter(|operation| operation["x-dialect"] == dialect) {
+        for (status, answer) in operation["responses"].as_object().unwrap() {
+            let examples = &answer["content"]["application/json"]["examples"];
+            let examples = examples.as_object().unwrap().values();
+            let status = status.parse().unwrap();
+            rows.extend(examples.map(|example| (status, example["value"].clone())));
+        }
+    }
+    rows
+}
+
+/// Whatever goes wrong is told in words that the description has, and as it has them.
+#[tokio::test]
+async fn every_problem_is_a_row_of_the_description() {
+    let alone: Vec<_> = Code::ALL.iter().copied().filter(|c| *c != Code::NotFound).collect();
+    for (dialect, path, say, codes) in [
+        ("mall", Some("/send"), mall::say as Say, alone.as_slice()),
+        ("mall", Some("/verify"), mall::say, alone.as_slice()),
+        ("mall", Some("/sms/send"), mall::say, Code::ALL),
+        ("mall", Some("/sms/verify"), mall::say, Code::ALL),
+        ("mall", Some("/sms/health"), mall::say, &[Code::NotFound, Code::MethodNotAllowed]),
+        ("flask", Some("/sms_message/getVerificationCode"), flask::say, Code::ALL),
+        ("flask", Some("/sms_message/verify_code"), flask::say, Code::ALL),
+        ("flask", Some("/sms_message/sendNotice"), flask::say, Code::ALL),
+        ("platform", None, platform::say, OF_PLATFORM),
+    ] {
+        let rows = rows(dialect, path);
+        for code in codes {
+            let answer = say(path.unwrap_or("/api"), &Problem::new(*code));
+            let status = answer.status().as_u16();
+            let body = to_bytes(answer.into_body(), usize::MAX).await.unwrap();
+            let mut body: Value = serde_json::from_slice(&body).unwrap();
+            if *code == Code::TokenMissing && dialect == "platform" {
+                // The example names another parameter.
+                body["message"] = "缺少必要的参数：username".into();
+            }
+            assert!(rows.contains(&(status, body.clone())), "{path:?} says {status} {body}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_is_refused_before_it_is_counted_is_written_down_too() {
+    let test = TestApp::start(&[]).await;
+    let token = test.token("shop", &Grant::USUAL).await;
+    let client = Client::with_token(&token);
+    for (path, body) in [
+        ("/send", r#"{"phoneNumber":"12","purpose":"x"}"#),
+        ("/verify", r#"{"phoneNumber":"12","purpose":"x","code":"1"}"#),
+        ("/sms_message/getVerificationCode", r#"{"phone":"12"}"#),
+        ("/sms_message/verify_code", r#"{"phone":"12","code":"1"}"#),
+        ("/sms_message/sendNotice", r#"{"phone":"13800138000","template_code":"none"}"#),
+    ] {
+        client.post(&test, path, body).await;
+    }
+    let account = test.app.database.account_by_name("shop").await.unwrap().unwrap().id;
+    let rows = loop {
+        let rows = test.app.database.refusals(Some(account), 10).await.unwrap();
+        if rows.len() == 5 {
+            break rows;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    };
+    let mut said: Vec<_> = rows.iter().map(|r| format!("{} {}", r.kind, r.rule)).collect();
+    said.sort();
+    assert_eq!(
+        said,
+        [
+            "check phone_invalid",
+            "check phone_invalid",
+            "code phone_invalid",
+            "code phone_invalid",
+            "notice template_unknown",
+        ]
+    );
 }

@@ -20,8 +20,8 @@ pub const GUARDED: &[Code] = &[
 pub(super) const UNROUTED: &[Code] = &[Code::NotFound, Code::MethodNotAllowed];
 
 const EVERYWHERE: &[Code] = &[Code::Internal, Code::RequestTimeout];
+const OF_NO_TOKEN: &[Code] = &[Code::TokenMissing];
 const OF_A_TOKEN: &[Code] = &[
-    Code::TokenMissing,
     Code::TokenInvalid,
     Code::TokenExpired,
     Code::AddressNotAllowed,
@@ -49,42 +49,49 @@ pub fn problems(groups: &[&[Code]]) -> Vec<&'static str> {
     groups.iter().flat_map(|group| group.iter()).map(|code| code.word()).collect()
 }
 
-/// The token that an operation takes.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Who<'a> {
-    /// None: any log-in's.
-    pub(super) scope: Option<&'a str>,
-    /// Whether it is of use only to some.
-    pub(super) is_needed: bool,
+/// Who may call an operation, as its `security` says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Who<'a> {
+    Anybody,
+    /// Whoever shows a token that isn't an API key's.
+    LoggedIn,
+    Scope(&'a str),
+    /// Or without one where the operator lets them: so the answer to none is the endpoint's own.
+    ScopeOrTrust(&'a str),
 }
 
-/// None where a token is of no use.
-pub(super) fn who(operation: &Value) -> Option<Who<'_>> {
-    let ways = operation["security"].as_array()?;
-    let scopes = ways.iter().find_map(|way| way.get("bearer"))?;
-    let is_needed = ways.iter().all(|way| way.get("bearer").is_some());
-    Some(Who { scope: scopes.get(0).and_then(Value::as_str), is_needed })
+impl<'a> Who<'a> {
+    pub(super) fn of(operation: &'a Value) -> Self {
+        let Some(ways) = operation["security"].as_array() else { return Self::Anybody };
+        let scope = ways.iter().find_map(|way| way.pointer("/bearer/0")?.as_str());
+        let none = ways.iter().any(|way| way.as_object().is_some_and(Map::is_empty));
+        match scope {
+            Some(scope) if none => Self::ScopeOrTrust(scope),
+            Some(scope) => Self::Scope(scope),
+            None => Self::LoggedIn,
+        }
+    }
 }
 
-/// Every code of an operation, in the order of the table.
+/// Every code of an operation, in the order of the table. A dialect has words of its own.
 pub(super) fn of_operation(operation: &Value) -> Vec<Code> {
     if operation["x-dialect"].is_string() {
         return Vec::new();
     }
     let own = operation["x-problems"].as_array().into_iter().flatten().filter_map(Value::as_str);
     let mut words: Vec<&str> = own.collect();
-    let who = who(operation);
-    let scope = who.and_then(|who| who.scope);
+    let who = Who::of(operation);
     let parameter = |place: &str, name: &str| {
         let mut parameters = operation["parameters"].as_array().into_iter().flatten();
         parameters.any(|one| one["in"] == place && (name.is_empty() || one["name"] == name))
     };
     let groups = [
         (true, EVERYWHERE),
-        (who.is_some_and(|who| who.is_needed), OF_A_TOKEN),
-        (who.is_some_and(|who| who.is_needed && scope.is_some()), OF_A_SCOPE),
-        (who.is_some() && scope.is_none(), OF_A_LOG_IN),
-        (scope == Some("send"), OF_SENDING),
+        (who != Who::Anybody, OF_A_TOKEN),
+        (matches!(who, Who::LoggedIn | Who::Scope(_)), OF_NO_TOKEN),
+        (matches!(who, Who::Scope(_)), OF_A_SCOPE),
+        (who == Who::LoggedIn, OF_A_LOG_IN),
+        (who == Who::Scope("send"), OF_SENDING),
         (operation["requestBody"].is_object(), OF_A_BODY),
         (parameter("path", ""), OF_A_PATH),
         (parameter("query", ""), OF_A_QUERY),

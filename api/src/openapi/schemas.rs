@@ -12,12 +12,6 @@ pub fn words<T: DeserializeOwned>() -> Object {
     one_of(words_of::<T>())
 }
 
-/// A text, or a number as older clients write it.
-pub fn loose() -> Object {
-    let types = SchemaType::Array(vec![Type::String, Type::Integer]);
-    ObjectBuilder::new().schema_type(types).build()
-}
-
 /// One of these words: `fn kinds() -> Object { one_of(&["a", "b"]) }` beside the struct, then
 /// `#[schema(schema_with = kinds)]`.
 pub fn one_of(words: &[&'static str]) -> Object {

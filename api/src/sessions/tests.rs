@@ -164,18 +164,17 @@ async fn fifty_wrong_tries_at_once_are_no_more_than_the_limit() {
     let rows = async |account| loop {
         let rows = test.app.database.refusals(account, 100).await.unwrap();
         let times: i64 = rows.iter().map(|row| row.times).sum();
+        assert!(account.is_some() || rows.len() <= 10, "one a batch: {rows:?}");
         if times == if account.is_some() { 10 } else { 41 } {
             return rows;
         }
         tokio::time::sleep(Duration::from_millis(20)).await;
     };
-    for (account, rule, policy) in
-        [(Some(id), "credentials_invalid", None), (None, "login_limited", Some("account-600s"))]
-    {
+    for (account, rule) in [(Some(id), "credentials_invalid"), (None, "login_limited")] {
         for row in rows(account).await {
             assert_eq!((row.kind.as_str(), row.rule.as_str()), ("login", rule));
-            assert_eq!(row.policy.as_deref(), policy);
-            assert!(row.client_ip.is_some() && row.request_id.is_some());
+            // What is limited is only counted: whoever may ask without a token doesn't fill the table.
+            assert_eq!(row.client_ip.is_some() && row.request_id.is_some(), account.is_some());
             assert!(!format!("{row:?}").contains("shop"), "what was typed is kept nowhere");
         }
     }
@@ -231,6 +230,7 @@ async fn a_flood_of_log_ins_is_bounded_and_holds_up_no_send() {
     let unlimited = [
         ("POSTRIDER_ACCOUNTS__LOGIN_LIMITS__ACCOUNT", ""),
         ("POSTRIDER_ACCOUNTS__LOGIN_LIMITS__IP", ""),
+        ("POSTRIDER_SERVER__REQUEST_TIMEOUT", "120s"),
     ];
     let test = TestApp::start(&unlimited).await;
     let token = test.token("shop", &Grant::USUAL).await;
@@ -239,24 +239,26 @@ async fn a_flood_of_log_ins_is_bounded_and_holds_up_no_send() {
         join_all(tries).await
     };
     let sends = async {
-        let mut slowest = Duration::ZERO;
+        let mut took = Vec::new();
         for n in 0..20 {
             let body = json!({ "phone": format!("138000000{n:02}"), "purpose": "login" });
             let begun = Instant::now();
             let answer = test.call(Method::POST, "/v1/verifications", &token, HERE, &body).await;
-            slowest = slowest.max(begun.elapsed());
+            took.push(begun.elapsed());
             assert_eq!(answer.status, StatusCode::ACCEPTED, "{}", answer.body);
         }
-        slowest
+        took.sort();
+        took[took.len() / 2]
     };
-    let (answers, slowest) = tokio::join!(flood, sends);
+    let (answers, usual) = tokio::join!(flood, sends);
     let (overloaded, tried): (Vec<_>, Vec<_>) =
         answers.iter().partition(|answer| answer.status == StatusCode::SERVICE_UNAVAILABLE);
     assert!(!overloaded.is_empty() && !tried.is_empty());
     assert!(overloaded.iter().all(|answer| answer.problem() == (503, "overloaded")));
     assert!(tried.iter().all(|answer| answer.problem() == (401, "credentials_invalid")));
     assert_eq!(overloaded[0].headers["retry-after"], "1");
-    assert!(slowest < Duration::from_secs(2), "{slowest:?}");
+    // Hashed where requests are served, each send would wait for hashes before it.
+    assert!(usual < Duration::from_secs(1), "{usual:?}");
 }
 
 #[tokio::test]

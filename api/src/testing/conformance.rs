@@ -41,7 +41,6 @@ pub(crate) struct Exchange<'a> {
 impl Conformance {
     pub(crate) fn new(document: &Value) -> Self {
         let mut document = document.clone();
-        inline(&mut document);
         close(&mut document["components"]["schemas"]);
         Self { document, validators: Mutex::default() }
     }
@@ -59,23 +58,24 @@ impl Conformance {
 
     pub(crate) fn check(&self, exchange: &Exchange<'_>) -> Result<(), String> {
         let (path, query) = exchange.target.split_once('?').unwrap_or((exchange.target, ""));
-        if let Some(dialect) = self.dialect(path) {
-            return self.in_dialect(&dialect, exchange);
-        }
-        let Some(template) = self.template(path) else {
-            return self.unrouted(exchange, 404, "UnknownPath");
-        };
+        let template = self.template(path);
         let method = exchange.method.to_ascii_lowercase();
         let method = if method == "head" { "get" } else { &method };
-        let place = format!("/paths/{}/{method}", escaped(template));
-        let Some(operation) = self.document.pointer(&place) else {
-            return self.unrouted(exchange, 405, "OtherMethod");
+        let place = template.map(|template| format!("/paths/{}/{method}", escaped(template)));
+        let operation = place.as_deref().and_then(|place| self.document.pointer(place));
+        if let Some(alike) = self.dialect(template.unwrap_or(path)) {
+            let own = place.filter(|_| operation.is_some());
+            return self.in_dialect(own.as_deref(), &alike, exchange);
+        }
+        let (Some(operation), Some(place)) = (operation, place) else {
+            let (status, name) = template.map_or((404, "UnknownPath"), |_| (405, "OtherMethod"));
+            return self.unrouted(exchange, status, name);
         };
         if (200..300).contains(&exchange.status) {
-            self.request(operation, &place, query, exchange.sent)?;
+            Self::parameters(operation, query)?;
+            self.request(&place, exchange.sent)?;
         }
-        let response = format!("{place}/responses/{}", exchange.status);
-        self.response(&response, exchange)
+        self.response(&format!("{place}/responses/{}", exchange.status), exchange)
     }
 
     /// The described path that this one is of; where several are, the one with the most that is literal.
@@ -91,29 +91,41 @@ impl Conformance {
         paths.min_by_key(|template| template.matches('{').count()).map(String::as_str)
     }
 
-    /// An endpoint of the dialect that this path lies in. It speaks for what isn't there too.
+    /// An endpoint of the dialect that this path lies in, if it lies in one.
     fn dialect(&self, path: &str) -> Option<String> {
         let first = |path: &str| path.split('/').nth(1).map(str::to_owned);
-        let places = self.document["paths"].as_object()?.iter().flat_map(|(template, item)| {
+        let paths = self.document["paths"].as_object()?.iter();
+        let alike = paths.filter(|(template, _)| first(template) == first(path));
+        let operations = alike.flat_map(|(template, item)| {
             let methods = item.as_object().into_iter().flatten();
             methods.map(move |(method, operation)| (template, method, operation))
         });
-        let alike = places.filter(|(template, _, operation)| {
-            operation["x-dialect"].is_string() && first(template) == first(path)
-        });
-        let (template, method, _) = alike.max_by_key(|(template, _, operation)| {
-            (*template == path, operation["responses"].as_object().map(Map::len))
-        })?;
+        let (template, method, _) = operations
+            .filter(|(_, _, operation)| operation["x-dialect"].is_string())
+            .max_by_key(|(template, _, operation)| {
+                (*template == path, operation["responses"].as_object().map(Map::len))
+            })?;
         Some(format!("/paths/{}/{method}", escaped(template)))
     }
 
-    fn in_dialect(&self, place: &str, exchange: &Exchange<'_>) -> Result<(), String> {
-        let described = self.response(&format!("{place}/responses/{}", exchange.status), exchange);
-        if exchange.status == 404 && described.is_err() {
+    /// What isn't there is answered as what lies beside it. The body says what HTTP says elsewhere.
+    fn in_dialect(
+        &self,
+        own: Option<&str>,
+        alike: &str,
+        exchange: &Exchange<'_>,
+    ) -> Result<(), String> {
+        let kind = exchange.headers.get("content-type").map(axum::http::HeaderValue::as_bytes);
+        if exchange.status == 404 && kind == Some(b"application/problem+json") {
             // A dialect that the operator doesn't serve isn't there at all.
             return self.unrouted(exchange, 404, "UnknownPath");
         }
-        described
+        let body: Value = serde_json::from_slice(exchange.body).unwrap_or_default();
+        if let Some(own) = own.filter(|_| body["code"] == 200) {
+            self.request(own, exchange.sent)?;
+        }
+        let place = own.unwrap_or(alike);
+        self.response(&format!("{place}/responses/{}", exchange.status), exchange)
     }
 
     fn unrouted(&self, exchange: &Exchange<'_>, status: u16, name: &str) -> Result<(), String> {
@@ -123,22 +135,20 @@ impl Conformance {
         self.response(&format!("/components/responses/{name}"), exchange)
     }
 
-    /// What was accepted must be what the description lets in.
-    fn request(
-        &self,
-        operation: &Value,
-        place: &str,
-        query: &str,
-        sent: &[u8],
-    ) -> Result<(), String> {
-        let parameters = operation["parameters"].as_array();
-        let known = |name: &str| {
-            parameters.into_iter().flatten().any(|one| one["in"] == "query" && one["name"] == name)
-        };
+    fn parameters(operation: &Value, query: &str) -> Result<(), String> {
+        let described = operation["parameters"].as_array().into_iter().flatten();
+        let known: Vec<_> =
+            described.filter(|one| one["in"] == "query").map(|one| &one["name"]).collect();
         let names = query.split('&').filter_map(|pair| pair.split('=').next());
-        if let Some(name) = names.filter(|name| !name.is_empty()).find(|name| !known(name)) {
-            return Err(format!("the query parameter {name} isn't described"));
-        }
+        let mut unknown =
+            names.filter(|name| !name.is_empty() && !known.contains(&&(*name).into()));
+        unknown
+            .next()
+            .map_or(Ok(()), |name| Err(format!("the query parameter {name} isn't described")))
+    }
+
+    /// What was accepted must be what the description lets in.
+    fn request(&self, place: &str, sent: &[u8]) -> Result<(), String> {
         let schema = format!("{place}/requestBody/content/application~1json/schema");
         if self.document.pointer(&schema).is_none() {
             return Ok(());
@@ -224,23 +234,6 @@ impl Conformance {
         let validator = Arc::new(options.should_validate_formats(true).build(&schema).unwrap());
         validators.insert(place.to_owned(), Arc::clone(&validator));
         validator
-    }
-}
-
-/// An object that is put together of others is closed as a whole.
-fn inline(document: &mut Value) {
-    let open = document["components"]["schemas"].clone();
-    for schema in
-        document["components"]["schemas"].as_object_mut().into_iter().flat_map(Map::values_mut)
-    {
-        let Some(Value::Array(parts)) = schema.get_mut("allOf") else { continue };
-        for part in parts.iter_mut() {
-            if let Some(name) = part["$ref"].as_str().and_then(|place| place.rsplit('/').next()) {
-                *part = open[name].clone();
-            }
-            part["additionalProperties"] = true.into();
-        }
-        schema["unevaluatedProperties"] = false.into();
     }
 }
 

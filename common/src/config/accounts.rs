@@ -10,7 +10,8 @@ use crate::limits::Limit;
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Accounts {
-    /// `open` or `closed`, then an admin makes accounts; by default `open` where embedded, `closed` where distributed.
+    /// `open` or `closed`, then an admin makes accounts; by default `open` embedded without `[jwt]`, else
+    /// `closed`.
     pub registration: Option<Registration>,
     /// How long the token of a log-in lives, at most 31 days; `24h`.
     #[serde(deserialize_with = "duration")]

@@ -63,7 +63,7 @@ pub struct Flask {
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Platform {
-    /// Whether accounts may recharge themselves; by default where embedded.
+    /// Whether accounts may recharge themselves; by default embedded, while every provider is the sandbox.
     pub self_recharge: Option<bool>,
     pub anonymous: Option<Anonymous>,
 }

@@ -151,14 +151,15 @@ fn complete(
         aliyun: None,
     });
     let embedded = matches!(backends, Backends::Embedded { .. });
-    settings.dialects.platform.self_recharge.get_or_insert(embedded);
     let sandbox_asked = match environment.get("POSTRIDER_SANDBOX").map(String::as_str) {
         None | Some("" | "0") => false,
         Some("1") => true,
         Some(_) => return Err(wrong("POSTRIDER_SANDBOX", "is 1 or not set")),
     };
     let distributed = !embedded;
-    let usual = if distributed { Registration::Closed } else { Registration::Open };
+    // Where an identity provider names our accounts, nobody may take a name before its owner comes.
+    let is_open = embedded && settings.jwt.provider().is_none();
+    let usual = if is_open { Registration::Open } else { Registration::Closed };
     settings.accounts.registration.get_or_insert(usual);
     if settings.providers.is_empty() && (!distributed || sandbox_asked) {
         settings.providers.insert("sandbox".to_owned(), Provider::sandbox());
@@ -166,6 +167,8 @@ fn complete(
     if settings.providers.is_empty() {
         return Err(wrong("providers", "none is configured, so nothing could be sent"));
     }
+    let trial = embedded && settings.carries_nothing();
+    settings.dialects.platform.self_recharge.get_or_insert(trial);
     if distributed && settings.has_sandbox() && !sandbox_asked {
         return Err(wrong("providers", "a sandbox in distributed form takes POSTRIDER_SANDBOX=1"));
     }
@@ -209,6 +212,12 @@ fn check(settings: &Settings) -> Result<(), ConfigError> {
             .map_err(|error| wrong(format!("templates.{name}.text"), error.to_string()))?;
     }
     settings.jwt.check()?;
+    if settings.jwt.provider().is_some()
+        && settings.accounts.registration == Some(Registration::Open)
+    {
+        let problem = "open beside [jwt], strangers could take the names of its people";
+        return Err(wrong("accounts.registration", problem));
+    }
     check_dialects(settings)?;
     if let Some((key, problem)) = settings.accounts.problem() {
         return Err(wrong(format!("accounts.{key}"), problem));
@@ -312,6 +321,8 @@ fn check_provider(name: &str, provider: &Provider) -> Result<(), ConfigError> {
 fn check_numbers(settings: &Settings) -> Result<(), ConfigError> {
     let worker = &settings.worker;
     let checks = [
+        ("server.header_timeout", !settings.server.header_timeout.is_zero(), "more than nothing"),
+        ("server.max_connections", settings.server.max_connections > 0, "at least 1"),
         ("worker.lanes", !worker.lanes.is_empty(), "names at least one lane"),
         ("worker.code_concurrency", worker.code_concurrency > 0, "at least 1"),
         ("worker.notice_concurrency", worker.notice_concurrency > 0, "at least 1"),

@@ -78,6 +78,11 @@ pub struct Server {
     /// The longest that a request may take; `10s`.
     #[serde(deserialize_with = "duration")]
     pub request_timeout: Duration,
+    /// The longest that a request's head may take, and a connection may rest between two requests; `10s`.
+    #[serde(deserialize_with = "duration")]
+    pub header_timeout: Duration,
+    /// Callers' connections at a time, at the most; 10,000. Never more than the limit of open files less 200.
+    pub max_connections: u32,
 }
 
 #[derive(Debug, Clone, Default, Deserialize)]
@@ -136,7 +141,7 @@ pub struct Notices {
     pub ttl: Duration,
 }
 
-/// `[purposes.NAME]`: what a purpose does in another way than `[code]` and `[limits.code]`.
+/// `[purposes.NAME]`: what a purpose does in another way than `[code]`, `[limits.code]` and `[limits.check]`.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Purpose {
@@ -151,6 +156,8 @@ pub struct Purpose {
     pub template: Option<String>,
     /// Scopes given here replace those of `[limits.code]`.
     pub limits: ScopeOverrides,
+    /// Scopes given here replace those of `[limits.check]`.
+    pub check_limits: ScopeOverrides,
 }
 
 /// Limits of some scopes; the others stay as they are elsewhere.
@@ -223,7 +230,7 @@ pub struct Limits {
     pub test: ScopeLimits,
 }
 
-/// Bans that come by themselves: of an address for refused sends and failed checks, of a phone for failed checks.
+/// Bans that come by themselves: of an address for refused sends and failed checks, of a phone for wrong codes.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Bans {
@@ -384,12 +391,28 @@ impl Settings {
         }
     }
 
+    /// The limits of failed checks of a purpose; empty where none is known.
+    #[must_use]
+    pub fn check_limits(&self, purpose: &str) -> ScopeLimits {
+        let base = self.limits.check.clone();
+        match self.purposes.get(purpose) {
+            Some(own) => own.check_limits.clone().over(base),
+            None => base,
+        }
+    }
+
     /// The providers in the order in which they are tried.
     #[must_use]
     pub fn providers_in_order(&self) -> Vec<(&str, &Provider)> {
         let mut list: Vec<_> = self.providers.iter().map(|(n, p)| (n.as_str(), p)).collect();
         list.sort_by_key(|(name, provider)| (provider.order, *name));
         list
+    }
+
+    /// Whether every provider is the sandbox, so that no SMS is ever carried.
+    #[must_use]
+    pub fn carries_nothing(&self) -> bool {
+        self.providers.values().all(|p| p.kind == ProviderKind::Sandbox)
     }
 
     /// Whether any provider is the sandbox.
@@ -521,6 +544,8 @@ impl Default for Server {
             default_region: "CN".to_owned(),
             countries: vec![DefaultRegion::CN],
             request_timeout: Duration::from_secs(10),
+            header_timeout: Duration::from_secs(10),
+            max_connections: 10_000,
         }
     }
 }

@@ -1,7 +1,8 @@
 //! Loading, overriding and refusing; and that the example file is complete and tells the defaults.
 
 use std::fmt;
-use std::path::PathBuf;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
 
 use secrecy::ExposeSecret;
 use serde::de::{Deserialize, Deserializer, Visitor};
@@ -81,7 +82,7 @@ fn the_example_tells_the_defaults() {
 #[test]
 fn the_example_holds_every_key() {
     let table: toml_table::Table = toml_table::parse(&whole_example());
-    let sections: [(&str, &[&str]); 25] = [
+    let sections: [(&str, &[&str]); 26] = [
         ("", fields_of::<Settings>()),
         ("server", fields_of::<Server>()),
         ("metrics", fields_of::<Metrics>()),
@@ -93,6 +94,7 @@ fn the_example_holds_every_key() {
         ("notices", fields_of::<Notices>()),
         ("purposes.login", fields_of::<Purpose>()),
         ("purposes.login.limits", fields_of::<ScopeOverrides>()),
+        ("purposes.login.check_limits", fields_of::<ScopeOverrides>()),
         ("limits", fields_of::<Limits>()),
         ("limits.code", fields_of::<ScopeLimits>()),
         ("limits.notice", fields_of::<ScopeLimits>()),
@@ -128,10 +130,23 @@ fn nothing_said_is_the_embedded_trial() {
     assert!(config.settings.code_rules("unheard_of").is_none());
 
     let kept = setup.dir.path().join("data/secret");
-    let mode = std::os::unix::fs::PermissionsExt::mode(&kept.metadata().unwrap().permissions());
-    assert_eq!(mode & 0o777, 0o600);
+    assert_eq!((mode(&kept), mode(kept.parent().unwrap())), (0o600, 0o700));
     let again = setup.load().unwrap();
     assert_eq!(again.keys.current().id, config.keys.current().id, "the secret is made once");
+}
+
+fn mode(path: &Path) -> u32 {
+    path.metadata().unwrap().permissions().mode() & 0o777
+}
+
+#[test]
+fn a_data_directory_that_the_operator_made_is_left_alone() {
+    let setup = with_file("");
+    let data = setup.dir.path().join("data");
+    std::fs::create_dir(&data).unwrap();
+    std::fs::set_permissions(&data, std::fs::Permissions::from_mode(0o750)).unwrap();
+    setup.load().unwrap();
+    assert_eq!(mode(&data), 0o750);
 }
 
 #[test]
@@ -215,13 +230,16 @@ fn the_environment_overrides_the_file() {
 #[test]
 fn a_purpose_overrides_codes_and_limits() {
     let settings = with_file(
-        "[code]\nany_purpose = true\n[purposes.pay]\nttl = \"60s\"\nlimits = { phone = [\"3/1h\"], ip = [] }",
+        "[code]\nany_purpose = true\n[purposes.pay]\nttl = \"60s\"\nlimits = { phone = [\"3/1h\"], ip = [] }\ncheck_limits = { phone = [\"4/1h\"] }",
     )
     .load()
     .unwrap()
     .settings;
     assert_eq!(settings.code_rules("pay").unwrap().ttl.as_secs(), 60);
     assert_eq!(settings.code_rules("other").unwrap().ttl.as_secs(), 180);
+    let (pay, other) = (settings.check_limits("pay"), settings.check_limits("other"));
+    assert_eq!((pay.phone[0].quota, other.phone[0].quota), (4, 10));
+    assert_eq!(pay.ip, other.ip);
     let (pay, other) = (settings.code_limits("pay"), settings.code_limits("other"));
     assert_eq!((pay.phone[0].quota, pay.ip.len(), pay.global.len()), (3, 0, 1));
     assert_eq!((other.phone[0].quota, other.ip.len()), (1, 1));
@@ -249,6 +267,8 @@ fn what_cannot_work_is_named() {
         ("[retry]\nfactor = 0.5", "factor"),
         ("[worker]\nlanes = []", "worker.lanes"),
         ("[worker]\nlanes = [\"fast\"]", "fast"),
+        ("[server]\nheader_timeout = \"0s\"", "server.header_timeout"),
+        ("[server]\nmax_connections = 0", "server.max_connections"),
         ("[server]\ndefault_region = \"China\"", "China"),
         ("[providers.main]\nkind = \"aliyun\"", "providers.main.access_key_id"),
         ("[providers.main]\nkind = \"pigeon\"", "pigeon"),
@@ -434,4 +454,22 @@ mod toml_table {
             members.contains_key(field) || (section == "providers" && members.values().any(in_one))
         }
     }
+}
+
+#[test]
+fn what_strangers_may_do_depends_on_what_it_costs() {
+    let aliyun =
+        "[providers.main]\nkind = \"aliyun\"\naccess_key_id = \"a\"\naccess_key_secret = \"b\"";
+    let settings = with_file(aliyun).load().unwrap().settings;
+    assert!(!settings.carries_nothing());
+    assert_eq!(settings.dialects.platform.self_recharge, Some(false));
+    let settings = with_file("").load().unwrap().settings;
+    assert!(settings.carries_nothing());
+    assert_eq!(settings.dialects.platform.self_recharge, Some(true));
+
+    let jwt = "[jwt]\njwks_file = \"a\"\nissuer = \"b\"\naudience = \"c\"";
+    let settings = with_file(jwt).load().unwrap().settings;
+    assert_eq!(settings.accounts.registration, Some(Registration::Closed));
+    let open = with_file(&format!("{jwt}\n[accounts]\nregistration = \"open\"")).load();
+    assert!(open.unwrap_err().to_string().contains("accounts.registration"));
 }

@@ -23,8 +23,10 @@ pub enum Kept {
     DeadLetters,
     /// `sms_refusal`.
     Refusals,
-    /// `sms_blacklist_change`: who changed bans; the bans themselves stay.
+    /// `sms_blacklist_change`: who changed bans.
     BlacklistChanges,
+    /// `sms_blacklist`: bans that ended; those in force and for good stay.
+    EndedBans,
     /// `revocation`: of tokens that have expired, whose revocation says nothing any more.
     Revocations,
 }
@@ -51,11 +53,12 @@ struct Count {
 
 impl Kept {
     /// In the order in which they are purged: what shows that a dead letter's message was sent comes after it.
-    pub const ALL: [Self; 5] = [
+    pub const ALL: [Self; 6] = [
         Self::DeadLetters,
         Self::Messages,
         Self::Refusals,
         Self::BlacklistChanges,
+        Self::EndedBans,
         Self::Revocations,
     ];
 
@@ -66,16 +69,26 @@ impl Kept {
             Self::DeadLetters => "dead_letter",
             Self::Refusals => "sms_refusal",
             Self::BlacklistChanges => "sms_blacklist_change",
+            Self::EndedBans => "sms_blacklist",
             Self::Revocations => "revocation",
         }
     }
 
     fn key(self) -> &'static str {
-        if self == Self::Revocations { "jti" } else { "id" }
+        match self {
+            Self::Revocations => "jti",
+            // Of whatever kind: what is deleted must have ended, too.
+            Self::EndedBans => "value",
+            _ => "id",
+        }
     }
 
     fn time(self) -> &'static str {
-        if self == Self::Revocations { "expires_at" } else { "create_time" }
+        match self {
+            Self::Revocations => "expires_at",
+            Self::EndedBans => "until",
+            _ => "create_time",
+        }
     }
 
     /// Which rows may go.
@@ -132,7 +145,7 @@ impl Database {
             let batch = if dry_run {
                 self.count(what, keys().collect()).await?
             } else {
-                self.delete(what, keys().collect()).await?
+                self.delete(what, before, keys().collect()).await?
             };
             purged.rows += batch.rows;
             purged.attempts += batch.attempts;
@@ -145,22 +158,33 @@ impl Database {
         }
     }
 
-    async fn delete(&self, what: Kept, keys: Vec<&str>) -> Result<Purged, DatabaseError> {
+    async fn delete(
+        &self,
+        what: Kept,
+        before: i64,
+        keys: Vec<&str>,
+    ) -> Result<Purged, DatabaseError> {
         if keys.is_empty() {
             return Ok(Purged::default());
         }
         let delete = |table: &'static str, column: &'static str| {
             let mut delete = Query::delete();
             delete.from_table(table).and_where(Expr::col(column).is_in(keys.iter().copied()));
-            Write::Delete(delete)
+            delete
         };
-        let rows = delete(what.table(), what.key());
+        let mut rows = delete(what.table(), what.key());
+        if what == Kept::EndedBans {
+            // One may have been set again since it was looked at.
+            rows.and_where(what.is_old(before));
+        }
+        let rows = Write::Delete(rows);
         if what != Kept::Messages {
             let touched = self.write(&[rows]).await?;
             return Ok(Purged { rows: touched.iter().sum(), attempts: 0 });
         }
         // In the order in which they are written, so that neither waits for the other while the other waits for it.
-        let touched = self.write(&[rows, delete("sms_attempt", "message_id")]).await?;
+        let touched =
+            self.write(&[rows, Write::Delete(delete("sms_attempt", "message_id"))]).await?;
         let touched = |place: usize| touched.get(place).copied().unwrap_or_default();
         Ok(Purged { rows: touched(0), attempts: touched(1) })
     }

@@ -33,7 +33,7 @@ const COLUMNS: [&str; 13] = [
 pub struct Refusal {
     /// `None`: nobody was known yet.
     pub owner: Option<Owner>,
-    /// `code`, `notice`, `check`, `login`.
+    /// `code`, `notice`, `check`, `login`, `registration`; `access` where a caller may not do at all what it asked for.
     pub kind: String,
     /// The answer's stable word: `phone_limited`, `code_mismatch`.
     pub rule: String,

@@ -5,12 +5,16 @@
 //! the store has no epoch: it lost its data, and nothing may be decided before bans are back.
 
 mod batch;
+mod check;
 mod take;
+mod work;
 
 use serde::{Deserialize, Serialize};
 
 pub use self::batch::*;
+pub use self::check::*;
 pub use self::take::*;
+pub use self::work::*;
 
 use crate::ids::{MessageId, VerificationId};
 use crate::job::{JobVerification, Lane};
@@ -35,6 +39,7 @@ pub enum Operation {
     Archive,
     AccountVersion,
     Ban,
+    SweepBans,
     Epoch,
     Restore,
     LaneCounts,
@@ -57,8 +62,6 @@ pub(super) enum Envelope<T> {
         ok: T,
     },
 }
-
-// ---- the guard of a send
 
 /// Asks whether one message may be accepted.
 #[derive(Debug, Clone, Serialize)]
@@ -275,297 +278,6 @@ impl Messages {
     }
 }
 
-// ---- checks
-
-/// Which verification a check is about.
-#[derive(Debug, Clone, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Which {
-    /// The latest of account, purpose and phone.
-    Subject(String),
-    Id(VerificationId),
-}
-
-#[derive(Debug, Clone, Serialize)]
-pub struct Read {
-    pub account_id: i64,
-    pub which: Which,
-}
-
-/// What a code is derived from.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-pub struct Live {
-    pub id: VerificationId,
-    pub key_id: KeyId,
-    pub digits: u8,
-}
-
-/// Settles a check whose code was compared.
-#[derive(Debug, Clone, Serialize)]
-pub struct Settle {
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub now: Option<i64>,
-    pub account: AccountCheck,
-    /// Whose verification it must be; see [`Admit::owner`].
-    pub owner: i64,
-    pub which: Which,
-    /// What [`Store::read`](super::Store::read) gave, if anything.
-    pub read: Option<VerificationId>,
-    /// Whether the code was that of `read`.
-    pub right: bool,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub idempotency: Option<Idempotency>,
-    /// Of failed checks: a failure adds an entry to each, a right code to none.
-    pub limits: Vec<LimitCheck>,
-    pub ban_check: BanCheck,
-    /// What a wrong code, or one for nothing that lives, counts against; for a spent verification too.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub strikes: Vec<Strike>,
-}
-
-/// What came of a check, in the order in which it is looked at. `struck`: the bans that this failure made.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
-#[serde(tag = "kind", rename_all = "snake_case")]
-pub enum SettleAnswer {
-    StaleAccount,
-    KeyReused,
-    /// Another verification is live by now: read and compare once more.
-    Changed,
-    Limited {
-        index: usize,
-        wait_ms: i64,
-        #[serde(default)]
-        limits: Vec<LimitState>,
-    },
-    Banned {
-        what: Banned,
-        until: i64,
-        #[serde(default)]
-        limits: Vec<LimitState>,
-    },
-    /// Nothing was ever sent, or it is forgotten, or it is another owner's.
-    NotSent {
-        #[serde(default)]
-        limits: Vec<LimitState>,
-        #[serde(default)]
-        struck: Vec<Ban>,
-    },
-    Expired {
-        #[serde(default)]
-        limits: Vec<LimitState>,
-        #[serde(default)]
-        struck: Vec<Ban>,
-    },
-    /// The attempts are spent; the verification expires after `wait_ms`.
-    Spent {
-        wait_ms: i64,
-        #[serde(default)]
-        limits: Vec<LimitState>,
-        #[serde(default)]
-        struck: Vec<Ban>,
-    },
-    Mismatch {
-        attempts_left: u32,
-        #[serde(default)]
-        limits: Vec<LimitState>,
-        #[serde(default)]
-        struck: Vec<Ban>,
-    },
-    /// The right code, again.
-    Used {
-        id: VerificationId,
-        #[serde(default)]
-        limits: Vec<LimitState>,
-    },
-    /// Approved now; `first` is false where an idempotent repeat is answered again.
-    Approved {
-        id: VerificationId,
-        at: i64,
-        first: bool,
-        #[serde(default)]
-        limits: Vec<LimitState>,
-    },
-}
-
-#[derive(Debug, Clone, Serialize)]
-pub(super) struct VerificationRead {
-    pub(super) id: VerificationId,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) now: Option<i64>,
-}
-
-/// What became of a verification.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
-pub struct VerificationState {
-    pub id: VerificationId,
-    pub account_id: i64,
-    pub purpose: String,
-    pub status: VerificationStatus,
-    pub first_at: i64,
-    pub expires_at: i64,
-    pub sends: u32,
-    pub attempts_left: u32,
-    #[serde(default)]
-    pub approved_at: Option<i64>,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum VerificationStatus {
-    Pending,
-    Approved,
-    Expired,
-    /// Its attempts are spent.
-    Exhausted,
-}
-
-/// A message's state while the store has it.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
-pub struct MessageState {
-    pub account_id: i64,
-    pub lane: Lane,
-    pub status: MessageStatus,
-    pub accepted_at: i64,
-    pub updated_at: i64,
-    #[serde(default)]
-    pub verification_id: Option<VerificationId>,
-    pub about: About,
-    /// The attempts so far, as the worker wrote them.
-    #[serde(default)]
-    pub attempts: Vec<crate::job::Attempt>,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum MessageStatus {
-    Accepted,
-    Sending,
-    Retrying,
-    Sent,
-    Delivered,
-    Failed,
-    Expired,
-    Superseded,
-    Poison,
-    Unknown,
-}
-
-// ---- the worker
-
-/// Takes a job to work on. The claim is a lease on (message, generation, attempt), monotonic in both.
-#[derive(Debug, Clone, Serialize)]
-pub struct Claim {
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub now: Option<i64>,
-    pub message_id: MessageId,
-    pub generation: u32,
-    pub attempt: u32,
-    /// Tells this delivery from every other.
-    pub owner: String,
-    pub lease_ms: i64,
-    /// The claim is kept until here and no shorter than its lease: the deadline and an hour.
-    pub keep_until: i64,
-    /// The epoch that the job was accepted in.
-    pub epoch: String,
-    pub redelivered: bool,
-    /// From which claim on that never reached the provider the job is poison.
-    pub max_claims: u32,
-    /// Puts the verification back where the store lost it; only for codes.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub verification: Option<ClaimVerification>,
-}
-
-#[derive(Debug, Clone, Serialize)]
-pub struct ClaimVerification {
-    pub subject: String,
-    pub account_id: i64,
-    pub purpose: String,
-    pub key_id: KeyId,
-    pub max_sends: u32,
-    #[serde(flatten)]
-    pub job: JobVerification,
-}
-
-/// What a claim met. `now` is the store's clock, for the deadline and the next delay.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
-pub struct ClaimAnswer {
-    pub now: i64,
-    #[serde(flatten)]
-    pub claim: Claimed,
-}
-
-#[derive(Debug, Clone, PartialEq, Deserialize)]
-#[serde(tag = "kind", rename_all = "snake_case")]
-pub enum Claimed {
-    /// Ours: the attempt was never begun, or its worker died before the provider was called.
-    Granted,
-    /// Ours: the verification was approved meanwhile, so the message is to be dropped as superseded.
-    Superseded,
-    /// Ours, taken over from a worker that died while it called the provider: the answer is lost.
-    /// `called_at` is when the call began.
-    Interrupted { called_at: i64, provider: String },
-    /// Somebody works on it; ask again when this lease ends, or sooner.
-    Busy { wait_ms: i64 },
-    /// The attempt is over; `resolution` is what was written of it, empty once it is archived.
-    Resolved { resolution: String },
-    /// A later attempt or generation is under way: this copy is to be dropped.
-    Stale,
-    /// Claimed too often without reaching the provider.
-    Poison,
-    /// Redelivered, no claim, and accepted in another epoch: whether it was tried can't be known here.
-    Unsure,
-}
-
-#[derive(Debug, Clone, Serialize)]
-pub struct Calling {
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub now: Option<i64>,
-    pub message_id: MessageId,
-    pub generation: u32,
-    pub attempt: u32,
-    pub owner: String,
-    pub lease_ms: i64,
-    /// The provider about to be called, for whoever finds the call interrupted.
-    pub provider: String,
-}
-
-/// Writes what came of an attempt.
-#[derive(Debug, Clone, Serialize)]
-pub struct Resolve {
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub now: Option<i64>,
-    pub message_id: MessageId,
-    pub generation: u32,
-    pub attempt: u32,
-    /// What the worker needs to finish the attempt if it dies now; the store doesn't look into it.
-    pub resolution: String,
-    /// The message's state from now on.
-    pub status: MessageStatus,
-    /// The timeline so far.
-    pub attempts: Vec<crate::job::Attempt>,
-    /// Whether the message ends here: it counts as done in its lane.
-    pub finished: bool,
-    /// Whether its phone windows are given back: it ended unsent with no unknown attempt.
-    pub refund: bool,
-    pub lane: Lane,
-}
-
-#[derive(Debug, Clone, PartialEq, Deserialize)]
-#[serde(tag = "kind", rename_all = "snake_case")]
-pub enum ResolveAnswer {
-    /// Written. `approved_at`: when the message's verification was approved, if it was.
-    Written {
-        #[serde(default)]
-        approved_at: Option<i64>,
-    },
-    /// Another result of this attempt was there first: go by it.
-    Already { resolution: String },
-    /// A later attempt or generation is under way: drop this one.
-    Stale,
-}
-
-// ---- accounts, bans, counts, sandbox
-
 #[derive(Debug, Clone, Serialize)]
 pub(super) struct AccountVersion {
     pub(super) account_id: i64,
@@ -596,6 +308,14 @@ pub struct Ban {
 pub(super) struct Bans {
     pub(super) add: Vec<Ban>,
     pub(super) remove: Vec<BanSubject>,
+}
+
+#[derive(Debug, Clone, Serialize)]
+pub(super) struct SweepBans {
+    /// What the last sweep gave; `0` to begin.
+    pub(super) cursor: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) now: Option<i64>,
 }
 
 #[derive(Debug, Clone, Serialize)]

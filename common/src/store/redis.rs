@@ -114,6 +114,7 @@ fn scripts() -> HashMap<Operation, Script> {
         (Operation::Archive, script!("answered.lua", "archive.lua")),
         (Operation::AccountVersion, script!("account_version.lua")),
         (Operation::Ban, script!("ban_set.lua", "ban.lua")),
+        (Operation::SweepBans, script!("ban_set.lua", "sweep_bans.lua")),
         (Operation::Epoch, script!("epoch.lua")),
         (Operation::Restore, script!("ban_set.lua", "restore.lua")),
         (Operation::LaneCounts, script!("lane_counts.lua")),

@@ -1,18 +1,14 @@
 //! The store on SQLite: one text of SQL an operation, each run by the writer in its next group commit. The
 //! readable model of what Redis must do.
 
-use std::time::Duration;
-
 use serde::{Deserialize, Serialize};
 use sqlx::SqliteConnection;
 
-use super::{AdmitMany, AdmitManyAnswer, Operation, StoreError, read_answer};
+use super::{AdmitAnswer, AdmitMany, AdmitManyAnswer, Operation, StoreError, read_answer};
 use crate::sqlite::{Sqlite, SqliteError};
 
 /// Temporary tables and views that the texts use; run once on the writer's connection.
 pub(crate) const SESSION: &str = include_str!("sql/session.sql");
-
-const PURGE_EVERY: Duration = Duration::from_mins(1);
 
 #[derive(Debug, Clone)]
 pub struct SqliteStore {
@@ -25,23 +21,17 @@ impl SqliteStore {
         Self { sqlite }
     }
 
-    /// Deletes what nobody asks for any more, every minute, for as long as this future is polled.
-    pub async fn purge(&self) {
-        let mut minutes = tokio::time::interval(PURGE_EVERY);
-        loop {
-            minutes.tick().await;
-            let purged = self.sqlite.write(|connection| {
-                Box::pin(async move {
-                    let now = "SELECT CAST(unixepoch('subsec') * 1000 AS INTEGER)";
-                    let now: i64 = sqlx::query_scalar(now).fetch_one(&mut *connection).await?;
-                    let purge = sqlx::query(include_str!("sql/purge.sql")).bind(now);
-                    purge.execute(connection).await.map(drop)
-                })
-            });
-            if let Err(error) = purged.await {
-                tracing::warn!(%error, "the store could not be purged");
-            }
-        }
+    /// Deletes what nobody asks for any more, besides bans.
+    pub(super) async fn purge(&self) -> Result<(), StoreError> {
+        let purged = self.sqlite.write(|connection| {
+            Box::pin(async move {
+                let now = "SELECT CAST(unixepoch('subsec') * 1000 AS INTEGER)";
+                let now: i64 = sqlx::query_scalar(now).fetch_one(&mut *connection).await?;
+                let purge = sqlx::query(include_str!("sql/purge.sql")).bind(now);
+                purge.execute(connection).await.map(drop)
+            })
+        });
+        purged.await.map_err(|error| StoreError::Unavailable(error.to_string()))
     }
 
     pub(super) async fn call(
@@ -94,6 +84,11 @@ impl SqliteStore {
             item.now = Some(now);
             let answer = Self::run(connection, Operation::Admit, encode(&item)?).await?;
             answers.push(read_answer(&answer).map_err(|e| sqlx::Error::Decode(e.into()))?);
+        }
+        if answers.iter().any(AdmitAnswer::stands) {
+            request.now = Some(now);
+            let keep = sqlx::query(include_str!("sql/keep_batch.sql")).bind(encode(&request)?);
+            keep.execute(connection).await?;
         }
         Ok(Ok(AdmitManyAnswer::Decided { answers }))
     }
@@ -152,6 +147,7 @@ fn text(operation: Operation) -> &'static str {
         Operation::Archive => include_str!("sql/archive.sql"),
         Operation::AccountVersion => include_str!("sql/account_version.sql"),
         Operation::Ban => include_str!("sql/ban.sql"),
+        Operation::SweepBans => include_str!("sql/sweep_bans.sql"),
         Operation::Epoch => include_str!("sql/epoch.sql"),
         Operation::Restore => include_str!("sql/restore.sql"),
         Operation::LaneCounts => include_str!("sql/lane_counts.sql"),

@@ -99,20 +99,42 @@ impl PostgresServer {
         });
     }
 
+    /// SIGSTOP, also of its children, which are in groups of their own: connections stay open, and nothing is answered
+    /// on them.
+    pub fn pause(&self) {
+        self.signal_all("STOP");
+    }
+
+    /// SIGCONT.
+    pub fn resume(&self) {
+        self.signal_all("CONT");
+    }
+
+    fn signal_all(&self, signal: &str) {
+        self.server.signal(signal);
+        let children = working_in(&self.data).map(|pid| pid.to_string());
+        let mut kill = Command::new("sh");
+        kill.args(["-c", r#"name=$1; shift; kill -s "$name" -- "$@""#, "sh", signal]);
+        // One may have ended meanwhile.
+        let _status = kill.args(children).stderr(std::process::Stdio::null()).status();
+    }
+
     /// SIGKILL. Its children, in groups of their own, end by themselves when they miss it; returns when all have, since
     /// it doesn't start again while one holds its shared memory.
     pub fn kill(&mut self) {
         self.server.kill();
         eventually_blocking("the killed server's children to end", || {
-            (!works_anywhere_in(&self.data)).then_some(())
+            working_in(&self.data).next().is_none().then_some(())
         });
     }
 }
 
-/// Whether any process works in this folder, as each one of a server's does.
-fn works_anywhere_in(folder: &Path) -> bool {
+/// The processes that work in this folder, as each one of a server's does.
+fn working_in(folder: &Path) -> impl Iterator<Item = u32> {
     let processes = std::fs::read_dir("/proc").unwrap().flatten();
-    processes.into_iter().any(|process| {
-        std::fs::read_link(process.path().join("cwd")).is_ok_and(|place| place == folder)
+    processes.into_iter().filter_map(move |process| {
+        let works =
+            std::fs::read_link(process.path().join("cwd")).is_ok_and(|place| place == folder);
+        process.file_name().to_str()?.parse().ok().filter(|_| works)
     })
 }

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 use std::process::{Command, Stdio};
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
 use super::server::Server;
 use crate::harness::eventually_blocking;
@@ -18,8 +18,8 @@ pub struct RabbitNode {
     // Before its port mapper, so that it is dropped first: a node that misses its mapper starts another.
     server: Server,
     management: u16,
-    /// Ours, in the foreground: the one that a node starts for itself outlives it.
-    _epmd: Guarded,
+    /// Ours, in the foreground: the one that a node starts for itself outlives it. A cluster's nodes share theirs.
+    _epmd: Arc<Guarded>,
 }
 
 /// A virtual host of the shared node.
@@ -56,6 +56,18 @@ pub async fn rabbitmq_alone() -> RabbitNode {
     RabbitNode::new()
 }
 
+/// Nodes of the test's own, one cluster. Their queues are on as many of them as there are when they are declared.
+pub async fn rabbitmq_cluster(nodes: usize) -> Vec<RabbitNode> {
+    let epmd_port = free_port();
+    let epmd = Arc::new(start_epmd(epmd_port));
+    let mut cluster: Vec<RabbitNode> = Vec::new();
+    for _ in 0..nodes {
+        let first = cluster.first().map(RabbitNode::port);
+        cluster.push(RabbitNode::of_cluster(first, epmd_port, epmd.clone()));
+    }
+    cluster
+}
+
 impl Vhost {
     pub fn url(&self) -> String {
         format!("amqp://guest:guest@127.0.0.1:{}/{}", self.port, self.name)
@@ -70,20 +82,38 @@ impl Vhost {
 
 impl RabbitNode {
     fn new() -> Self {
+        let epmd_port = free_port();
+        Self::of_cluster(None, epmd_port, Arc::new(start_epmd(epmd_port)))
+    }
+
+    /// A node that joins the one with this port, if there is one.
+    fn of_cluster(first: Option<u16>, epmd_port: u16, epmd: Arc<Guarded>) -> Self {
         let folder = super::new_folder("rabbitmq");
         for name in ["mnesia", "log", "home", "conf"] {
             std::fs::create_dir(folder.join(name)).unwrap();
         }
         let (port, management) = (free_port(), free_port());
-        let conf = format!(
+        let mut conf = format!(
             "listeners.tcp.default = 127.0.0.1:{port}\nmanagement.tcp.ip = 127.0.0.1\n\
              management.tcp.port = {management}\ndisk_free_limit.absolute = 50MB\n"
         );
+        if let Some(first) = first {
+            let joins = format!(
+                "cluster_formation.peer_discovery_backend = classic_config\n\
+                 cluster_formation.classic_config.nodes.1 = {}\n\
+                 cluster_formation.classic_config.nodes.2 = {}\n",
+                node_name(first),
+                node_name(port)
+            );
+            conf.push_str(&joins);
+        }
+        let cookie = folder.join("home/.erlang.cookie");
+        std::fs::write(&cookie, "POSTRIDERTESTS").unwrap();
+        let only_ours = std::os::unix::fs::PermissionsExt::from_mode(0o600);
+        std::fs::set_permissions(&cookie, only_ours).unwrap();
         std::fs::write(folder.join("conf/rabbitmq.conf"), conf).unwrap();
         std::fs::write(folder.join("conf/rabbitmq-env.conf"), "").unwrap();
         std::fs::write(folder.join("conf/enabled_plugins"), "[rabbitmq_management].").unwrap();
-        let epmd_port = free_port();
-        let epmd = start_epmd(epmd_port);
         let command = node_command(&folder, port, epmd_port);
         let mut node =
             Self { server: Server::new(command, port, &folder), management, _epmd: epmd };
@@ -91,8 +121,17 @@ impl RabbitNode {
         node
     }
 
+    pub fn port(&self) -> u16 {
+        self.server.port()
+    }
+
     pub fn url(&self) -> String {
         format!("amqp://guest:guest@127.0.0.1:{}/%2f", self.server.port())
+    }
+
+    /// The management API: its base URL, with user and password.
+    pub fn management(&self) -> String {
+        format!("http://guest:guest@127.0.0.1:{}", self.management)
     }
 
     /// Starts it, also again after [`RabbitNode::kill`], on the same ports and data.
@@ -131,13 +170,17 @@ fn start_epmd(port: u16) -> Guarded {
     epmd
 }
 
+fn node_name(port: u16) -> String {
+    format!("test{port}@localhost")
+}
+
 /// With everything named that a node would otherwise look for in, or write to, the machine's own RabbitMQ.
 fn node_command(folder: &Path, port: u16, epmd_port: u16) -> Command {
     let at = |name: &str| folder.join(name);
     let mut command = Command::new(super::program("rabbitmq-server", "rabbitmq-server", &FOLDERS));
     command
         .env("HOME", at("home"))
-        .env("RABBITMQ_NODENAME", format!("test{port}@localhost"))
+        .env("RABBITMQ_NODENAME", node_name(port))
         .env("RABBITMQ_NODE_IP_ADDRESS", "127.0.0.1")
         .env("RABBITMQ_NODE_PORT", port.to_string())
         .env("RABBITMQ_DIST_PORT", free_port().to_string())

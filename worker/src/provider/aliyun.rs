@@ -127,8 +127,8 @@ fn number(phone: &PhoneNumber) -> String {
     e164.strip_prefix("+86").unwrap_or(e164.trim_start_matches('+')).to_owned()
 }
 
-fn classify(response: &Response) -> Answer {
-    let Ok(body) = serde_json::from_str::<Body>(&response.body) else {
+pub(super) fn classify(response: &Response) -> Answer {
+    let Some(body) = response.object::<Body>() else {
         return response.by_status().unwrap_or_else(|| response.broken());
     };
     let Some(outcome) = meaning(&body.code) else {
@@ -264,6 +264,7 @@ mod tests {
             (429, "slow down", Outcome::TooFast),
             (200, "not json", Outcome::Unknown),
             (200, "{}", Outcome::Unknown),
+            (200, r#"["OK","m","9006^0"]"#, Outcome::Unknown),
             (302, "", Outcome::Unknown),
             (503, r#"{"Code":"OK","Message":"OK"}"#, Outcome::Unknown),
         ];

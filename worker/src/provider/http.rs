@@ -7,18 +7,20 @@ use postrider_common::config;
 use postrider_common::job::Outcome;
 use reqwest::header::{HeaderMap, RETRY_AFTER};
 use reqwest::{Client, RequestBuilder, StatusCode, redirect};
+use serde::de::DeserializeOwned;
 
 use super::Answer;
 
 /// The longest body that is read; providers answer with a few hundred bytes.
 const LONGEST: usize = 64 * 1024;
 
-/// An answer as it came.
+/// A provider's answer over HTTP as it came.
 #[derive(Debug)]
-pub(super) struct Response {
-    pub(super) status: StatusCode,
-    pub(super) headers: HeaderMap,
-    pub(super) body: String,
+pub struct Response {
+    pub status: StatusCode,
+    pub headers: HeaderMap,
+    /// What is no UTF-8 in it is replaced.
+    pub body: String,
 }
 
 /// A client with both time-outs, that follows no redirect: a credential goes nowhere else.
@@ -60,6 +62,12 @@ fn no_answer(error: &reqwest::Error) -> Answer {
 }
 
 impl Response {
+    /// The body where it is an object of this shape; a list of the same values, which serde would take for one, is not.
+    pub(super) fn object<T: DeserializeOwned>(&self) -> Option<T> {
+        let is_object = self.body.trim_start().starts_with('{');
+        is_object.then(|| serde_json::from_str(&self.body).ok()).flatten()
+    }
+
     /// What a status means that the provider documents nothing else for. `None` where the body decides.
     pub(super) fn by_status(&self) -> Option<Answer> {
         let code = format!("http_{}", self.status.as_u16());

@@ -81,8 +81,8 @@ impl Provider for Spug {
 
 /// `code` 200 is accepted. The other codes aren't documented: those like HTTP's that tell of credentials, balance or
 /// limits are this provider's own, 5xx is try later (it did say no), the rest is this request's fault.
-fn classify(response: &Response) -> Answer {
-    let Ok(body) = serde_json::from_str::<Body>(&response.body) else {
+pub(super) fn classify(response: &Response) -> Answer {
+    let Some(body) = response.object::<Body>() else {
         return response.by_status().unwrap_or_else(|| response.broken());
     };
     let outcome = match body.code {
@@ -129,6 +129,7 @@ mod tests {
             (500, "", Outcome::Unknown),
             (429, "", Outcome::TooFast),
             (200, "ok", Outcome::Unknown),
+            (200, r#"[200,"m","abc"]"#, Outcome::Unknown),
             (503, r#"{"code":200,"msg":"请求成功"}"#, Outcome::Unknown),
         ];
         for (status, body, outcome) in cases {

@@ -3,7 +3,8 @@
 use super::*;
 
 impl Sender {
-    pub(super) async fn claim(&self, task: &Task) -> ClaimAnswer {
+    /// What the claim met, and the store's time then.
+    pub(super) async fn claim(&self, task: &Task) -> (Claimed, Clock) {
         let job = &task.job;
         let longest = self.providers.of(job).longest();
         let request = Claim {
@@ -30,11 +31,12 @@ impl Sender {
                 job: verification.clone(),
             }),
         };
-        self.until_answered(|| self.store.claim(&request)).await
-    }
-
-    pub(super) async fn claim_time(&self, task: &Task) -> i64 {
-        self.claim(task).await.now
+        let ask = || async {
+            let since = Instant::now();
+            let ClaimAnswer { now, claim } = self.store.claim(&request).await?;
+            Ok((claim, Clock { now, since }))
+        };
+        self.until_answered(ask).await
     }
 
     pub(super) async fn calling(&self, task: &Task, provider: &NamedProvider) -> bool {

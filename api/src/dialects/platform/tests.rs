@@ -296,3 +296,33 @@ async fn a_failure_of_ours_is_told_without_its_cause() {
     let (status, body) = get(&test, LOGIN).await;
     assert_eq!((status, body), refused(503, "服务暂时不可用，请稍后再试"));
 }
+
+#[tokio::test]
+async fn statuses_have_the_headers_that_http_wants_with_them() {
+    let test = TestApp::start(&[]).await;
+    shop(&test).await;
+    let changed = "/api/change_password?username=shop&old_password=wrong+horse\
+                   &new_password=correct+horses&security_answer=Rex";
+    let wrong = Client::default().ask(&test, Method::GET, changed, "").await;
+    assert_eq!(
+        (wrong.status.as_u16(), &wrong.headers["www-authenticate"]),
+        (401, &"Bearer".parse().unwrap())
+    );
+    let missing = Client::default().ask(&test, Method::GET, "/api/balance", "").await;
+    assert_eq!((missing.status.as_u16(), missing.headers.get("www-authenticate")), (400, None));
+    let put = Client::default().ask(&test, Method::PUT, "/api/login", "").await;
+    assert_eq!(
+        (put.status.as_u16(), &put.headers["allow"]),
+        (405, &"GET,HEAD,POST".parse().unwrap())
+    );
+}
+
+#[tokio::test]
+async fn nobody_registers_as_more_than_an_account() {
+    let test = TestApp::start(&[]).await;
+    let path = format!("/api/register?{SHOP}&role=admin&balance=999&on_behalf=1&id=1");
+    assert_eq!(get(&test, &path).await.0, 201);
+    let account = test.app.database.account_by_name("shop").await.unwrap().unwrap();
+    assert_eq!((account.role, account.balance, account.on_behalf), (Role::Account, 0, false));
+    assert_ne!(account.id, 1);
+}

@@ -29,8 +29,11 @@ if c then
     end
     if c.state == 'calling' then
       kind, claims = 'interrupted', num(c.claims)
+    elseif c.state == 'unsure' then
+      kind, claims = 'unsure', num(c.claims)
     else
-      claims = num(c.claims) + 1
+      -- A worker that got no answer asks again: that is the same claim.
+      claims = num(c.claims) + (c.owner == request.owner and 0 or 1)
       if claims >= request.max_claims then kind = 'poison' end
     end
   end
@@ -42,8 +45,10 @@ if kind == 'granted' and is(v) and redis.call('HEXISTS', 'ver:' .. v.id, 'approv
 end
 local lease = now + request.lease_ms
 local called_at, provider = c and c.called_at or '0', c and c.provider or ''
+-- What a claim met stays so until its result is written: whoever claims next meets it too.
+local state = kind == 'interrupted' and 'calling' or kind == 'unsure' and 'unsure' or 'claimed'
 redis.call('HSET', key, 'generation', int(request.generation), 'attempt', int(request.attempt),
-           'state', kind == 'interrupted' and 'calling' or 'claimed', 'owner', request.owner,
+           'state', state, 'owner', request.owner,
            'lease_until', int(lease), 'claims', int(claims), 'called_at', called_at, 'provider', provider,
            'resolution', '')
 keep(key, math.max(request.keep_until, lease))

@@ -1,5 +1,23 @@
 -- The guard of a send: decides about the message that `request` asks for, and counts and writes down what it admits.
 
+-- The request's idempotency key stands for this message from now on.
+local function name_by_key(id, done, encoded)
+  if not is(request.idempotency) then return end
+  local key = 'idem:' .. request.idempotency.key
+  redis.call('HSET', key, 'fingerprint', request.idempotency.fingerprints[1], 'message_id', id, 'done', done,
+             'answer', encoded, 'keep_until', int(now + 86400000))
+  keep(key, now + 86400000)
+end
+
+-- A request that met a message in doubt is that message's from now on: its key stands for it, and is forgotten with it.
+-- Not of more requests than a hash's field should hold.
+local function meet(id)
+  local met_by = redis.call('HGET', 'msg:' .. id, 'met_by') or ''
+  if not is(request.idempotency) or #met_by > 4096 then return end
+  redis.call('HSET', 'msg:' .. id, 'met_by', met_by .. request.idempotency.key .. ' ')
+  name_by_key(id, '0', redis.call('HGET', 'msg:' .. id, 'answer'))
+end
+
 -- A message whose publish was in doubt is published again, uncounted, with its own ids and times.
 local function again(id)
   redis.call('HSET', 'msg:' .. id, 'confirmed', 0, 'asked_at', int(now))
@@ -110,12 +128,7 @@ local function admitted(reused)
   if confirmed == '0' then
     set_until('unconfirmed:' .. request.subject, id, accepted.deadline)
   end
-  if is(request.idempotency) then
-    local key = 'idem:' .. request.idempotency.key
-    redis.call('HSET', key, 'fingerprint', request.idempotency.fingerprints[1], 'message_id', id, 'done', confirmed,
-               'answer', encoded, 'keep_until', int(now + 86400000))
-    keep(key, now + 86400000)
-  end
+  name_by_key(id, confirmed, encoded)
   return { kind = 'admitted', again = false, message = accepted, limits = limit_states() }
 end
 
@@ -124,7 +137,10 @@ local function decide()
   local kept, same = kept_answer(request.idempotency)
   if kept then return repeated(kept, same) end
   local in_doubt = doubted()
-  if in_doubt then return again(in_doubt) end
+  if in_doubt then
+    meet(in_doubt)
+    return again(in_doubt)
+  end
 
   local reused = reusable()
   if reused and num(reused.sends) >= request.verification.max_sends then

@@ -19,7 +19,8 @@ if refusal then return say(refusal.fields.kind, refusal.fields) end
 local function failed(kind, fields)
   local failure = new_entry()
   add_to_limits(failure)
-  fields.struck = strike(failure)
+  -- Where no code lives, nobody guesses one: nothing speaks against the phone, which anybody may name.
+  fields.struck = strike(failure, kind ~= 'mismatch')
   return say(kind, fields)
 end
 local v = wanted(request.owner)

@@ -5,11 +5,19 @@ local function new_entry()
   return int(now) .. ':' .. int(redis.call('INCR', 'failures'))
 end
 
+-- Those of the request's strikes that count: all, or those against networks.
+local function strikes_that_count(networks_only)
+  local strikes = {}
+  for _, s in ipairs(is(request.strikes) and request.strikes or {}) do
+    if not networks_only or s.subject.kind == 'network' then strikes[#strikes + 1] = s end
+  end
+  return strikes
+end
+
 -- Counts one in each of the request's windows. Gives the bans that this made, if any.
-local function strike(entry)
-  if not is(request.strikes) then return nil end
+local function strike(entry, networks_only)
   local struck, place = {}, {}
-  for _, s in ipairs(request.strikes) do
+  for _, s in ipairs(strikes_that_count(networks_only)) do
     local window = { key = s.key, quota = s.threshold, window_ms = s.window_ms }
     if limit_use(window) + 1 < s.threshold then
       limit_add(window, entry)

@@ -15,6 +15,9 @@ if m and m.status == 'accepted' then
     if v.last_message == id then redis.call('HSET', key, 'expires_at', m.previous_expiry) end
   end
   if m.idempotency ~= '' then redis.call('DEL', 'idem:' .. m.idempotency) end
+  for met_by in string.gmatch(m.met_by or '', '%S+') do
+    if redis.call('HGET', 'idem:' .. met_by, 'message_id') == id then redis.call('DEL', 'idem:' .. met_by) end
+  end
   if redis.call('GET', 'unconfirmed:' .. m.subject) == id then redis.call('DEL', 'unconfirmed:' .. m.subject) end
   redis.call('DEL', 'msg:' .. id)
 end

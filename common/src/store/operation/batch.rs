@@ -44,3 +44,10 @@ impl AdmitMany {
         Err(StoreError::Broken(format!("asked for more than {MOST_AT_ONCE} messages at once")))
     }
 }
+
+impl AdmitAnswer {
+    /// Whether there is a message by now, so that the key of the batch that it is of must be kept.
+    pub(in crate::store) fn stands(&self) -> bool {
+        matches!(self, Self::Admitted { .. } | Self::Replayed(_))
+    }
+}

@@ -109,6 +109,13 @@ INSERT OR REPLACE INTO store_idempotency
 SELECT idempotency, ?1 ->> '$.idempotency.fingerprints[0]', store_message.id, confirmed, answer, now + 86400000
 FROM store_message JOIN decision ON store_message.id = message_id
 WHERE kind = 'admitted' AND idempotency IS NOT NULL;
+-- A key that met a message in doubt stands for that message from now on.
+INSERT OR REPLACE INTO store_idempotency
+SELECT ?1 ->> '$.idempotency.key', ?1 ->> '$.idempotency.fingerprints[0]', store_message.id, 0, answer, now + 86400000
+FROM store_message JOIN decision ON store_message.id = message_id
+WHERE kind = 'again' AND ?1 ->> '$.idempotency.key' IS NOT NULL
+  AND NOT EXISTS (SELECT 1 FROM store_idempotency AS i
+                  WHERE i."key" = ?1 ->> '$.idempotency.key' AND i.keep_until > now);
 UPDATE store_message SET asked_at = decision.now, confirmed = 0
 FROM decision WHERE kind = 'again' AND store_message.id = decision.message_id;
 

@@ -1,4 +1,5 @@
--- Begins a batch of messages: what is decided about it as a whole. Its items are decided one by one, by `admit.sql`.
+-- Begins a batch of messages: what is decided about it as a whole. Its items are decided one by one, by `admit.sql`, and
+-- `keep_batch.sql` ends it.
 DELETE FROM decision;
 INSERT INTO decision (now) SELECT coalesce(?1 ->> '$.now', CAST(unixepoch('subsec') * 1000 AS INTEGER));
 UPDATE decision SET kind = (
@@ -14,9 +15,6 @@ UPDATE decision SET kind = (
     UNION ALL SELECT 'kept' FROM kept
     LIMIT 1
 );
-INSERT OR REPLACE INTO store_idempotency
-SELECT ?1 ->> '$.batch.key', ?1 ->> '$.batch.fingerprints[0]', NULL, 1, '', now + 86400000
-FROM decision WHERE kind IS NULL AND ?1 ->> '$.batch.key' IS NOT NULL AND EXISTS (SELECT 1 FROM store_epoch);
 
 SELECT CASE
     WHEN NOT EXISTS (SELECT 1 FROM store_epoch) THEN json('{"lost":true}')

@@ -22,7 +22,10 @@ UPDATE decision SET (kind, left) = (
     UNION ALL SELECT 'busy', NULL FROM c
         WHERE same AND lease_until > decision.now AND owner <> ?1 ->> '$.owner'
     UNION ALL SELECT 'interrupted', claims FROM c WHERE same AND state = 'calling'
-    UNION ALL SELECT iif(claims + 1 >= ?1 ->> '$.max_claims', 'poison', 'granted'), claims + 1 FROM c WHERE same
+    UNION ALL SELECT 'unsure', claims FROM c WHERE same AND state = 'unsure'
+    -- A worker that got no answer asks again: that is the same claim.
+    UNION ALL SELECT iif(claims + (owner <> ?1 ->> '$.owner') >= ?1 ->> '$.max_claims', 'poison', 'granted'),
+        claims + (owner <> ?1 ->> '$.owner') FROM c WHERE same
     UNION ALL SELECT 'unsure', 1
         WHERE NOT EXISTS (SELECT 1 FROM c) AND ?1 ->> '$.redelivered'
           AND ?1 ->> '$.epoch' IS NOT (SELECT epoch FROM store_epoch)
@@ -34,13 +37,16 @@ WHERE kind = 'granted'
   AND EXISTS (SELECT 1 FROM store_verification
               WHERE id = ?1 ->> '$.verification.id' AND approved_at IS NOT NULL);
 INSERT INTO store_claim
-SELECT ?1 ->> '$.message_id', ?1 ->> '$.generation', ?1 ->> '$.attempt', 'claimed', ?1 ->> '$.owner',
-       now + (?1 ->> '$.lease_ms'), left, '', 0, '', max(?1 ->> '$.keep_until', now + (?1 ->> '$.lease_ms'))
+SELECT ?1 ->> '$.message_id', ?1 ->> '$.generation', ?1 ->> '$.attempt', iif(kind = 'unsure', kind, 'claimed'),
+       ?1 ->> '$.owner', now + (?1 ->> '$.lease_ms'), left, '', 0, '',
+       max(?1 ->> '$.keep_until', now + (?1 ->> '$.lease_ms'))
 FROM decision WHERE kind IN ('granted', 'superseded', 'unsure', 'poison', 'interrupted')
 ON CONFLICT (message_id) DO UPDATE
 SET generation = excluded.generation, attempt = excluded.attempt, owner = excluded.owner,
     lease_until = excluded.lease_until, claims = excluded.claims, keep_until = excluded.keep_until,
-    state = iif((SELECT kind FROM decision) = 'interrupted', 'calling', 'claimed'), resolution = '';
+    -- What a claim met stays so until its result is written: whoever claims next meets it too.
+    state = (SELECT CASE kind WHEN 'interrupted' THEN 'calling' WHEN 'unsure' THEN kind ELSE 'claimed' END FROM decision),
+    resolution = '';
 
 SELECT json_object('ok', json(CASE kind
     WHEN 'busy' THEN json_object('now', now, 'kind', kind, 'wait_ms', c.lease_until - now)

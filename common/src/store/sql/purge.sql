@@ -7,6 +7,5 @@ DELETE FROM store_message WHERE keep_until < ?1;
 DELETE FROM store_unconfirmed WHERE keep_until < ?1;
 DELETE FROM store_idempotency WHERE keep_until < ?1;
 DELETE FROM store_claim WHERE keep_until < ?1;
-DELETE FROM store_ban WHERE "until" <> 0 AND "until" < ?1;
 DELETE FROM store_count WHERE bucket < ?1 / 10000 - 9000;
 DELETE FROM store_sandbox WHERE "at" < ?1 - 86400000;

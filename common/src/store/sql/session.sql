@@ -47,20 +47,28 @@ SELECT coalesce(json_group_array(json_object(
        ORDER BY idx), '[]') AS states
 FROM limit_use;
 
--- The bans in force that hit the request: the phone's before the address's, the widest first.
+-- How long the beginnings are that are banned: from each length to the next by `store_ban_length`.
+CREATE TEMP VIEW ban_length AS
+WITH RECURSIVE lengths (kind, len) AS (
+    SELECT kinds.kind, (SELECT min(length(b.value)) FROM store_ban AS b WHERE b.kind = kinds.kind)
+    FROM (SELECT 'phone_prefix' AS kind UNION ALL SELECT 'network') AS kinds
+    UNION ALL
+    SELECT l.kind, (SELECT min(length(b.value)) FROM store_ban AS b WHERE b.kind = l.kind AND length(b.value) > l.len)
+    FROM lengths AS l WHERE l.len IS NOT NULL
+)
+SELECT kind, len FROM lengths WHERE len IS NOT NULL;
+
+-- The bans in force that hit the request: the phone's before the address's, the widest first. The order of the joins
+-- is fixed, so that bans are looked up by what would hit, and never gone through.
 CREATE TEMP VIEW ban_hit AS
-SELECT CASE b.kind WHEN 'phone' THEN 0 ELSE length(b.value) END AS idx, 'phone' AS what, b.kind, b.value, b."until"
-FROM decision, store_ban AS b
-WHERE (b.kind = 'phone' AND b.value = decision.phone
-       OR b.kind = 'phone_prefix' AND b.value IN (
-           SELECT substr(decision.phone, 1, l.len)
-           FROM (SELECT DISTINCT length(value) AS len FROM store_ban WHERE kind = 'phone_prefix') AS l))
-  AND (b."until" = 0 OR b."until" > decision.now)
+SELECT 0 AS idx, 'phone' AS what, b.kind, b.value, b."until"
+FROM decision CROSS JOIN store_ban AS b
+WHERE b.kind = 'phone' AND b.value = decision.phone AND (b."until" = 0 OR b."until" > decision.now)
 UNION ALL
-SELECT 100 + length(b.value), 'ip', b.kind, b.value, b."until" FROM decision, store_ban AS b
-WHERE b.kind = 'network' AND b.value IN (
-          SELECT substr(decision.ip_bits, 1, l.len)
-          FROM (SELECT DISTINCT length(value) AS len FROM store_ban WHERE kind = 'network') AS l)
+SELECT iif(l.kind = 'network', 100, 0) + l.len, iif(l.kind = 'network', 'ip', 'phone'), b.kind, b.value, b."until"
+FROM decision CROSS JOIN ban_length AS l CROSS JOIN store_ban AS b
+WHERE b.kind = l.kind AND b.value = substr(iif(l.kind = 'network', decision.ip_bits, decision.phone), 1, l.len)
+  AND length(b.value) = l.len
   AND (b."until" = 0 OR b."until" > decision.now);
 
 -- Whatever refuses the request, by its limits and by bans.

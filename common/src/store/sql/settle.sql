@@ -55,7 +55,9 @@ INSERT INTO strike
 SELECT s.key, s.value ->> '$.key', s.value ->> '$.threshold', s.value ->> '$.window_ms', s.value ->> '$.ban_ms',
        s.value ->> '$.subject.kind', s.value ->> '$.subject.value', decision.now, lower(hex(randomblob(8)))
 FROM decision, json_each(?1, '$.strikes') AS s
-WHERE decision.kind IN ('not_sent', 'expired', 'mismatch') OR decision.kind = 'spent' AND NOT ?1 ->> '$.right';
+WHERE decision.kind = 'mismatch' OR decision.kind = 'spent' AND NOT ?1 ->> '$.right'
+   -- Where no code lives, nobody guesses one: nothing speaks against the phone, which anybody may name.
+   OR decision.kind IN ('not_sent', 'expired') AND s.value ->> '$.subject.kind' = 'network';
 
 SELECT json_object('ok', json(CASE kind
     WHEN 'stale_account' THEN '{"kind":"stale_account"}'

@@ -1,0 +1,156 @@
+//! Serves HTTP/1.1 on a listener, with a bound on everything that a peer could hold on to: connections, the time
+//! that a head or an answer takes, the bytes of a head.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::{ConnectInfo, Request};
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use rustix::process::{Resource, getrlimit};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio_util::sync::CancellationToken;
+use tower::ServiceExt as _;
+
+use crate::config::Server;
+
+mod impatient;
+#[cfg(test)]
+mod tests;
+
+use impatient::Impatient;
+
+/// The largest head, and the most of an answer that is kept beside its body. hyper's own bound is 400 kB.
+const LARGEST_HEAD: usize = 64 * 1024;
+/// How long a peer may read nothing of its answer.
+const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
+/// Files that are open besides callers' connections: databases, broker, store, providers, operators, logs.
+const OTHER_FILES: u64 = 200;
+/// Connections of operators: a monitor has few. They are among the other files.
+const OPERATORS: u32 = 64;
+/// After an error of accepting that isn't the peer's (no file is left), so that it is logged once a second.
+const PAUSE: Duration = Duration::from_secs(1);
+
+/// What a listener grants its peers.
+#[derive(Debug, Clone, Copy)]
+pub struct Bounds {
+    /// Connections at a time; further ones wait in the system's queue until one ends.
+    connections: u32,
+    /// From the opening of a connection, or from its last answer, to the end of a head. So it also ends
+    /// connections that rest.
+    header_timeout: Duration,
+    write_timeout: Duration,
+}
+
+impl Bounds {
+    /// Of the API: `[server] max_connections`, but never so many that no file is left for anything else.
+    pub fn of_callers(server: &Server) -> Self {
+        let connections = affordable(server.max_connections, getrlimit(Resource::Nofile).current);
+        if connections < server.max_connections {
+            tracing::info!(
+                connections,
+                "fewer than [server] max_connections: open files are limited"
+            );
+        }
+        Self { connections, ..Self::of_operators(server) }
+    }
+
+    /// Of `[metrics] listen`.
+    pub fn of_operators(server: &Server) -> Self {
+        let header_timeout = server.header_timeout;
+        Self { connections: OPERATORS, header_timeout, write_timeout: WRITE_TIMEOUT }
+    }
+}
+
+/// `files`: how many the process may open; none, where there is no limit.
+fn affordable(wanted: u32, files: Option<u64>) -> u32 {
+    let most = files.map_or(u64::MAX, |files| files.saturating_sub(OTHER_FILES).max(1));
+    wanted.min(u32::try_from(most).unwrap_or(u32::MAX))
+}
+
+/// Serves until `stop`; then connections that rest are closed, and requests may finish within `grace`.
+pub async fn serve(
+    listener: TcpListener,
+    router: Router,
+    bounds: Bounds,
+    stop: CancellationToken,
+    grace: Duration,
+) {
+    let places = Arc::new(Semaphore::new(bounds.connections as usize));
+    let mut protocol = http1::Builder::new();
+    protocol.timer(TokioTimer::new());
+    protocol.header_read_timeout(bounds.header_timeout).max_buf_size(LARGEST_HEAD);
+    while let Some(Some((place, stream, peer))) =
+        stop.run_until_cancelled(accept(&listener, &places)).await
+    {
+        let stream = Impatient::new(stream, bounds.write_timeout);
+        let served = connection(protocol.clone(), stream, peer, router.clone(), stop.clone());
+        tokio::spawn(async move {
+            served.await;
+            drop(place);
+        });
+    }
+    drop(listener);
+    // Every place is free once every connection has ended.
+    if tokio::time::timeout(grace, places.acquire_many(bounds.connections)).await.is_err() {
+        tracing::warn!("some requests were not finished in time");
+    }
+}
+
+/// The next connection, once there is a place for it.
+async fn accept(
+    listener: &TcpListener,
+    places: &Arc<Semaphore>,
+) -> Option<(OwnedSemaphorePermit, TcpStream, SocketAddr)> {
+    use std::io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset};
+    let place = Arc::clone(places).acquire_owned().await.ok()?;
+    loop {
+        match listener.accept().await {
+            Ok((stream, peer)) => {
+                // Answers are written whole: holding back their last bytes gains nothing. A socket that refuses
+                // is broken, and its first read will say so.
+                drop(stream.set_nodelay(true));
+                return Some((place, stream, peer));
+            }
+            Err(error)
+                if matches!(
+                    error.kind(),
+                    ConnectionAborted | ConnectionRefused | ConnectionReset
+                ) => {}
+            Err(error) => {
+                tracing::error!(%error, "no connection can be accepted");
+                tokio::time::sleep(PAUSE).await;
+            }
+        }
+    }
+}
+
+async fn connection(
+    protocol: http1::Builder,
+    stream: Impatient<TcpStream>,
+    peer: SocketAddr,
+    router: Router,
+    stop: CancellationToken,
+) {
+    let service = service_fn(move |mut request: Request<Incoming>| {
+        request.extensions_mut().insert(ConnectInfo(peer));
+        router.clone().oneshot(request)
+    });
+    let mut connection = std::pin::pin!(protocol.serve_connection(TokioIo::new(stream), service));
+    let ended = tokio::select! {
+        ended = connection.as_mut() => ended,
+        () = stop.cancelled() => {
+            connection.as_mut().graceful_shutdown();
+            connection.await
+        }
+    };
+    if let Err(error) = ended {
+        // Peers go away, are slow, or send nonsense: nobody's failure here.
+        tracing::debug!(%error, "a connection broke off");
+    }
+}

@@ -1,0 +1,120 @@
+//! What a worker asks: the claim of a job, the call of a provider, what came of it.
+
+use serde::{Deserialize, Serialize};
+
+use super::MessageStatus;
+use crate::ids::MessageId;
+use crate::job::{Attempt, JobVerification, Lane};
+use crate::secret::KeyId;
+
+/// Takes a job to work on. The claim is a lease on (message, generation, attempt), monotonic in both.
+#[derive(Debug, Clone, Serialize)]
+pub struct Claim {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub now: Option<i64>,
+    pub message_id: MessageId,
+    pub generation: u32,
+    pub attempt: u32,
+    /// Tells this delivery from every other.
+    pub owner: String,
+    pub lease_ms: i64,
+    /// The claim is kept until here and no shorter than its lease: the deadline and an hour.
+    pub keep_until: i64,
+    /// The epoch that the job was accepted in.
+    pub epoch: String,
+    pub redelivered: bool,
+    /// From which claim on that never reached the provider the job is poison.
+    pub max_claims: u32,
+    /// Puts the verification back where the store lost it; only for codes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub verification: Option<ClaimVerification>,
+}
+
+#[derive(Debug, Clone, Serialize)]
+pub struct ClaimVerification {
+    pub subject: String,
+    pub account_id: i64,
+    pub purpose: String,
+    pub key_id: KeyId,
+    pub max_sends: u32,
+    #[serde(flatten)]
+    pub job: JobVerification,
+}
+
+/// What a claim met. `now` is the store's clock, for the deadline and the next delay.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+pub struct ClaimAnswer {
+    pub now: i64,
+    #[serde(flatten)]
+    pub claim: Claimed,
+}
+
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum Claimed {
+    /// Ours: the attempt was never begun, or its worker died before the provider was called.
+    Granted,
+    /// Ours: the verification was approved meanwhile, so the message is to be dropped as superseded.
+    Superseded,
+    /// Ours, taken over from a worker that died while it called the provider: the answer is lost.
+    /// `called_at` is when the call began.
+    Interrupted { called_at: i64, provider: String },
+    /// Somebody works on it; ask again when this lease ends, or sooner.
+    Busy { wait_ms: i64 },
+    /// The attempt is over; `resolution` is what was written of it, empty once it is archived.
+    Resolved { resolution: String },
+    /// A later attempt or generation is under way: this copy is to be dropped.
+    Stale,
+    /// Claimed too often without reaching the provider.
+    Poison,
+    /// Redelivered, no claim, and accepted in another epoch: whether it was tried can't be known here.
+    Unsure,
+}
+
+#[derive(Debug, Clone, Serialize)]
+pub struct Calling {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub now: Option<i64>,
+    pub message_id: MessageId,
+    pub generation: u32,
+    pub attempt: u32,
+    pub owner: String,
+    pub lease_ms: i64,
+    /// The provider about to be called, for whoever finds the call interrupted.
+    pub provider: String,
+}
+
+/// Writes what came of an attempt.
+#[derive(Debug, Clone, Serialize)]
+pub struct Resolve {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub now: Option<i64>,
+    pub message_id: MessageId,
+    pub generation: u32,
+    pub attempt: u32,
+    /// What the worker needs to finish the attempt if it dies now; the store doesn't look into it.
+    pub resolution: String,
+    /// The message's state from now on.
+    pub status: MessageStatus,
+    /// The timeline so far.
+    pub attempts: Vec<Attempt>,
+    /// Whether the message ends here: it counts as done in its lane.
+    pub finished: bool,
+    /// Whether its phone windows are given back: it ended unsent with no unknown attempt.
+    pub refund: bool,
+    pub lane: Lane,
+}
+
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum ResolveAnswer {
+    /// Written. `approved_at`: when the message's verification was approved, if it was.
+    Written {
+        #[serde(default)]
+        approved_at: Option<i64>,
+    },
+    /// Another result of this attempt was there first: go by it.
+    Already { resolution: String },
+    /// A later attempt or generation is under way: drop this one.
+    Stale,
+}

@@ -1,0 +1,33 @@
+//! Any text as a phone number: what is taken is E.164, is read back as itself, and is masked wherever it is shown.
+
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+use postrider_common::phone::{DefaultRegion, PhoneNumber};
+
+const REGIONS: [&str; 6] = ["CN", "US", "DE", "HK", "BR", "SH"];
+
+fuzz_target!(|text: &str| {
+    let region: DefaultRegion = REGIONS[text.len() % REGIONS.len()].parse().unwrap();
+    if let Ok(phone) = PhoneNumber::parse(text, region) {
+        let e164 = phone.as_e164();
+        assert_eq!(PhoneNumber::from_e164(e164), Ok(phone.clone()));
+        assert_eq!(PhoneNumber::parse(e164, region), Ok(phone.clone()));
+        is_masked(&phone);
+    }
+    if let Ok(phone) = PhoneNumber::from_e164(text) {
+        assert_eq!(phone.as_e164(), text);
+        is_masked(&phone);
+        // Neither may fail for a number that no plan knows.
+        let _either = phone.is_of(region);
+    }
+});
+
+fn is_masked(phone: &PhoneNumber) {
+    let (e164, masked) = (phone.as_e164(), phone.masked());
+    assert_eq!(phone.prefix(), &e164[..e164.len() - 4]);
+    let (start, end) = masked.split_once("****").unwrap();
+    assert!(e164.starts_with(start) && e164.ends_with(end) && end.len() == 4);
+    assert!(start.len() + end.len() + 2 <= e164.len(), "{masked} shows too much");
+    assert_eq!(format!("{phone} {phone:?}"), format!("{masked} {masked}"));
+}
