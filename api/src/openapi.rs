@@ -16,7 +16,7 @@
 //! An endpoint of a dialect says so (`"x-dialect"`) and describes all of its answers itself; what more is sent to it is
 //! ignored.
 //!
-//! Headers, who may call and the responses of problems are added to all by [`finish`]; [`bodies`] closes the requests.
+//! Headers, who may call and the responses of problems are added to all by `finish`; `bodies` closes the requests.
 
 mod bodies;
 mod finish;

@@ -48,10 +48,10 @@ pub struct Settle {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub now: Option<i64>,
     pub account: AccountCheck,
-    /// Whose verification it must be; see [`Admit::owner`].
+    /// Whose verification it must be; see [`Admit::owner`](super::Admit::owner).
     pub owner: i64,
     pub which: Which,
-    /// What [`Store::read`](super::Store::read) gave, if anything.
+    /// What [`Store::read`](crate::store::Store::read) gave, if anything.
     pub read: Option<VerificationId>,
     /// Whether the code was that of `read`.
     pub right: bool,
