@@ -215,17 +215,19 @@ async fn embedded_what_is_admitted_is_queued_and_a_repeat_is_told_the_same() {
 #[tokio::test]
 async fn embedded_a_batch_that_can_t_be_queued_counts_nothing() {
     let it = embedded().await;
-    let rename = |sql: &'static str| {
+    let run = |sql: &'static str| {
         it.sqlite.write(move |connection| {
             Box::pin(async move { sqlx::query(sql).execute(connection).await.map(drop) })
         })
     };
-    rename("ALTER TABLE queue_job RENAME TO elsewhere").await.unwrap();
+    let refuse =
+        "CREATE TRIGGER full BEFORE INSERT ON queue_job BEGIN SELECT RAISE(ABORT, 'full'); END";
+    run(refuse).await.unwrap();
     let asked = batch(0..MOST_AT_ONCE, 50);
     let refused = it.acceptor.accept_many(asked.clone(), None, make_job()).await;
     assert!(matches!(refused, Err(AcceptError::Store(StoreError::Unavailable(_)))), "{refused:?}");
     assert_eq!(it.store.message(asked.items[0].message_id).await.unwrap(), None);
-    rename("ALTER TABLE elsewhere RENAME TO queue_job").await.unwrap();
+    run("DROP TRIGGER full").await.unwrap();
     let outcomes = accept(&it.acceptor, asked).await;
     assert_eq!(words(&outcomes), ["admitted"; MOST_AT_ONCE]);
     assert_eq!(queued(&it.queue, MOST_AT_ONCE).await.len(), MOST_AT_ONCE);

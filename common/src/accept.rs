@@ -10,11 +10,10 @@ use tokio::sync::mpsc;
 pub use self::many::{AcceptManyAnswer, MakeJobs};
 use crate::ids::MessageId;
 use crate::job::Job;
-use crate::queue::sqlite::SqliteQueue;
+use crate::queue::sqlite::{ENQUEUE, SqliteQueue, enqueue_request};
 use crate::queue::{Destination, Outgoing, Published, Queue};
-use crate::sqlite::Sqlite;
-use crate::store::sqlite::SqliteStore;
-use crate::store::{Accepted, Admit, AdmitAnswer, Operation, Store, StoreError, read_answer};
+use crate::sqlite::{Call, Sqlite};
+use crate::store::{Accepted, Admit, AdmitAnswer, Store, StoreError, read_answer};
 
 /// Confirmed messages waiting to be marked so; what finds no place stays unmarked (see [`Store::confirm`]).
 const UNMARKED: usize = 8192;
@@ -146,19 +145,17 @@ async fn accept_in_one_transaction(
     let unreadable = |error: serde_json::Error| StoreError::Broken(error.to_string());
     let lane = request.lane;
     let request = serde_json::to_string(request).map_err(unreadable)?;
-    let accepted = sqlite.write(move |connection| {
-        let (request, trace, make_job) = (request.clone(), trace.clone(), make_job.clone());
-        Box::pin(async move {
-            let answer = SqliteStore::run(connection, Operation::Admit, request).await?;
-            let answer = read_answer(&answer);
-            if let Ok(AdmitAnswer::Admitted { message, .. }) = &answer {
-                let job = make_job(message);
-                let message =
-                    Outgoing { id: job.message_id.to_string(), body: job.encode(), trace };
-                SqliteQueue::enqueue(connection, lane, &message).await?;
+    let call = Call { view: "admit", request };
+    let accepted = sqlite.call(call, move |answer| {
+        let answer = read_answer(&answer);
+        let enqueue = match &answer {
+            Ok(AdmitAnswer::Admitted { message, .. }) => {
+                let request = enqueue_request(&make_job(message), trace.as_deref())?;
+                Some(Call { view: ENQUEUE, request })
             }
-            Ok(answer)
-        })
+            _ => None,
+        };
+        Ok((answer, enqueue))
     });
     let answer = accepted.await.map_err(|error| StoreError::Unavailable(error.to_string()))?;
     queue.wake(lane);

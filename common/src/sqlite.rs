@@ -1,5 +1,6 @@
 //! The embedded database file: one writer that commits in groups, and readers beside it.
 
+use std::collections::BTreeMap;
 use std::fs::{self, OpenOptions, Permissions};
 use std::io::ErrorKind;
 use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
@@ -11,7 +12,7 @@ use futures::future::BoxFuture;
 use sqlx::sqlite::{
     SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous,
 };
-use sqlx::{Connection as _, SqliteConnection};
+use sqlx::{AssertSqlSafe, Connection as _, SqliteConnection};
 use tokio::sync::{mpsc, oneshot};
 
 /// Operations waiting for the writer at the most; more wait for a place.
@@ -57,8 +58,13 @@ impl Sqlite {
             .synchronous(SqliteSynchronous::Full)
             .foreign_keys(true)
             .busy_timeout(BUSY);
-        let mut connection = SqliteConnection::connect_with(&options).await?;
-        sqlx::raw_sql(crate::store::sqlite::SESSION).execute(&mut connection).await?;
+        let writing = (options.clone())
+            // In megabytes what the tables' hot ends and a group's own pages take: the default of 2 reads them again.
+            .pragma("cache_size", "-32768")
+            .pragma("temp_store", "MEMORY");
+        let mut connection = SqliteConnection::connect_with(&writing).await?;
+        let session = AssertSqlSafe(crate::store::sqlite::session());
+        sqlx::raw_sql(session).execute(&mut connection).await?;
         let readers = SqlitePoolOptions::new()
             .max_connections(READERS)
             .connect_with(options.clone().read_only(true))
@@ -91,11 +97,60 @@ impl Sqlite {
             + 'static,
     {
         let (reply, answer) = oneshot::channel();
+        self.hand_over(Box::new(Run { operation, result: None, reply }), answer).await
+    }
+
+    /// Makes a call in the writer's next transaction, and the one that `then` makes of its answer, if any; gives what
+    /// else `then` gives once all is committed. Calls of one name are made together, in one statement. As with
+    /// [`Sqlite::write`] it may be done twice.
+    pub async fn call<T, F>(&self, first: Call, then: F) -> Result<T, SqliteError>
+    where
+        T: Send + 'static,
+        F: Fn(String) -> Result<(T, Option<Call>), sqlx::Error> + Send + 'static,
+    {
+        let (reply, answer) = oneshot::channel();
+        self.hand_over(Box::new(Ask { first, then, result: None, reply }), answer).await
+    }
+
+    async fn hand_over<T>(
+        &self,
+        operation: Box<dyn Operation>,
+        answer: oneshot::Receiver<Result<T, SqliteError>>,
+    ) -> Result<T, SqliteError> {
         let gone = || SqliteError("its writer has ended".to_owned());
-        let call = Call { operation, result: None, reply };
-        self.writer.send(Box::new(call)).await.map_err(|_| gone())?;
+        self.writer.send(operation).await.map_err(|_| gone())?;
         answer.await.map_err(|_| gone())?
     }
+}
+
+/// A row put into a view of the writer's session; its trigger does the work and puts a row into `answer`.
+#[derive(Debug, Clone)]
+pub struct Call {
+    pub view: &'static str,
+    /// JSON.
+    pub request: String,
+}
+
+/// Makes calls of one view within the caller's transaction, one after the other; gives their answers.
+pub(crate) async fn call_all(
+    connection: &mut SqliteConnection,
+    view: &'static str,
+    requests: &[&str],
+) -> Result<Vec<String>, sqlx::Error> {
+    if requests.is_empty() {
+        return Ok(Vec::new());
+    }
+    // The first statement has nothing to give: it has SQLite look whether another connection changed the schema, which
+    // it doesn't do for what a trigger names.
+    let sql = format!(
+        "SELECT 1 FROM store_epoch LIMIT 0;
+         DELETE FROM answer;
+         INSERT INTO {view} SELECT key, value FROM jsonb_each(?1);
+         SELECT answer FROM answer ORDER BY id"
+    );
+    let requests = format!("[{}]", requests.join(","));
+    let query = sqlx::query_scalar(AssertSqlSafe(sql)).bind(requests);
+    query.fetch_all(connection).await
 }
 
 /// Makes the file with its mode before `SQLite` opens it, which gives `-wal` and `-shm` the same one. Files that were
@@ -129,24 +184,37 @@ fn narrow(path: &Path) {
 
 /// A write with its type forgotten.
 trait Operation: Send {
+    /// The call that it begins with.
+    fn first(&mut self) -> Option<Call>;
+    /// Takes the answer of its last call; gives the next one.
+    fn answered(&mut self, answer: String) -> Result<Option<Call>, sqlx::Error>;
+    /// What it does with the connection itself.
     fn run<'c>(
         &'c mut self,
         connection: &'c mut SqliteConnection,
     ) -> BoxFuture<'c, Result<(), sqlx::Error>>;
-    fn answer(self: Box<Self>, outcome: Result<(), SqliteError>);
+    fn finish(self: Box<Self>, outcome: Result<(), SqliteError>);
 }
 
-struct Call<F, T> {
+struct Run<F, T> {
     operation: F,
     result: Option<T>,
     reply: oneshot::Sender<Result<T, SqliteError>>,
 }
 
-impl<T, F> Operation for Call<F, T>
+impl<T, F> Operation for Run<F, T>
 where
     T: Send + 'static,
     F: for<'c> Fn(&'c mut SqliteConnection) -> BoxFuture<'c, Result<T, sqlx::Error>> + Send + Sync,
 {
+    fn first(&mut self) -> Option<Call> {
+        None
+    }
+
+    fn answered(&mut self, _answer: String) -> Result<Option<Call>, sqlx::Error> {
+        Ok(None)
+    }
+
     fn run<'c>(
         &'c mut self,
         connection: &'c mut SqliteConnection,
@@ -157,14 +225,58 @@ where
         })
     }
 
-    fn answer(self: Box<Self>, outcome: Result<(), SqliteError>) {
-        let Self { result, reply, .. } = *self;
-        let result = outcome.and_then(|()| {
-            result.ok_or_else(|| SqliteError("an operation gave no result".to_owned()))
-        });
-        // A caller that went away doesn't need the answer.
-        drop(reply.send(result));
+    fn finish(self: Box<Self>, outcome: Result<(), SqliteError>) {
+        tell(self.reply, outcome, self.result);
     }
+}
+
+struct Ask<F, T> {
+    first: Call,
+    then: F,
+    result: Option<T>,
+    reply: oneshot::Sender<Result<T, SqliteError>>,
+}
+
+impl<T, F> Operation for Ask<F, T>
+where
+    T: Send + 'static,
+    F: Fn(String) -> Result<(T, Option<Call>), sqlx::Error> + Send,
+{
+    fn first(&mut self) -> Option<Call> {
+        self.result = None;
+        Some(self.first.clone())
+    }
+
+    fn answered(&mut self, answer: String) -> Result<Option<Call>, sqlx::Error> {
+        if self.result.is_some() {
+            return Ok(None);
+        }
+        let (result, next) = (self.then)(answer)?;
+        self.result = Some(result);
+        Ok(next)
+    }
+
+    fn run<'c>(
+        &'c mut self,
+        _connection: &'c mut SqliteConnection,
+    ) -> BoxFuture<'c, Result<(), sqlx::Error>> {
+        Box::pin(async { Ok(()) })
+    }
+
+    fn finish(self: Box<Self>, outcome: Result<(), SqliteError>) {
+        tell(self.reply, outcome, self.result);
+    }
+}
+
+fn tell<T>(
+    reply: oneshot::Sender<Result<T, SqliteError>>,
+    outcome: Result<(), SqliteError>,
+    result: Option<T>,
+) {
+    let result = outcome
+        .and_then(|()| result.ok_or_else(|| SqliteError("an operation gave no result".to_owned())));
+    // A caller that went away doesn't need the answer.
+    drop(reply.send(result));
 }
 
 async fn write_groups(
@@ -174,14 +286,14 @@ async fn write_groups(
     let mut group = Vec::with_capacity(GROUP);
     while operations.recv_many(&mut group, GROUP).await > 0 {
         if commit(&mut connection, &mut group).await.is_ok() {
-            group.drain(..).for_each(|operation| operation.answer(Ok(())));
+            group.drain(..).for_each(|operation| operation.finish(Ok(())));
             continue;
         }
         for operation in group.drain(..) {
             let mut alone = vec![operation];
             let outcome = commit(&mut connection, &mut alone).await.map_err(SqliteError::from);
             for operation in alone {
-                operation.answer(outcome.clone());
+                operation.finish(outcome.clone());
             }
         }
     }
@@ -193,10 +305,35 @@ async fn commit(
     operations: &mut [Box<dyn Operation>],
 ) -> Result<(), sqlx::Error> {
     let mut transaction = connection.begin_with("BEGIN IMMEDIATE").await?;
+    make_calls(&mut transaction, operations).await?;
     for operation in operations {
         operation.run(&mut transaction).await?;
     }
     transaction.commit().await
+}
+
+/// Makes all calls of one view at once, until nobody has another one: every statement is a way to `SQLite`'s thread
+/// and back, which costs as much as a small operation.
+async fn make_calls(
+    connection: &mut SqliteConnection,
+    operations: &mut [Box<dyn Operation>],
+) -> Result<(), sqlx::Error> {
+    let mut waiting: BTreeMap<&'static str, Vec<(usize, String)>> = BTreeMap::new();
+    for (place, operation) in operations.iter_mut().enumerate() {
+        if let Some(Call { view, request }) = operation.first() {
+            waiting.entry(view).or_default().push((place, request));
+        }
+    }
+    while let Some((view, calls)) = waiting.pop_first() {
+        let requests: Vec<&str> = calls.iter().map(|(_, request)| request.as_str()).collect();
+        let answers = call_all(connection, view, &requests).await?;
+        for ((place, _), answer) in calls.iter().zip(answers) {
+            if let Some(Call { view, request }) = operations[*place].answered(answer)? {
+                waiting.entry(view).or_default().push((*place, request));
+            }
+        }
+    }
+    Ok(())
 }
 
 #[cfg(test)]

@@ -82,8 +82,8 @@ CREATE TABLE store_message (
     confirmed       INTEGER NOT NULL, -- 0 its publish is in flight, 1 confirmed, 2 in doubt
     asked_at        INTEGER NOT NULL, -- when its publish was last begun
     idempotency     TEXT,
-    limits          TEXT    NOT NULL, -- JSON: what it was counted in
-    answer          TEXT    NOT NULL, -- JSON: what its request was answered
+    limits          BLOB    NOT NULL, -- JSONB: what it was counted in
+    answer          BLOB    NOT NULL, -- JSONB: what its request was answered
     keep_until      INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX store_message_keep ON store_message (keep_until);

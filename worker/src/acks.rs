@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
+use futures::future::join_all;
 use postrider_common::queue::Receipt;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
@@ -98,19 +99,18 @@ async fn ack_finished(mut receipts: mpsc::Receiver<Receipt>) {
             session.finish(receipt.tag, now);
             *seen = now;
         }
-        for (session, receipt, _) in sessions.values_mut() {
+        let due = sessions.values_mut().flat_map(|(session, receipt, _)| {
             // On the way out nobody waits for company.
             let at = if open { now } else { now + PATIENCE };
-            for ack in session.due(at) {
-                let receipt = receipt.with_tag(ack.tag);
-                if !receipt.ack(ack.multiple).await {
-                    tracing::debug!(
-                        ?receipt,
-                        "the session is over: its claims drop what comes again"
-                    );
-                }
+            session.due(at).into_iter().map(|ack| (receipt.with_tag(ack.tag), ack.multiple))
+        });
+        // All at once: an ack of the embedded queue waits for its commit.
+        join_all(due.map(async |(receipt, multiple)| {
+            if !receipt.ack(multiple).await {
+                tracing::debug!(?receipt, "the session is over: its claims drop what comes again");
             }
-        }
+        }))
+        .await;
         sessions.retain(|_, (_, _, seen)| now.duration_since(*seen) < SESSION_LIFE);
         if !open {
             return;

@@ -6,9 +6,8 @@ use futures::future::join_all;
 
 use super::{AcceptError, Acceptor, Publisher};
 use crate::job::{Job, Lane};
-use crate::queue::Outgoing;
-use crate::queue::sqlite::SqliteQueue;
-use crate::sqlite::Sqlite;
+use crate::queue::sqlite::{ENQUEUE, SqliteQueue, enqueue_request};
+use crate::sqlite::{Sqlite, call_all};
 use crate::store::sqlite::SqliteStore;
 use crate::store::{Accepted, AdmitAnswer, AdmitMany, AdmitManyAnswer, StoreError};
 
@@ -76,14 +75,15 @@ async fn in_one_transaction(
         Box::pin(async move {
             let answer = SqliteStore::decide_many(connection, request).await?;
             let Ok(AdmitManyAnswer::Decided { answers }) = &answer else { return Ok(answer) };
+            let mut requests = Vec::new();
             for (place, answer) in answers.iter().enumerate() {
                 if let AdmitAnswer::Admitted { message, .. } = answer {
                     let job = make_job(place, message);
-                    let (id, body) = (job.message_id.to_string(), job.encode());
-                    let message = Outgoing { id, body, trace: trace.clone() };
-                    SqliteQueue::enqueue(connection, job.lane, &message).await?;
+                    requests.push(enqueue_request(&job, trace.as_deref())?);
                 }
             }
+            let requests: Vec<&str> = requests.iter().map(String::as_str).collect();
+            call_all(connection, ENQUEUE, &requests).await?;
             Ok(answer)
         })
     });

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
+use serde::Serialize;
 use sqlx::SqliteConnection;
 use tokio::sync::{Notify, mpsc};
 use tokio_util::sync::CancellationToken;
@@ -18,7 +19,8 @@ use self::acks::Acks;
 pub(super) use self::acks::SqliteAcker;
 use self::taker::Taker;
 use super::{Consumer, Depth, Destination, Outgoing, Published, QueueError, Rung, Source};
-use crate::job::Lane;
+use crate::ids::MessageId;
+use crate::job::{Job, Lane};
 use crate::sqlite::{Sqlite, SqliteError};
 
 const GIVE_BACK_ALL: &str = "UPDATE queue_job SET taken = 0 WHERE taken = 1";
@@ -28,7 +30,7 @@ const DEPTHS: &str = "SELECT coalesce(rung, queue), count(*) FROM (
     FROM queue_job WHERE taken = 0) GROUP BY 1";
 const READY: &str = "SELECT count(*) FROM queue_job WHERE queue = ?1 AND taken = 0
     AND available_at <= CAST(unixepoch('subsec') * 1000 AS INTEGER)";
-const ENQUEUE: &str = "INSERT INTO queue_job (queue, rung, message_id, trace, body, available_at)
+const PUT: &str = "INSERT INTO queue_job (queue, rung, message_id, trace, body, available_at)
     VALUES (?1, ?2, ?3, ?4, ?5, CAST(unixepoch('subsec') * 1000 AS INTEGER) + ?6)";
 
 const SOURCES: [Source; 5] = [
@@ -54,6 +56,24 @@ struct Shared {
     closed: CancellationToken,
     /// Consumers, and acks on their way: they end before everything is given back.
     running: TaskTracker,
+}
+
+/// The view that puts jobs into their lanes; [`SqliteQueue::wake`] after the commit.
+pub(crate) const ENQUEUE: &str = "enqueue";
+
+/// What that view is asked.
+pub(crate) fn enqueue_request(job: &Job, trace: Option<&str>) -> Result<String, sqlx::Error> {
+    let body = String::from_utf8(job.encode()).map_err(|e| sqlx::Error::Encode(e.into()))?;
+    let request = Enqueue { queue: job.lane.queue(), message_id: job.message_id, trace, body };
+    serde_json::to_string(&request).map_err(|e| sqlx::Error::Encode(e.into()))
+}
+
+#[derive(Serialize)]
+struct Enqueue<'a> {
+    queue: &'static str,
+    message_id: MessageId,
+    trace: Option<&'a str>,
+    body: String,
 }
 
 /// Tells a queue's consumers that there is something new.
@@ -103,15 +123,6 @@ impl SqliteQueue {
             }
             Err(error) => Published::Failed(error.to_string()),
         }
-    }
-
-    /// Puts a message into its lane within the caller's transaction; [`SqliteQueue::wake`] after the commit.
-    pub async fn enqueue(
-        connection: &mut SqliteConnection,
-        lane: Lane,
-        message: &Outgoing,
-    ) -> Result<(), sqlx::Error> {
-        put(connection, lane.queue(), None, message).await
     }
 
     /// Tells the lane's consumers that there is something new.
@@ -193,7 +204,7 @@ async fn put(
     message: &Outgoing,
 ) -> Result<(), sqlx::Error> {
     let delay = rung.map_or(Duration::ZERO, Rung::delay);
-    sqlx::query(ENQUEUE)
+    sqlx::query(PUT)
         .bind(queue)
         .bind(rung.map(Rung::queue))
         .bind(&message.id)

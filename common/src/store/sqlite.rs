@@ -1,14 +1,50 @@
-//! The store on SQLite: one text of SQL an operation, each run by the writer in its next group commit. The
-//! readable model of what Redis must do.
+//! The store on SQLite: one text of SQL an operation, the body of a trigger that the writer fires in its next group
+//! commit. The readable model of what Redis must do.
 
 use serde::{Deserialize, Serialize};
 use sqlx::SqliteConnection;
 
 use super::{AdmitAnswer, AdmitMany, AdmitManyAnswer, Operation, StoreError, read_answer};
-use crate::sqlite::{Sqlite, SqliteError};
+use crate::sqlite::{Call, Sqlite, SqliteError, call_all};
 
-/// Temporary tables and views that the texts use; run once on the writer's connection.
-pub(crate) const SESSION: &str = include_str!("sql/session.sql");
+/// The views whose triggers do what is asked, by the operation that they are for.
+const WRITING: [(&str, &[&str]); 20] = [
+    ("account_version", &[include_str!("sql/account_version.sql")]),
+    ("admit", &[ASK, include_str!("sql/admit.sql")]),
+    ("admit_many", &[include_str!("sql/admit_many.sql")]),
+    ("archive", &[include_str!("sql/archive.sql")]),
+    ("ban", &[include_str!("sql/ban.sql")]),
+    ("calling", &[include_str!("sql/calling.sql")]),
+    ("claim", &[include_str!("sql/claim.sql")]),
+    ("confirm", &[include_str!("sql/confirm.sql")]),
+    ("doubt", &[include_str!("sql/doubt.sql")]),
+    ("enqueue", &[include_str!("sql/enqueue.sql")]),
+    ("explain", &[ASK, include_str!("sql/explain.sql")]),
+    ("keep_batch", &[include_str!("sql/keep_batch.sql")]),
+    ("resolve", &[include_str!("sql/resolve.sql")]),
+    ("restore", &[include_str!("sql/restore.sql")]),
+    ("sandbox_put", &[include_str!("sql/sandbox_put.sql")]),
+    ("settle", &[ASK, include_str!("sql/settle.sql")]),
+    ("sweep_bans", &[include_str!("sql/sweep_bans.sql")]),
+    ("take", &[ASK, include_str!("sql/take.sql")]),
+    ("untake", &[include_str!("sql/untake.sql")]),
+    ("withdraw", &[include_str!("sql/withdraw.sql")]),
+];
+const ASK: &str = include_str!("sql/ask.sql");
+
+/// What the writer's connection has beside the tables; run once on it. An operation that writes is a trigger on a view
+/// of its name: rows put there are requests, so that one statement asks many.
+pub(crate) fn session() -> String {
+    let mut session = include_str!("sql/session.sql").to_owned();
+    for (view, texts) in WRITING {
+        session += &format!(
+            "CREATE TEMP VIEW {view} AS SELECT NULL AS id, NULL AS request;
+             CREATE TEMP TRIGGER {view} INSTEAD OF INSERT ON {view} BEGIN {} END;\n",
+            texts.concat()
+        );
+    }
+    session
+}
 
 #[derive(Debug, Clone)]
 pub struct SqliteStore {
@@ -39,16 +75,15 @@ impl SqliteStore {
         operation: Operation,
         request: &str,
     ) -> Result<String, StoreError> {
-        let answer = if reads_only(operation) {
-            let query = sqlx::query_scalar(text(operation)).bind(request.to_owned());
-            query.fetch_one(self.sqlite.readers()).await.map_err(SqliteError::from)
-        } else {
-            let request = request.to_owned();
-            let run = self.sqlite.write(move |connection| {
-                let request = request.clone();
-                Box::pin(async move { Self::run(connection, operation, request).await })
-            });
-            run.await
+        let answer = match text(operation) {
+            Text::Read(sql) => {
+                let query = sqlx::query_scalar(sql).bind(request.to_owned());
+                query.fetch_one(self.sqlite.readers()).await.map_err(SqliteError::from)
+            }
+            Text::Write(view) => {
+                let call = Call { view, request: request.to_owned() };
+                self.sqlite.call(call, |answer| Ok((answer, None))).await
+            }
         };
         answer.map_err(|error| StoreError::Unavailable(error.to_string()))
     }
@@ -72,34 +107,37 @@ impl SqliteStore {
         mut request: AdmitMany,
     ) -> Result<Result<AdmitManyAnswer, StoreError>, sqlx::Error> {
         let items = std::mem::take(&mut request.items);
-        let begun = Self::run(connection, Operation::AdmitMany, encode(&request)?).await?;
+        let begun = Self::ask(connection, "admit_many", &encode(&request)?).await?;
         let now = match read_answer(&begun) {
             Ok(Beginning::Begun { now }) => now,
             Ok(Beginning::StaleAccount) => return Ok(Ok(AdmitManyAnswer::StaleAccount)),
             Ok(Beginning::KeyReused) => return Ok(Ok(AdmitManyAnswer::KeyReused)),
             Err(error) => return Ok(Err(error)),
         };
-        let mut answers = Vec::with_capacity(items.len());
+        let mut asked = Vec::with_capacity(items.len());
         for mut item in items {
             item.now = Some(now);
-            let answer = Self::run(connection, Operation::Admit, encode(&item)?).await?;
-            answers.push(read_answer(&answer).map_err(|e| sqlx::Error::Decode(e.into()))?);
+            asked.push(encode(&item)?);
         }
+        let asked: Vec<&str> = asked.iter().map(String::as_str).collect();
+        let answers = call_all(connection, "admit", &asked).await?;
+        let answers = answers.iter().map(|answer| read_answer(answer));
+        let answers: Vec<AdmitAnswer> = answers
+            .collect::<Result<_, _>>()
+            .map_err(|error: StoreError| sqlx::Error::Decode(error.into()))?;
         if answers.iter().any(AdmitAnswer::stands) {
             request.now = Some(now);
-            let keep = sqlx::query(include_str!("sql/keep_batch.sql")).bind(encode(&request)?);
-            keep.execute(connection).await?;
+            Self::ask(connection, "keep_batch", &encode(&request)?).await?;
         }
         Ok(Ok(AdmitManyAnswer::Decided { answers }))
     }
 
-    /// Runs an operation within the caller's transaction, on the writer's connection.
-    pub(crate) async fn run(
+    async fn ask(
         connection: &mut SqliteConnection,
-        operation: Operation,
-        request: String,
+        view: &'static str,
+        request: &str,
     ) -> Result<String, sqlx::Error> {
-        sqlx::query_scalar(text(operation)).bind(request).fetch_one(connection).await
+        call_all(connection, view, &[request]).await?.pop().ok_or(sqlx::Error::RowNotFound)
     }
 }
 
@@ -116,46 +154,40 @@ fn encode<T: Serialize>(request: &T) -> Result<String, sqlx::Error> {
     serde_json::to_string(request).map_err(|error| sqlx::Error::Encode(error.into()))
 }
 
-fn reads_only(operation: Operation) -> bool {
-    matches!(
-        operation,
-        Operation::Read
-            | Operation::Verification
-            | Operation::Message
-            | Operation::Epoch
-            | Operation::LaneCounts
-            | Operation::OldestAge
-            | Operation::SandboxList
-    )
+/// How an operation is asked.
+enum Text {
+    /// `?1` is the request, the only row it gives is the answer.
+    Read(&'static str),
+    /// By a row put into this view.
+    Write(&'static str),
 }
 
-/// The text of an operation: `?1` is the request, the only row it gives is the answer.
-fn text(operation: Operation) -> &'static str {
+fn text(operation: Operation) -> Text {
     match operation {
-        Operation::Admit => concat!(include_str!("sql/ask.sql"), include_str!("sql/admit.sql")),
-        Operation::AdmitMany => include_str!("sql/admit_many.sql"),
-        Operation::Withdraw => include_str!("sql/withdraw.sql"),
-        Operation::Confirm => include_str!("sql/confirm.sql"),
-        Operation::Doubt => include_str!("sql/doubt.sql"),
-        Operation::Read => include_str!("sql/read.sql"),
-        Operation::Settle => concat!(include_str!("sql/ask.sql"), include_str!("sql/settle.sql")),
-        Operation::Verification => include_str!("sql/verification.sql"),
-        Operation::Message => include_str!("sql/message.sql"),
-        Operation::Claim => include_str!("sql/claim.sql"),
-        Operation::Calling => include_str!("sql/calling.sql"),
-        Operation::Resolve => include_str!("sql/resolve.sql"),
-        Operation::Archive => include_str!("sql/archive.sql"),
-        Operation::AccountVersion => include_str!("sql/account_version.sql"),
-        Operation::Ban => include_str!("sql/ban.sql"),
-        Operation::SweepBans => include_str!("sql/sweep_bans.sql"),
-        Operation::Epoch => include_str!("sql/epoch.sql"),
-        Operation::Restore => include_str!("sql/restore.sql"),
-        Operation::LaneCounts => include_str!("sql/lane_counts.sql"),
-        Operation::OldestAge => include_str!("sql/oldest_age.sql"),
-        Operation::SandboxPut => include_str!("sql/sandbox_put.sql"),
-        Operation::SandboxList => include_str!("sql/sandbox_list.sql"),
-        Operation::Explain => concat!(include_str!("sql/ask.sql"), include_str!("sql/explain.sql")),
-        Operation::Take => concat!(include_str!("sql/ask.sql"), include_str!("sql/take.sql")),
-        Operation::GiveBack => include_str!("sql/untake.sql"),
+        Operation::Admit => Text::Write("admit"),
+        Operation::AdmitMany => Text::Write("admit_many"),
+        Operation::Withdraw => Text::Write("withdraw"),
+        Operation::Confirm => Text::Write("confirm"),
+        Operation::Doubt => Text::Write("doubt"),
+        Operation::Read => Text::Read(include_str!("sql/read.sql")),
+        Operation::Settle => Text::Write("settle"),
+        Operation::Verification => Text::Read(include_str!("sql/verification.sql")),
+        Operation::Message => Text::Read(include_str!("sql/message.sql")),
+        Operation::Claim => Text::Write("claim"),
+        Operation::Calling => Text::Write("calling"),
+        Operation::Resolve => Text::Write("resolve"),
+        Operation::Archive => Text::Write("archive"),
+        Operation::AccountVersion => Text::Write("account_version"),
+        Operation::Ban => Text::Write("ban"),
+        Operation::SweepBans => Text::Write("sweep_bans"),
+        Operation::Epoch => Text::Read(include_str!("sql/epoch.sql")),
+        Operation::Restore => Text::Write("restore"),
+        Operation::LaneCounts => Text::Read(include_str!("sql/lane_counts.sql")),
+        Operation::OldestAge => Text::Read(include_str!("sql/oldest_age.sql")),
+        Operation::SandboxPut => Text::Write("sandbox_put"),
+        Operation::SandboxList => Text::Read(include_str!("sql/sandbox_list.sql")),
+        Operation::Explain => Text::Write("explain"),
+        Operation::Take => Text::Write("take"),
+        Operation::GiveBack => Text::Write("untake"),
     }
 }

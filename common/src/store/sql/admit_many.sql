@@ -1,22 +1,23 @@
 -- Begins a batch of messages: what is decided about it as a whole. Its items are decided one by one, by `admit.sql`, and
 -- `keep_batch.sql` ends it.
 DELETE FROM decision;
-INSERT INTO decision (now) SELECT coalesce(?1 ->> '$.now', CAST(unixepoch('subsec') * 1000 AS INTEGER));
+INSERT INTO decision (now) SELECT coalesce(NEW.request ->> '$.now', CAST(unixepoch('subsec') * 1000 AS INTEGER));
 UPDATE decision SET kind = (
     WITH kept AS (
-        SELECT i.message_id, i.answer, EXISTS (SELECT 1 FROM json_each(?1, '$.batch.fingerprints') AS f WHERE f.value = i.fingerprint) AS same
+        SELECT i.message_id, i.answer, EXISTS (SELECT 1 FROM json_each(NEW.request, '$.batch.fingerprints') AS f WHERE f.value = i.fingerprint) AS same
         FROM store_idempotency AS i
-        WHERE i."key" = ?1 ->> '$.batch.key' AND i.keep_until > decision.now
+        WHERE i."key" = NEW.request ->> '$.batch.key' AND i.keep_until > decision.now
     )
     SELECT 'stale_account'
-    WHERE (SELECT version FROM store_account WHERE id = ?1 ->> '$.account.id') IS NOT ?1 ->> '$.account.version'
+    WHERE (SELECT version FROM store_account WHERE id = NEW.request ->> '$.account.id') IS NOT NEW.request ->> '$.account.version'
     -- A send's entry, which has a message, and a check's, which has an answer, are of another body in any case.
     UNION ALL SELECT 'key_reused' FROM kept WHERE NOT same OR message_id IS NOT NULL OR answer <> ''
     UNION ALL SELECT 'kept' FROM kept
     LIMIT 1
 );
 
-SELECT CASE
+INSERT INTO answer
+SELECT NEW.id, CASE
     WHEN NOT EXISTS (SELECT 1 FROM store_epoch) THEN json('{"lost":true}')
     ELSE json_object('ok', CASE
         WHEN kind IN ('stale_account', 'key_reused') THEN json_object('kind', kind)

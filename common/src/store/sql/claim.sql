@@ -1,45 +1,47 @@
 -- Takes a job to work on. The row of `decision` says what the claim met; whatever is "ours" is written at the end.
 DELETE FROM decision;
-INSERT INTO decision (now)
-SELECT coalesce(?1 ->> '$.now', CAST(unixepoch('subsec') * 1000 AS INTEGER));
-INSERT OR IGNORE INTO store_verification
+INSERT INTO decision (now, message_id)
+SELECT coalesce(NEW.request ->> '$.now', CAST(unixepoch('subsec') * 1000 AS INTEGER)), NEW.request ->> '$.message_id';
+INSERT INTO store_verification
 SELECT v ->> 'id', v ->> 'subject', v ->> 'account_id', v ->> 'purpose', v ->> 'key_id', v ->> 'digits',
        v ->> 'ttl_ms', v ->> 'max_attempts', v ->> 'remember_ms', v ->> 'first_at', v ->> 'expires_at', v ->> 'sends', 0,
-       NULL, ?1 ->> '$.message_id', (v ->> 'expires_at') + (v ->> 'remember_ms')
-FROM (SELECT now, ?1 -> '$.verification' AS v FROM decision)
-WHERE v IS NOT NULL AND (v ->> 'expires_at') + (v ->> 'remember_ms') > now;
+       NULL, message_id, (v ->> 'expires_at') + (v ->> 'remember_ms')
+FROM (SELECT now, message_id, jsonb_extract(NEW.request, '$.verification') AS v FROM decision)
+WHERE NOT EXISTS (SELECT 1 FROM store_verification WHERE id = v ->> 'id')
+  AND v IS NOT NULL AND (v ->> 'expires_at') + (v ->> 'remember_ms') > now;
 INSERT OR IGNORE INTO store_live
-SELECT subject, id, keep_until FROM store_verification WHERE id = ?1 ->> '$.verification.id';
+SELECT v.subject, v.id, v.keep_until FROM store_verification AS v
+WHERE v.id = NEW.request ->> '$.verification.id';
 
 UPDATE decision SET (kind, left) = (
     WITH c AS (
-        SELECT *, (generation, attempt) > (?1 ->> '$.generation', ?1 ->> '$.attempt') AS newer,
-               (generation, attempt) = (?1 ->> '$.generation', ?1 ->> '$.attempt') AS same
-        FROM store_claim WHERE message_id = ?1 ->> '$.message_id'
+        SELECT c.*, (generation, attempt) > (NEW.request ->> '$.generation', NEW.request ->> '$.attempt') AS newer,
+               (generation, attempt) = (NEW.request ->> '$.generation', NEW.request ->> '$.attempt') AS same,
+               owner <> NEW.request ->> '$.owner' AS another, NEW.request ->> '$.max_claims' AS max_claims
+        FROM store_claim AS c WHERE c.message_id = decision.message_id
     )
     SELECT 'stale', NULL FROM c WHERE newer
     UNION ALL SELECT 'resolved', NULL FROM c WHERE same AND state = 'resolved'
     UNION ALL SELECT 'busy', NULL FROM c
-        WHERE same AND lease_until > decision.now AND owner <> ?1 ->> '$.owner'
+        WHERE same AND lease_until > decision.now AND another
     UNION ALL SELECT 'interrupted', claims FROM c WHERE same AND state = 'calling'
     UNION ALL SELECT 'unsure', claims FROM c WHERE same AND state = 'unsure'
     -- A worker that got no answer asks again: that is the same claim.
-    UNION ALL SELECT iif(claims + (owner <> ?1 ->> '$.owner') >= ?1 ->> '$.max_claims', 'poison', 'granted'),
-        claims + (owner <> ?1 ->> '$.owner') FROM c WHERE same
+    UNION ALL SELECT iif(claims + another >= max_claims, 'poison', 'granted'), claims + another FROM c WHERE same
     UNION ALL SELECT 'unsure', 1
-        WHERE NOT EXISTS (SELECT 1 FROM c) AND ?1 ->> '$.redelivered'
-          AND ?1 ->> '$.epoch' IS NOT (SELECT epoch FROM store_epoch)
+        WHERE NOT EXISTS (SELECT 1 FROM c) AND NEW.request ->> '$.redelivered'
+          AND NEW.request ->> '$.epoch' IS NOT (SELECT epoch FROM store_epoch)
     UNION ALL SELECT 'granted', 1
     LIMIT 1
 );
 UPDATE decision SET kind = 'superseded'
 WHERE kind = 'granted'
   AND EXISTS (SELECT 1 FROM store_verification
-              WHERE id = ?1 ->> '$.verification.id' AND approved_at IS NOT NULL);
+              WHERE id = NEW.request ->> '$.verification.id' AND approved_at IS NOT NULL);
 INSERT INTO store_claim
-SELECT ?1 ->> '$.message_id', ?1 ->> '$.generation', ?1 ->> '$.attempt', iif(kind = 'unsure', kind, 'claimed'),
-       ?1 ->> '$.owner', now + (?1 ->> '$.lease_ms'), left, '', 0, '',
-       max(?1 ->> '$.keep_until', now + (?1 ->> '$.lease_ms'))
+SELECT message_id, NEW.request ->> '$.generation', NEW.request ->> '$.attempt', iif(kind = 'unsure', kind, 'claimed'),
+       NEW.request ->> '$.owner', now + (NEW.request ->> '$.lease_ms'), left, '', 0, '',
+       max(NEW.request ->> '$.keep_until', now + (NEW.request ->> '$.lease_ms'))
 FROM decision WHERE kind IN ('granted', 'superseded', 'unsure', 'poison', 'interrupted')
 ON CONFLICT (message_id) DO UPDATE
 SET generation = excluded.generation, attempt = excluded.attempt, owner = excluded.owner,
@@ -48,10 +50,11 @@ SET generation = excluded.generation, attempt = excluded.attempt, owner = exclud
     state = (SELECT CASE kind WHEN 'interrupted' THEN 'calling' WHEN 'unsure' THEN kind ELSE 'claimed' END FROM decision),
     resolution = '';
 
-SELECT json_object('ok', json(CASE kind
-    WHEN 'busy' THEN json_object('now', now, 'kind', kind, 'wait_ms', c.lease_until - now)
-    WHEN 'interrupted' THEN json_object('now', now, 'kind', kind, 'called_at', c.called_at, 'provider', c.provider)
-    WHEN 'resolved' THEN json_object('now', now, 'kind', kind, 'resolution', c.resolution)
-    ELSE json_object('now', now, 'kind', kind)
-END))
-FROM decision LEFT JOIN store_claim AS c ON c.message_id = ?1 ->> '$.message_id';
+INSERT INTO answer
+SELECT NEW.id, json_object('ok', CASE kind
+    WHEN 'busy' THEN jsonb_object('now', now, 'kind', kind, 'wait_ms', c.lease_until - now)
+    WHEN 'interrupted' THEN jsonb_object('now', now, 'kind', kind, 'called_at', c.called_at, 'provider', c.provider)
+    WHEN 'resolved' THEN jsonb_object('now', now, 'kind', kind, 'resolution', c.resolution)
+    ELSE jsonb_object('now', now, 'kind', kind)
+END)
+FROM decision LEFT JOIN store_claim AS c ON c.message_id = decision.message_id;

@@ -1,14 +1,14 @@
 -- How limits and bans stand.
-SELECT CASE
-    WHEN NOT EXISTS (SELECT 1 FROM store_epoch) THEN json('{"lost":true}')
-    ELSE json_object('ok', json_object(
+INSERT INTO answer
+SELECT NEW.id, CASE
+    WHEN NOT EXISTS (SELECT 1 FROM store_epoch) THEN '{"lost":true}'
+    ELSE json_object('ok', jsonb_object(
         'now', now,
-        'limits', (SELECT json(coalesce(json_group_array(json_object(
-                              'used', used, 'remaining', max(quota - used, 0),
-                              'wait_ms', CASE WHEN "full" THEN wait_ms ELSE 0 END) ORDER BY idx), '[]'))
+        'limits', (SELECT jsonb(jsonb_group_array(jsonb_object(
+                              'used', used, 'remaining', max(quota - used, 0), 'wait_ms', wait_ms) ORDER BY idx))
                    FROM limit_use),
-        'bans', (SELECT json(coalesce(json_group_array(json_object(
-                            'subject', json_object('kind', kind, 'value', value), 'until', "until") ORDER BY idx), '[]'))
+        'bans', (SELECT jsonb(jsonb_group_array(jsonb_object(
+                            'subject', jsonb_object('kind', kind, 'value', value), 'until', "until") ORDER BY idx))
                  FROM ban_hit)))
 END
 FROM decision;

@@ -1,40 +1,44 @@
 -- What came of an attempt: the first result written stands.
 DELETE FROM decision;
-INSERT INTO decision (now, kind)
-SELECT coalesce(?1 ->> '$.now', CAST(unixepoch('subsec') * 1000 AS INTEGER)), coalesce((
-    SELECT CASE
-        WHEN (generation, attempt) > (?1 ->> '$.generation', ?1 ->> '$.attempt') THEN 'stale'
-        WHEN (generation, attempt) = (?1 ->> '$.generation', ?1 ->> '$.attempt') AND state = 'resolved' THEN 'already'
-    END
-    FROM store_claim WHERE message_id = ?1 ->> '$.message_id'), 'written');
+INSERT INTO decision (now, message_id, kind)
+SELECT coalesce(NEW.request ->> '$.now', CAST(unixepoch('subsec') * 1000 AS INTEGER)), NEW.request ->> '$.message_id', CASE
+    WHEN (c.generation, c.attempt) > (NEW.request ->> '$.generation', NEW.request ->> '$.attempt') THEN 'stale'
+    WHEN (c.generation, c.attempt) = (NEW.request ->> '$.generation', NEW.request ->> '$.attempt') AND c.state = 'resolved' THEN 'already'
+    ELSE 'written'
+END
+FROM (SELECT 1) LEFT JOIN store_claim AS c ON c.message_id = NEW.request ->> '$.message_id';
 INSERT INTO store_claim
-SELECT ?1 ->> '$.message_id', ?1 ->> '$.generation', ?1 ->> '$.attempt', 'resolved', '', 0, 0, '', 0,
-       ?1 ->> '$.resolution', now + 3600000
+SELECT message_id, NEW.request ->> '$.generation', NEW.request ->> '$.attempt', 'resolved', '', 0, 0, '', 0, NEW.request ->> '$.resolution',
+       now + 3600000
 FROM decision WHERE kind = 'written'
 ON CONFLICT (message_id) DO UPDATE
 SET generation = excluded.generation, attempt = excluded.attempt, state = 'resolved',
     resolution = excluded.resolution, keep_until = max(store_claim.keep_until, excluded.keep_until);
 UPDATE store_message
-SET status = ?1 ->> '$.status', attempts = ?1 -> '$.attempts', updated_at = decision.now
-FROM decision WHERE kind = 'written' AND id = ?1 ->> '$.message_id';
+SET status = NEW.request ->> '$.status', attempts = NEW.request -> '$.attempts', updated_at = (SELECT now FROM decision)
+WHERE id = (SELECT message_id FROM decision WHERE kind = 'written');
 DELETE FROM store_unconfirmed
-WHERE ?1 ->> '$.finished' AND message_id = ?1 ->> '$.message_id'
-  AND (SELECT kind FROM decision) = 'written';
+WHERE message_id = (SELECT message_id FROM decision WHERE kind = 'written' AND NEW.request ->> '$.finished');
 UPDATE store_idempotency SET done = 1
-WHERE ?1 ->> '$.finished' AND (SELECT kind FROM decision) = 'written' AND "key" = (SELECT idempotency FROM store_message WHERE id = ?1 ->> '$.message_id');
+WHERE "key" = (SELECT m.idempotency
+               FROM decision CROSS JOIN store_message AS m ON m.id = decision.message_id
+               WHERE kind = 'written' AND NEW.request ->> '$.finished');
 INSERT INTO store_count
-SELECT 'done', ?1 ->> '$.lane', now / 10000, 1 FROM decision WHERE kind = 'written' AND ?1 ->> '$.finished'
+SELECT 'done', NEW.request ->> '$.lane', now / 10000, 1 FROM decision
+WHERE kind = 'written' AND NEW.request ->> '$.finished'
 ON CONFLICT DO UPDATE SET "count" = "count" + 1;
 DELETE FROM refunded;
 INSERT INTO refunded
-SELECT id, limits, 0 FROM store_message, decision
-WHERE kind = 'written' AND ?1 ->> '$.refund' AND id = ?1 ->> '$.message_id';
-SELECT json_object('ok', json(CASE kind
-    WHEN 'written' THEN json_object('kind', kind, 'approved_at', (
-        SELECT v.approved_at FROM store_message AS m JOIN store_verification AS v ON v.id = m.verification_id
-        WHERE m.id = ?1 ->> '$.message_id'))
-    WHEN 'already' THEN json_object('kind', kind, 'resolution', (
-        SELECT resolution FROM store_claim WHERE message_id = ?1 ->> '$.message_id'))
-    ELSE json_object('kind', kind)
-END))
+SELECT m.id, m.limits, m.accepted_at, 0
+FROM decision CROSS JOIN store_message AS m ON m.id = decision.message_id
+WHERE kind = 'written' AND NEW.request ->> '$.refund';
+INSERT INTO answer
+SELECT NEW.id, json_object('ok', CASE kind
+    WHEN 'written' THEN jsonb_object('kind', kind, 'approved_at', (
+        SELECT v.approved_at FROM store_message AS m CROSS JOIN store_verification AS v ON v.id = m.verification_id
+        WHERE m.id = decision.message_id))
+    WHEN 'already' THEN jsonb_object('kind', kind, 'resolution', (
+        SELECT resolution FROM store_claim AS c WHERE c.message_id = decision.message_id))
+    ELSE jsonb_object('kind', kind)
+END)
 FROM decision;

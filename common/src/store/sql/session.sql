@@ -1,50 +1,42 @@
--- What the writer's connection has beside the tables: the request's limits, and how full they are.
+-- What the writer's connection has beside the tables: the answers, a decision under way, the request's limits and how
+-- full they are.
 
-CREATE TEMP TABLE asked (
-    idx INTEGER PRIMARY KEY, "key" TEXT, quota INTEGER, window_ms INTEGER, rank INTEGER, refund INTEGER,
-    now INTEGER, exact INTEGER, width INTEGER
-);
-CREATE TEMP TABLE refunded (id TEXT, limits TEXT, whole INTEGER);
+CREATE TEMP TABLE answer (id INTEGER PRIMARY KEY, answer TEXT);
 CREATE TEMP TABLE decision (
     now INTEGER, kind TEXT, rank INTEGER, idx INTEGER, wait_ms INTEGER, what TEXT, "until" INTEGER,
-    reused TEXT, verification_id TEXT, message_id TEXT, left INTEGER, at INTEGER, phone TEXT, ip_bits TEXT
+    counted INTEGER NOT NULL DEFAULT 0, reused TEXT, previous_expiry INTEGER, verification_id TEXT, message_id TEXT,
+    left INTEGER, at INTEGER, phone TEXT, ip_bits TEXT
 );
+CREATE TEMP TABLE asked (
+    idx INTEGER PRIMARY KEY, "key" TEXT, quota INTEGER, window_ms INTEGER, rank INTEGER, now INTEGER, exact INTEGER,
+    width INTEGER, used INTEGER
+);
+CREATE TEMP TABLE refunded (id TEXT, limits BLOB, at INTEGER, whole INTEGER);
 
--- An entry counts while it is younger than the window; a bucket while any of it may be. `wait_ms` is the time
--- until one more passes.
-CREATE TEMP VIEW entry_use AS
-SELECT asked.idx,
-       (SELECT count(*) FROM store_limit_entry AS e
-        WHERE e."key" = asked."key" AND e."at" > asked.now - asked.window_ms) AS used,
-       -- The quota-th newest: one more passes when it has left the window. (OFFSET takes no column.)
-       coalesce((SELECT nth."at" + asked.window_ms - asked.now
-        FROM (SELECT e."at", row_number() OVER (ORDER BY e."at" DESC) AS place FROM store_limit_entry AS e
-              WHERE e."key" = asked."key" AND e."at" > asked.now - asked.window_ms) AS nth
-        WHERE nth.place = asked.quota), 0) AS wait_ms
-FROM asked WHERE exact;
-
-CREATE TEMP VIEW bucket_use AS
-SELECT asked.idx,
-       coalesce((SELECT sum(b."count") FROM store_limit_bucket AS b
-        WHERE b."key" = asked."key"
-          AND b.bucket >= (asked.now - asked.window_ms) / asked.width), 0) AS used,
-       coalesce((SELECT (max(b.bucket) + 1) * asked.width + asked.window_ms - asked.now
-        FROM store_limit_bucket AS b
-        WHERE b."key" = asked."key"
-          AND b.bucket >= (asked.now - asked.window_ms) / asked.width
-          AND (SELECT sum(newer."count") FROM store_limit_bucket AS newer
-               WHERE newer."key" = asked."key" AND newer.bucket >= b.bucket) >= asked.quota), 0) AS wait_ms
-FROM asked WHERE NOT exact;
-
+-- `used` was looked up before the request itself was counted. `wait_ms` is the time until one more passes: when the
+-- quota-th newest has left the window. (OFFSET takes no column.)
 CREATE TEMP VIEW limit_use AS
-SELECT asked.*, used, wait_ms, used >= asked.quota AS "full"
-FROM asked JOIN (SELECT * FROM entry_use UNION ALL SELECT * FROM bucket_use) USING (idx);
+SELECT idx, rank, quota, used_now AS used, used_now >= quota AS "full",
+       CASE
+           WHEN used_now < quota THEN 0
+           WHEN exact THEN coalesce((
+               SELECT nth."at" + window_ms - l.now
+               FROM (SELECT e."at", row_number() OVER (ORDER BY e."at" DESC) AS place FROM store_limit_entry AS e
+                     WHERE e."key" = l."key" AND e."at" > l.now - window_ms) AS nth
+               WHERE nth.place = quota), 0)
+           ELSE coalesce((
+               SELECT (max(b.bucket) + 1) * width + window_ms - l.now
+               FROM store_limit_bucket AS b
+               WHERE b."key" = l."key" AND b.bucket >= (l.now - window_ms) / width
+                 AND (SELECT sum(newer."count") FROM store_limit_bucket AS newer
+                      WHERE newer."key" = l."key" AND newer.bucket >= b.bucket) >= quota), 0)
+       END AS wait_ms
+FROM (SELECT asked.*, asked.used + counted AS used_now FROM decision CROSS JOIN asked) AS l;
 
--- The states of the limits as an answer says them.
+-- The states of the limits as an answer says them, in the order of `asked`'s key, in which it is gone through. (Of no
+-- rows SQLite makes a text, of others JSONB: hence the outer jsonb.)
 CREATE TEMP VIEW limit_answer AS
-SELECT coalesce(json_group_array(json_object(
-           'remaining', max(quota - used, 0), 'wait_ms', CASE WHEN "full" THEN wait_ms ELSE 0 END)
-       ORDER BY idx), '[]') AS states
+SELECT jsonb(jsonb_group_array(jsonb_object('remaining', max(quota - used, 0), 'wait_ms', wait_ms))) AS states
 FROM limit_use;
 
 -- How long the beginnings are that are banned: from each length to the next by `store_ban_length`.
@@ -105,19 +97,20 @@ END;
 
 -- The bans that the request made, as an answer says them.
 CREATE TEMP VIEW struck_answer AS
-SELECT coalesce(json_group_array(json_object(
-           'subject', json_object('kind', kind, 'value', value), 'until', "until") ORDER BY idx), '[]') AS struck
+SELECT jsonb(jsonb_group_array(jsonb_object(
+           'subject', jsonb_object('kind', kind, 'value', value), 'until', "until") ORDER BY idx)) AS struck
 FROM struck;
 
--- A row put here gives entries back, a message's or another's: all of them, or those that are to be refunded.
+-- A row put here gives back what was counted at that time, a message's entries or another's: in all limits, or in those
+-- that are to be refunded.
 CREATE TEMP TRIGGER give_back AFTER INSERT ON refunded
 BEGIN
     DELETE FROM store_limit_entry
     WHERE ("key", "at", entry) IN (
-        SELECT l.value ->> 'key', l.value ->> 'at', NEW.id FROM json_each(NEW.limits) AS l
-        WHERE l.value ->> 'exact' AND (NEW.whole OR l.value ->> 'refund'));
+        SELECT l.value ->> 'key', NEW.at, NEW.id FROM jsonb_each(NEW.limits) AS l
+        WHERE l.value ->> 'quota' <= 1000 AND (NEW.whole OR l.value ->> 'refund'));
     UPDATE store_limit_bucket SET "count" = "count" - 1
     WHERE "count" > 0 AND ("key", bucket) IN (
-        SELECT l.value ->> 'key', (l.value ->> 'at') / (l.value ->> 'width') FROM json_each(NEW.limits) AS l
-        WHERE NOT l.value ->> 'exact' AND (NEW.whole OR l.value ->> 'refund'));
+        SELECT l.value ->> 'key', NEW.at / ((l.value ->> 'window_ms') / 60) FROM jsonb_each(NEW.limits) AS l
+        WHERE l.value ->> 'quota' > 1000 AND (NEW.whole OR l.value ->> 'refund'));
 END;

@@ -1,9 +1,4 @@
 -- Takes back what one entry counted.
 DELETE FROM refunded;
-INSERT INTO refunded
-SELECT ?1 ->> '$.entry',
-       json_group_array(json_object('key', value ->> '$.key', 'exact', value ->> '$.quota' <= 1000,
-                                    'at', ?1 ->> '$.at', 'width', (value ->> '$.window_ms') / 60)),
-       1
-FROM json_each(?1, '$.limits');
-SELECT '{"ok":null}';
+INSERT INTO refunded SELECT NEW.request ->> '$.entry', jsonb_extract(NEW.request, '$.limits'), NEW.request ->> '$.at', 1;
+INSERT INTO answer VALUES (NEW.id, '{"ok":null}');

@@ -1,7 +1,7 @@
 -- Takes back exactly what one message's admission counted.
 DELETE FROM refunded;
 INSERT INTO refunded
-SELECT id, limits, 1 FROM store_message WHERE id = ?1 ->> '$.messages[0]' AND status = 'accepted';
+SELECT id, limits, accepted_at, 1 FROM store_message WHERE id = NEW.request ->> '$.messages[0]' AND status = 'accepted';
 UPDATE store_count SET "count" = "count" - 1
 FROM refunded JOIN store_message AS m USING (id)
 WHERE what = 'accepted' AND store_count.lane = m.lane AND bucket = m.accepted_at / 10000 AND "count" > 0;
@@ -17,4 +17,4 @@ WHERE store_verification.id = m.verification_id AND m.previous_expiry IS NOT NUL
 DELETE FROM store_idempotency WHERE message_id IN (SELECT id FROM refunded);
 DELETE FROM store_unconfirmed WHERE message_id IN (SELECT id FROM refunded);
 DELETE FROM store_message WHERE id IN (SELECT id FROM refunded);
-SELECT '{"ok":null}';
+INSERT INTO answer VALUES (NEW.id, '{"ok":null}');
