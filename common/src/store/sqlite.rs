@@ -35,15 +35,15 @@ const ASK: &str = include_str!("sql/ask.sql");
 /// What the writer's connection has beside the tables; run once on it. An operation that writes is a trigger on a view
 /// of its name: rows put there are requests, so that one statement asks many.
 pub(crate) fn session() -> String {
-    let mut session = include_str!("sql/session.sql").to_owned();
-    for (view, texts) in WRITING {
-        session += &format!(
+    let trigger = |(view, texts): (&str, &[&str])| {
+        format!(
             "CREATE TEMP VIEW {view} AS SELECT NULL AS id, NULL AS request;
-             CREATE TEMP TRIGGER {view} INSTEAD OF INSERT ON {view} BEGIN {} END;\n",
+             CREATE TEMP TRIGGER {view} INSTEAD OF INSERT ON {view} BEGIN {} END;",
             texts.concat()
-        );
-    }
-    session
+        )
+    };
+    let tables = include_str!("sql/session.sql").to_owned();
+    [tables].into_iter().chain(WRITING.map(trigger)).collect::<Vec<_>>().join("\n")
 }
 
 #[derive(Debug, Clone)]
