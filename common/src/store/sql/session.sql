@@ -51,14 +51,15 @@ WITH RECURSIVE lengths (kind, len) AS (
 SELECT kind, len FROM lengths WHERE len IS NOT NULL;
 
 -- The bans in force that hit the request: the phone's before the address's, the widest first. The order of the joins
--- is fixed, so that bans are looked up by what would hit, and never gone through.
+-- is fixed, so that bans are looked up by what would hit, and never gone through; lengths only where a beginning is banned.
 CREATE TEMP VIEW ban_hit AS
 SELECT 0 AS idx, 'phone' AS what, b.kind, b.value, b."until"
 FROM decision CROSS JOIN store_ban AS b
 WHERE b.kind = 'phone' AND b.value = decision.phone AND (b."until" = 0 OR b."until" > decision.now)
 UNION ALL
 SELECT iif(l.kind = 'network', 100, 0) + l.len, iif(l.kind = 'network', 'ip', 'phone'), b.kind, b.value, b."until"
-FROM decision CROSS JOIN ban_length AS l CROSS JOIN store_ban AS b
+FROM (SELECT 1 FROM store_ban WHERE kind IN ('network', 'phone_prefix') LIMIT 1) CROSS JOIN decision
+CROSS JOIN ban_length AS l CROSS JOIN store_ban AS b
 WHERE b.kind = l.kind AND b.value = substr(iif(l.kind = 'network', decision.ip_bits, decision.phone), 1, l.len)
   AND length(b.value) = l.len
   AND (b."until" = 0 OR b."until" > decision.now);
