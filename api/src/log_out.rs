@@ -110,9 +110,9 @@ mod tests {
         assert_eq!(test.get("/v1/messages", &token).await.problem(), (401, "token_invalid"));
 
         let token = test.token("shop", &Grant::USUAL).await;
-        test.run("ALTER TABLE store_account RENAME TO gone").await;
+        test.run("ALTER TABLE store_epoch RENAME TO gone").await;
         assert_eq!(test.delete(CURRENT, &token).await.problem(), (503, "store_unavailable"));
-        test.run("ALTER TABLE gone RENAME TO store_account").await;
+        test.run("ALTER TABLE gone RENAME TO store_epoch").await;
         assert_eq!(test.delete(CURRENT, &token).await.status, StatusCode::NO_CONTENT);
     }
 

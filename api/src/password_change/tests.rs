@@ -163,7 +163,9 @@ async fn a_change_that_the_store_was_not_told_of_is_told_once_it_is_back() {
     let (test, id) = start(&[]).await;
     let session = token(&test, OLD).await.unwrap();
     assert!(lives(&test, &session).await);
-    test.run("ALTER TABLE store_account RENAME TO gone").await;
+    let refuse =
+        "CREATE TRIGGER gone BEFORE INSERT ON store_account BEGIN SELECT RAISE(ABORT, 'gone'); END";
+    test.run(refuse).await;
     let refused = change_password(
         &test.app,
         Who::Named("shop"),
@@ -174,8 +176,10 @@ async fn a_change_that_the_store_was_not_told_of_is_told_once_it_is_back() {
     )
     .await;
     assert_eq!(refused.unwrap_err().code, Code::StoreUnavailable);
+    test.run("ALTER TABLE store_epoch RENAME TO away").await;
     assert_eq!(test.get("/v1/accounts/me", &session).await.problem(), (503, "store_unavailable"));
-    test.run("ALTER TABLE gone RENAME TO store_account").await;
+    test.run("ALTER TABLE away RENAME TO store_epoch").await;
+    test.run("DROP TRIGGER gone").await;
     let version = test.app.database.account(id).await.unwrap().unwrap().version;
     while test.app.store.account_version(id).await.unwrap() != Some(version) {
         tokio::time::sleep(Duration::from_millis(20)).await;
