@@ -1,11 +1,13 @@
-//! What the store is asked and what it answers: the JSON that both backends read and write.
+//! What the store is asked and what it answers: the shapes that both backends read and write, `SQLite` as JSON and Redis
+//! as MessagePack, where what is used as a whole or all the time has a shorter form (`short.rs`).
 //!
 //! Every request may carry `now` (unix milliseconds): tests step the clock with it, everybody else leaves
-//! it out and the store's own clock counts. Every answer is `{"ok": ...}`, or `{"lost": true}` where
+//! it out and the store's own clock counts. In JSON every answer is `{"ok": ...}`, or `{"lost": true}` where
 //! the store has no epoch: it lost its data, and nothing may be decided before bans are back.
 
 mod batch;
 mod check;
+mod short;
 mod take;
 mod work;
 
@@ -34,7 +36,6 @@ pub enum Operation {
     Verification,
     Message,
     Claim,
-    Calling,
     Resolve,
     Archive,
     AccountVersion,
@@ -84,7 +85,7 @@ pub struct Admit {
     pub limits: Vec<LimitCheck>,
     pub ban_check: BanCheck,
     /// What a refusal for its phone's, its address's or its prefix's sake counts against, unless a ban hits it already.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[serde(skip_serializing_if = "Vec::is_empty", serialize_with = "short::whole")]
     pub strikes: Vec<Strike>,
     /// Only for codes.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -94,6 +95,7 @@ pub struct Admit {
     /// Whether guard and enqueue are one transaction, so that what is admitted is queued.
     pub confirmed: bool,
     /// What GET shows of the message until its row exists; the store doesn't look into it.
+    #[serde(serialize_with = "short::whole")]
     pub about: About,
 }
 
@@ -113,7 +115,7 @@ pub struct Idempotency {
 }
 
 /// One limit: at most `quota` entries under `key` within `window_ms`.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone)]
 pub struct LimitCheck {
     pub key: String,
     pub scope: Scope,

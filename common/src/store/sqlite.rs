@@ -142,7 +142,6 @@ fn text(operation: Operation) -> &'static str {
         Operation::Verification => include_str!("sql/verification.sql"),
         Operation::Message => include_str!("sql/message.sql"),
         Operation::Claim => include_str!("sql/claim.sql"),
-        Operation::Calling => include_str!("sql/calling.sql"),
         Operation::Resolve => include_str!("sql/resolve.sql"),
         Operation::Archive => include_str!("sql/archive.sql"),
         Operation::AccountVersion => include_str!("sql/account_version.sql"),

@@ -1,68 +1,88 @@
 -- What the guard of a send and that of a check have in common: limits, bans, idempotency keys.
 
--- Looked at before it is added to. How full a limit is: entries used, and the time until one more passes.
-local function limit_use(limit)
-  local key, quota, window = limit.key, limit.quota, limit.window_ms
-  if quota == 1 then
-    local at = num(string.match(redis.call('GET', key) or '', '^(%d+)|'))
-    if at and at > now - window then return 1, at + window - now end
-    return 0, 0
+-- How full a limit is: entries used, and the time until one more passes. What was found is kept for adding to it.
+local function times_use(limit)
+  local packed, since = redis.call('GET', limit[KEY]), now - limit[WINDOW]
+  local times = packed and unpack_times(packed, since) or {}
+  return { used = #times, times = times }
+end
+local function entries_use(limit)
+  local used = redis.call('ZCARD', limit[KEY])
+  if used > 0 then used = used - redis.call('ZREMRANGEBYSCORE', limit[KEY], '-inf', int(now - limit[WINDOW])) end
+  return { used = used }
+end
+-- `base` is what the buckets before the one of `at` hold together: they are gone through when the window has moved on.
+local function buckets_use(limit)
+  local key, width = limit[KEY], math.floor(limit[WINDOW] / 60)
+  local use = { first = math.floor((now - limit[WINDOW]) / width), at = math.floor(now / width), width = width }
+  local kept = redis.call('HMGET', key, 'first', 'at', 'base', int(use.at))
+  if num(kept[1]) == use.first and num(kept[2]) == use.at then
+    use.used = num(kept[3]) + num(kept[4] or 0)
+    return use
   end
-  if quota <= 1000 then
-    local used = redis.call('ZCARD', key)
-    if used > 0 then used = used - redis.call('ZREMRANGEBYSCORE', key, '-inf', int(now - window)) end
-    if used < quota then return used, 0 end
-    local oldest = redis.call('ZREVRANGE', key, quota - 1, quota - 1, 'WITHSCORES')
-    return used, num(oldest[2]) + window - now
-  end
-  -- Sixty buckets, and under `sum` what they hold together: they are only gone through when the window has moved on.
-  local width = math.floor(window / 60)
-  local first = math.floor((now - window) / width)
-  local kept = redis.call('HMGET', key, 'first', 'sum')
-  local used = num(kept[2])
-  limit.first = first
-  if used and num(kept[1]) == first and used < quota then return used, 0 end
   local flat = redis.call('HGETALL', key)
-  local buckets = {}
-  used = 0
+  use.used, use.moved = 0, true
   for i = 1, #flat, 2 do
     local bucket = num(flat[i])
-    if bucket and bucket < first then
+    if bucket and bucket < use.first then
       redis.call('HDEL', key, flat[i])
     elseif bucket then
-      buckets[#buckets + 1] = { bucket, num(flat[i + 1]) }
-      used = used + num(flat[i + 1])
+      use.used = use.used + num(flat[i + 1])
     end
   end
-  if #flat > 0 then redis.call('HSET', key, 'first', int(first), 'sum', int(used)) end
-  if used < quota then return used, 0 end
+  use.base = use.used - num(kept[4] or 0)
+  return use
+end
+-- The time until one more passes, where the quota is used up.
+local function wait_of(limit, use)
+  local key, quota, window = limit[KEY], limit[QUOTA], limit[WINDOW]
+  if use.used < quota then return 0 end
+  if use.times then return use.times[use.used - quota + 1] + window - now end
+  if not use.width then
+    local oldest = redis.call('ZREVRANGE', key, quota - 1, quota - 1, 'WITHSCORES')
+    return num(oldest[2]) + window - now
+  end
+  local buckets, flat = {}, redis.call('HGETALL', key)
+  for i = 1, #flat, 2 do
+    local bucket = num(flat[i])
+    if bucket then buckets[#buckets + 1] = { bucket, num(flat[i + 1]) } end
+  end
   table.sort(buckets, function(a, b) return a[1] > b[1] end)
   local newer = 0
   for _, b in ipairs(buckets) do
     newer = newer + b[2]
-    if newer >= quota then return used, (b[1] + 1) * width + window - now end
+    if newer >= quota then return (b[1] + 1) * use.width + window - now end
   end
-  return used, 0
+  return 0
+end
+local function limit_use(limit)
+  local quota = limit[QUOTA]
+  local look = quota <= TIMES and times_use or quota <= ENTRIES and entries_use or buckets_use
+  local use = look(limit)
+  use.wait = wait_of(limit, use)
+  return use
 end
 
-local function limit_add(limit, entry)
-  if limit.quota == 1 then
-    set_until(limit.key, int(now) .. '|' .. entry, now + limit.window_ms)
-  elseif limit.quota <= 1000 then
-    redis.call('ZADD', limit.key, int(now), entry)
-    keep(limit.key, now + limit.window_ms)
+local function limit_add(limit, use, entry)
+  local key, keep_until = limit[KEY], now + limit[WINDOW]
+  if use.times then
+    local times = use.times
+    local later = #times > 0 and times[#times] > now
+    times[#times + 1] = now
+    -- A clock that was put back.
+    if later then table.sort(times) end
+    set_until(key, pack_times(times), keep_until)
+  elseif not use.width then
+    redis.call('ZADD', key, int(now), entry)
+    keep(key, keep_until)
   else
-    local bucket = int(math.floor(now / math.floor(limit.window_ms / 60)))
-    redis.call('HINCRBY', limit.key, 'sum', 1)
-    if redis.call('HINCRBY', limit.key, bucket, 1) == 1 then
-      redis.call('HSET', limit.key, 'first', int(limit.first))
-      keep(limit.key, now + limit.window_ms)
-    end
+    if use.moved then redis.call('HSET', key, 'first', int(use.first), 'at', int(use.at), 'base', int(use.base)) end
+    if redis.call('HINCRBY', key, int(use.at), 1) == 1 then keep(key, keep_until) end
   end
+  use.used = use.used + 1
 end
 
 -- Every limit's use, and the first refusal by rank.
-local uses, refusal = {}, nil
 local function refuse(rank, kind, fields)
   if refusal == nil or rank < refusal.rank then
     fields.kind = kind
@@ -71,34 +91,23 @@ local function refuse(rank, kind, fields)
 end
 local function look_at_limits()
   for i, limit in ipairs(request.limits) do
-    local used, wait = limit_use(limit)
-    uses[i] = { used = used, wait = wait }
-    if used >= limit.quota then refuse(limit.rank, 'limited', { index = i - 1, wait_ms = wait }) end
+    local use = limit_use(limit)
+    uses[i] = use
+    if use.used >= limit[QUOTA] then refuse(limit[RANK], 'limited', { index = i - 1, wait_ms = use.wait }) end
   end
 end
 local function add_to_limits(entry)
   for i, limit in ipairs(request.limits) do
-    limit_add(limit, entry)
-    local used = uses[i].used + 1
-    uses[i].used = used
-    if used >= limit.quota then
-      -- The wait was none: the oldest entry that fills the quota now says it.
-      local _, wait = limit_use(limit)
-      uses[i].wait = wait
-    end
+    limit_add(limit, uses[i], entry)
+    -- The wait was none: the oldest entry that fills the quota now says it.
+    uses[i].wait = wait_of(limit, uses[i])
   end
 end
 local function limit_states()
   local states = {}
   for i, limit in ipairs(request.limits) do
-    local full = uses[i].used >= limit.quota
-    states[i] = {
-      remaining = math.max(limit.quota - uses[i].used, 0),
-      wait_ms = full and uses[i].wait or 0,
-    }
+    states[i] = { remaining = math.max(limit[QUOTA] - uses[i].used, 0), wait_ms = uses[i].wait }
   end
-  -- An empty table would be written as an object: no limits, no field.
-  if #states == 0 then return nil end
   return states
 end
 
@@ -126,7 +135,7 @@ end
 -- The bans in force that hit the request's phone, and those that hit its address.
 local function bans_on_phone()
   local hits, phone = {}, request.ban_check.phone
-  if is(phone) then
+  if phone then
     add_ban(hits, 'phone', phone)
     add_bans_of_beginnings(hits, 'phone_prefix', phone)
   end
@@ -134,7 +143,7 @@ local function bans_on_phone()
 end
 local function bans_on_address()
   local hits, bits = {}, request.ban_check.ip_bits
-  if is(bits) then add_bans_of_beginnings(hits, 'network', bits) end
+  if bits then add_bans_of_beginnings(hits, 'network', bits) end
   return hits
 end
 -- Says whether any hits, refused for another reason or not.
@@ -151,7 +160,7 @@ end
 
 -- The entry of an idempotency key, and whether it was made of the same body.
 local function kept_answer(idempotency)
-  if not is(idempotency) then return nil end
+  if not idempotency then return nil end
   local entry = hash('idem:' .. idempotency.key)
   if entry == nil or num(entry.keep_until) <= now then return nil end
   for _, fingerprint in ipairs(idempotency.fingerprints) do

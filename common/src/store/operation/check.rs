@@ -62,7 +62,7 @@ pub struct Settle {
     pub ban_check: BanCheck,
     /// What a wrong code counts against, for a spent verification too. One for nothing that lives counts against
     /// networks alone.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[serde(skip_serializing_if = "Vec::is_empty", serialize_with = "super::short::whole")]
     pub strikes: Vec<Strike>,
 }
 

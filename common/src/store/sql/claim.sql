@@ -21,9 +21,10 @@ UPDATE decision SET (kind, left) = (
     UNION ALL SELECT 'resolved', NULL FROM c WHERE same AND state = 'resolved'
     UNION ALL SELECT 'busy', NULL FROM c
         WHERE same AND lease_until > decision.now AND owner <> ?1 ->> '$.owner'
-    UNION ALL SELECT 'interrupted', claims FROM c WHERE same AND state = 'calling'
+    UNION ALL SELECT 'interrupted', claims FROM c
+        WHERE same AND (state = 'interrupted' OR (state = 'calling' AND owner <> ?1 ->> '$.owner'))
     UNION ALL SELECT 'unsure', claims FROM c WHERE same AND state = 'unsure'
-    -- A worker that got no answer asks again: that is the same claim.
+    -- A worker that got no answer asks again: that is the same claim, and it hasn't called.
     UNION ALL SELECT iif(claims + (owner <> ?1 ->> '$.owner') >= ?1 ->> '$.max_claims', 'poison', 'granted'),
         claims + (owner <> ?1 ->> '$.owner') FROM c WHERE same
     UNION ALL SELECT 'unsure', 1
@@ -36,16 +37,23 @@ UPDATE decision SET kind = 'superseded'
 WHERE kind = 'granted'
   AND EXISTS (SELECT 1 FROM store_verification
               WHERE id = ?1 ->> '$.verification.id' AND approved_at IS NOT NULL);
+UPDATE decision SET kind = 'expired' WHERE kind = 'granted' AND now >= ?1 ->> '$.call.deadline';
+-- What a claim met stays so until its result is written: whoever claims next meets it too.
 INSERT INTO store_claim
-SELECT ?1 ->> '$.message_id', ?1 ->> '$.generation', ?1 ->> '$.attempt', iif(kind = 'unsure', kind, 'claimed'),
-       ?1 ->> '$.owner', now + (?1 ->> '$.lease_ms'), left, '', 0, '',
+SELECT ?1 ->> '$.message_id', ?1 ->> '$.generation', ?1 ->> '$.attempt',
+       CASE
+           WHEN kind IN ('unsure', 'interrupted') THEN kind
+           WHEN kind = 'granted' AND ?1 ->> '$.call.provider' IS NOT NULL THEN 'calling'
+           ELSE 'claimed'
+       END,
+       ?1 ->> '$.owner', now + (?1 ->> '$.lease_ms'), left, coalesce(?1 ->> '$.call.provider', ''), now, '',
        max(?1 ->> '$.keep_until', now + (?1 ->> '$.lease_ms'))
-FROM decision WHERE kind IN ('granted', 'superseded', 'unsure', 'poison', 'interrupted')
+FROM decision WHERE kind NOT IN ('stale', 'resolved', 'busy')
 ON CONFLICT (message_id) DO UPDATE
 SET generation = excluded.generation, attempt = excluded.attempt, owner = excluded.owner,
     lease_until = excluded.lease_until, claims = excluded.claims, keep_until = excluded.keep_until,
-    -- What a claim met stays so until its result is written: whoever claims next meets it too.
-    state = (SELECT CASE kind WHEN 'interrupted' THEN 'calling' WHEN 'unsure' THEN kind ELSE 'claimed' END FROM decision),
+    state = excluded.state, provider = iif(excluded.state = 'calling', excluded.provider, provider),
+    called_at = iif(excluded.state = 'calling', excluded.called_at, called_at),
     resolution = '';
 
 SELECT json_object('ok', json(CASE kind
