@@ -82,6 +82,7 @@ pub struct Admit {
     /// and a fingerprint of a notice. While a message of it is in doubt, a repeat publishes it again.
     pub subject: String,
     /// In the order in which they are looked at.
+    #[serde(serialize_with = "short::kept")]
     pub limits: Vec<LimitCheck>,
     pub ban_check: BanCheck,
     /// What a refusal for its phone's, its address's or its prefix's sake counts against, unless a ban hits it already.

@@ -100,7 +100,7 @@ local function counted(id)
 end
 
 local function admitted(reused)
-  local id, new = request.message_id, request.verification
+  local id, new, counted_in = request.message_id, request.verification, request.counted_in
   local accepted = {
     message_id = id, accepted_at = now, deadline = now + request.ttl_ms, epoch = epoch, resend_at = counted(id),
   }
@@ -116,7 +116,7 @@ local function admitted(reused)
   local confirmed = request.confirmed and '1' or '0'
   local kept = cmsgpack.pack({
     account_id = request.owner, lane = request.lane, previous_expiry = previous_expiry, about = request.about,
-    limits = request.limits, accepted = accepted,
+    limits = counted_in, accepted = accepted,
   })
   redis.call('HSET', 'msg:' .. id, 'kept', kept, 'confirmed', confirmed, 'asked_at', int(now),
              'idempotency', request.idempotency and request.idempotency.key or '')
@@ -127,6 +127,8 @@ local function admitted(reused)
 end
 
 local function decide()
+  -- As a list, and as what is kept of it.
+  request.limits, request.counted_in = request.limits[1], request.limits[2]
   if stale_account(request.account) then return { kind = 'stale_account' } end
   local kept, same = kept_answer(request.idempotency)
   if kept then return repeated(kept, same) end

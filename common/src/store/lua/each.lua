@@ -10,6 +10,10 @@ for i, packed in ipairs(ARGV) do
   end
   answers[i] = answered
 end
+for _, use in pairs(buckets) do write_bucket(use) end
+for key, by in pairs(counts) do
+  if redis.call('INCRBY', key, int(by)) == by then redis.call('PEXPIRE', key, '90060000') end
+end
 -- Where it is Redis that refuses, the client should see its own word for it.
 if failed == #ARGV then return redis.error_reply(why) end
 return answers

@@ -25,12 +25,7 @@ end
 -- A message's entries: all of them, or those that are to be refunded.
 local function give_back(kept, whole)
   local accepted = kept.accepted
-  for _, limit in ipairs(kept.limits) do
+  for _, limit in ipairs(cjson.decode(kept.limits)) do
     if whole or limit[REFUND] then remove_entry(limit, accepted.accepted_at, accepted.message_id) end
   end
-end
-local function count(what, lane, at, by)
-  local key = 'count:' .. what .. ':' .. lane .. ':' .. int(math.floor(at / 10000))
-  local value = redis.call('INCRBY', key, by)
-  if value == by then redis.call('PEXPIRE', key, 25 * 3600000 + 60000) end
 end

@@ -2,84 +2,95 @@
 
 -- How full a limit is: entries used, and the time until one more passes. What was found is kept for adding to it.
 local function times_use(limit)
-  local packed, since = redis.call('GET', limit[KEY]), now - limit[WINDOW]
-  local times = packed and unpack_times(packed, since) or {}
-  return { used = #times, times = times }
+  local packed, window = redis.call('GET', limit[KEY]), limit[WINDOW]
+  local times = packed and unpack_times(packed, now - window) or {}
+  local used, over = #times, #times - limit[QUOTA] + 1
+  return { used = used, wait = over > 0 and times[over] + window - now or 0, times = times }
+end
+local function entries_wait(limit, used)
+  if used < limit[QUOTA] then return 0 end
+  local oldest = redis.call('ZREVRANGE', limit[KEY], limit[QUOTA] - 1, limit[QUOTA] - 1, 'WITHSCORES')
+  return num(oldest[2]) + limit[WINDOW] - now
 end
 local function entries_use(limit)
   local used = redis.call('ZCARD', limit[KEY])
   if used > 0 then used = used - redis.call('ZREMRANGEBYSCORE', limit[KEY], '-inf', int(now - limit[WINDOW])) end
-  return { used = used }
+  return { used = used, wait = entries_wait(limit, used) }
 end
--- `base` is what the buckets before the one of `at` hold together: they are gone through when the window has moved on.
-local function buckets_use(limit)
-  local key, width = limit[KEY], math.floor(limit[WINDOW] / 60)
-  local use = { first = math.floor((now - limit[WINDOW]) / width), at = math.floor(now / width), width = width }
-  local kept = redis.call('HMGET', key, 'first', 'at', 'base', int(use.at))
-  if num(kept[1]) == use.first and num(kept[2]) == use.at then
-    use.used = num(kept[3]) + num(kept[4] or 0)
-    return use
-  end
-  local flat = redis.call('HGETALL', key)
-  use.used, use.moved = 0, true
+local function buckets_wait(limit, use)
+  if use.used < limit[QUOTA] then return 0 end
+  local newest, flat = { { use.at, use.added } }, redis.call('HGETALL', limit[KEY])
   for i = 1, #flat, 2 do
     local bucket = num(flat[i])
-    if bucket and bucket < use.first then
-      redis.call('HDEL', key, flat[i])
-    elseif bucket then
-      use.used = use.used + num(flat[i + 1])
-    end
+    if bucket then newest[#newest + 1] = { bucket, num(flat[i + 1]) } end
   end
-  use.base = use.used - num(kept[4] or 0)
-  return use
-end
--- The time until one more passes, where the quota is used up.
-local function wait_of(limit, use)
-  local key, quota, window = limit[KEY], limit[QUOTA], limit[WINDOW]
-  if use.used < quota then return 0 end
-  if use.times then return use.times[use.used - quota + 1] + window - now end
-  if not use.width then
-    local oldest = redis.call('ZREVRANGE', key, quota - 1, quota - 1, 'WITHSCORES')
-    return num(oldest[2]) + window - now
-  end
-  local buckets, flat = {}, redis.call('HGETALL', key)
-  for i = 1, #flat, 2 do
-    local bucket = num(flat[i])
-    if bucket then buckets[#buckets + 1] = { bucket, num(flat[i + 1]) } end
-  end
-  table.sort(buckets, function(a, b) return a[1] > b[1] end)
+  table.sort(newest, function(a, b) return a[1] > b[1] end)
   local newer = 0
-  for _, b in ipairs(buckets) do
+  for _, b in ipairs(newest) do
     newer = newer + b[2]
-    if newer >= quota then return (b[1] + 1) * use.width + window - now end
+    if newer >= limit[QUOTA] then return (b[1] + 1) * use.width + limit[WINDOW] - now end
   end
   return 0
 end
-local function limit_use(limit)
-  local quota = limit[QUOTA]
-  local look = quota <= TIMES and times_use or quota <= ENTRIES and entries_use or buckets_use
-  local use = look(limit)
-  use.wait = wait_of(limit, use)
+-- `base` is what the buckets before the one of `at` hold together: they are gone through when the window has moved on.
+local function buckets_use(limit)
+  local key, window, width = limit[KEY], limit[WINDOW], math.floor(limit[WINDOW] / 60)
+  local first, at = math.floor((now - window) / width), math.floor(now / width)
+  local known = buckets[key]
+  if known then
+    if known.first == first and known.at == at then
+      known.wait = buckets_wait(limit, known)
+      return known
+    end
+    write_bucket(known)
+  end
+  local kept = redis.call('HMGET', key, 'first', 'at', 'base', int(at))
+  local here, base, moved = num(kept[4]) or 0, num(kept[3]), false
+  if num(kept[1]) ~= first or num(kept[2]) ~= at then
+    base, moved = -here, true
+    local flat = kept[2] and redis.call('HGETALL', key) or {}
+    for i = 1, #flat, 2 do
+      local bucket = num(flat[i])
+      if bucket and bucket < first then
+        redis.call('HDEL', key, flat[i])
+      elseif bucket then
+        base = base + num(flat[i + 1])
+      end
+    end
+  end
+  local use = {
+    used = base + here, wait = 0, key = key, window = window, width = width, first = first, at = at, base = base,
+    moved = moved, added = 0,
+  }
+  use.wait = buckets_wait(limit, use)
+  buckets[key] = use
   return use
 end
+local function limit_use(limit)
+  local quota = limit[QUOTA]
+  if quota <= TIMES then return times_use(limit) end
+  if quota <= ENTRIES then return entries_use(limit) end
+  return buckets_use(limit)
+end
 
+-- Adds an entry, and says how full the limit is then: the oldest entry that fills the quota tells the wait.
 local function limit_add(limit, use, entry)
-  local key, keep_until = limit[KEY], now + limit[WINDOW]
-  if use.times then
-    local times = use.times
-    local later = #times > 0 and times[#times] > now
-    times[#times + 1] = now
-    -- A clock that was put back.
-    if later then table.sort(times) end
-    set_until(key, pack_times(times), keep_until)
-  elseif not use.width then
-    redis.call('ZADD', key, int(now), entry)
-    keep(key, keep_until)
-  else
-    if use.moved then redis.call('HSET', key, 'first', int(use.first), 'at', int(use.at), 'base', int(use.base)) end
-    if redis.call('HINCRBY', key, int(use.at), 1) == 1 then keep(key, keep_until) end
-  end
   use.used = use.used + 1
+  if use.times then
+    local times, used = use.times, use.used
+    times[used] = now
+    -- A clock that was put back.
+    if used > 1 and times[used - 1] > now then table.sort(times) end
+    set_until(limit[KEY], pack_times(times), now + limit[WINDOW])
+    if used >= limit[QUOTA] then use.wait = times[used - limit[QUOTA] + 1] + limit[WINDOW] - now end
+  elseif use.width then
+    use.added = use.added + 1
+    use.wait = buckets_wait(limit, use)
+  else
+    redis.call('ZADD', limit[KEY], int(now), entry)
+    keep(limit[KEY], now + limit[WINDOW])
+    use.wait = entries_wait(limit, use.used)
+  end
 end
 
 -- Every limit's use, and the first refusal by rank.
@@ -99,14 +110,13 @@ end
 local function add_to_limits(entry)
   for i, limit in ipairs(request.limits) do
     limit_add(limit, uses[i], entry)
-    -- The wait was none: the oldest entry that fills the quota now says it.
-    uses[i].wait = wait_of(limit, uses[i])
   end
 end
 local function limit_states()
   local states = {}
   for i, limit in ipairs(request.limits) do
-    states[i] = { remaining = math.max(limit[QUOTA] - uses[i].used, 0), wait_ms = uses[i].wait }
+    local use = uses[i]
+    states[i] = { math.max(limit[QUOTA] - use.used, 0), use.wait }
   end
   return states
 end
@@ -123,11 +133,14 @@ local function add_ban(hits, kind, value)
 end
 -- The widest first. Only beginnings of lengths that exist are looked up.
 local function add_bans_of_beginnings(hits, kind, value)
-  local lengths = redis.call('HGET', 'bans', 'lengths:' .. kind)
-  if not lengths then return end
-  local widest_first = {}
-  for length, _ in pairs(cjson.decode(lengths)) do widest_first[#widest_first + 1] = num(length) end
-  table.sort(widest_first)
+  local widest_first = lengths[kind]
+  if not widest_first then
+    widest_first = {}
+    local kept = redis.call('HGET', 'bans', 'lengths:' .. kind)
+    for length, _ in pairs(kept and cjson.decode(kept) or {}) do widest_first[#widest_first + 1] = num(length) end
+    table.sort(widest_first)
+    lengths[kind] = widest_first
+  end
   for _, length in ipairs(widest_first) do
     if length <= #value then add_ban(hits, kind, string.sub(value, 1, length)) end
   end
@@ -155,7 +168,9 @@ local function look_at_bans()
 end
 
 local function stale_account(account)
-  return num(redis.call('GET', 'account:' .. int(account.id))) ~= account.version
+  local id = account.id
+  if versions[id] == nil then versions[id] = num(redis.call('GET', 'account:' .. int(id))) or false end
+  return versions[id] ~= account.version
 end
 
 -- The entry of an idempotency key, and whether it was made of the same body.

@@ -5,6 +5,8 @@ local time = redis.call('TIME')
 local clock = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
 -- Of the request at hand: `each.lua` sets them. The last two are the guard's.
 local request, now, uses, refusal
+-- What all requests of a call have in common: looked up once, written once at the end.
+local versions, lengths, buckets, counts = {}, {}, {}, {}
 
 local LOST = 'l'
 local function answer(value)
@@ -13,8 +15,19 @@ end
 local function num(value)
   if value then return tonumber(value) end
 end
+-- A number as digits. Writing one takes as long as a small call, and most come again within a call.
+local written = {}
 local function int(value)
-  return string.format('%d', value)
+  local digits = written[value]
+  if not digits then
+    digits = string.format('%d', value)
+    written[value] = digits
+  end
+  return digits
+end
+local function count(what, lane, at, by)
+  local key = 'count:' .. what .. ':' .. lane .. ':' .. int(math.floor(at / 10000))
+  counts[key] = (counts[key] or 0) + by
 end
 -- Redis's own expiry only cleans up: an hour after the time that decides.
 local function ttl(until_ms)
@@ -58,7 +71,16 @@ local function unpack_times(packed, since)
   return times
 end
 local function pack_times(times)
-  local packed = {}
-  for i, at in ipairs(times) do packed[i] = struct.pack(TIME, at) end
-  return table.concat(packed)
+  local packed = ''
+  for _, at in ipairs(times) do packed = packed .. struct.pack(TIME, at) end
+  return packed
+end
+-- Writes what was added to the bucket of now.
+local function write_bucket(use)
+  if use.added == 0 then return end
+  if use.moved then
+    redis.call('HSET', use.key, 'first', int(use.first), 'at', int(use.at), 'base', int(use.base))
+  end
+  local there = redis.call('HINCRBY', use.key, int(use.at), int(use.added))
+  if there == use.added then redis.call('PEXPIRE', use.key, int(use.window + 3600000)) end
 end

@@ -25,7 +25,7 @@ if m[1] then
   if request.refund then
     give_back(kept, false)
     -- Once: entries of the same time can't be told apart.
-    kept.limits = {}
+    kept.limits = '[]'
     redis.call('HSET', 'msg:' .. id, 'kept', cmsgpack.pack(kept))
   end
   if request.finished then

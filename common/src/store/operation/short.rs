@@ -14,13 +14,29 @@ pub(super) fn whole<T: Serialize, S: Serializer>(value: &T, to: S) -> Result<S::
     to.serialize_str(&serde_json::to_string(value).map_err(S::Error::custom)?)
 }
 
+/// Writes limits that are kept too, for giving back. Short: a list, and the same as a string of JSON.
+pub(super) fn kept<S: Serializer>(limits: &[LimitCheck], to: S) -> Result<S::Ok, S::Error> {
+    if to.is_human_readable() {
+        return limits.serialize(to);
+    }
+    let places: Vec<_> = limits.iter().map(LimitCheck::places).collect();
+    let kept = serde_json::to_string(&places).map_err(S::Error::custom)?;
+    (places, kept).serialize(to)
+}
+
+impl LimitCheck {
+    fn places(&self) -> (&str, u32, i64, u8, bool) {
+        (&self.key, self.quota, self.window_ms, self.rank, self.refund)
+    }
+}
+
 /// Short: `[key, quota, window_ms, rank, refund]`.
 impl Serialize for LimitCheck {
     fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
-        let Self { key, scope, quota, window_ms, rank, refund } = self;
         if !to.is_human_readable() {
-            return (key, quota, window_ms, rank, refund).serialize(to);
+            return self.places().serialize(to);
         }
+        let Self { key, scope, quota, window_ms, rank, refund } = self;
         let mut to = to.serialize_struct("LimitCheck", 6)?;
         to.serialize_field("key", key)?;
         to.serialize_field("scope", scope)?;
