@@ -116,7 +116,7 @@ pub struct Idempotency {
 }
 
 /// One limit: at most `quota` entries under `key` within `window_ms`.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize)]
 pub struct LimitCheck {
     pub key: String,
     pub scope: Scope,
@@ -202,7 +202,7 @@ pub enum AdmitAnswer {
     Limited {
         index: usize,
         wait_ms: i64,
-        #[serde(default)]
+        #[serde(default, deserialize_with = "short::states")]
         limits: Vec<LimitState>,
         #[serde(default)]
         struck: Vec<Ban>,
@@ -210,7 +210,7 @@ pub enum AdmitAnswer {
     /// The verification was sent as often as it may be; it expires after `wait_ms`.
     MaxSends {
         wait_ms: i64,
-        #[serde(default)]
+        #[serde(default, deserialize_with = "short::states")]
         limits: Vec<LimitState>,
         #[serde(default)]
         struck: Vec<Ban>,
@@ -218,7 +218,7 @@ pub enum AdmitAnswer {
     Banned {
         what: Banned,
         until: i64,
-        #[serde(default)]
+        #[serde(default, deserialize_with = "short::states")]
         limits: Vec<LimitState>,
     },
     /// Counted and written down: publish it. `again`: an earlier request's message, whose publish was in
@@ -226,7 +226,7 @@ pub enum AdmitAnswer {
     Admitted {
         message: Accepted,
         again: bool,
-        #[serde(default)]
+        #[serde(default, deserialize_with = "short::states")]
         limits: Vec<LimitState>,
     },
 }

@@ -93,8 +93,8 @@ local function counted(id)
   add_to_limits(id)
   count('accepted', request.lane, now, 1)
   local resend_at = now
-  for i, limit in ipairs(request.limits) do
-    if limit[RANK] == 1 then resend_at = math.max(resend_at, now + uses[i].wait) end
+  for i, use in ipairs(uses) do
+    if request.limits[(i - 1) * FIELDS + 4] == 1 then resend_at = math.max(resend_at, now + use.wait) end
   end
   return resend_at
 end

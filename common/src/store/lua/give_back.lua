@@ -1,16 +1,14 @@
 -- Takes entries out of the limits that they were counted in.
-local function remove_entry(limit, at, entry)
-  local key, quota, window = limit[KEY], limit[QUOTA], limit[WINDOW]
+local function remove_entry(key, quota, window, at, entry)
   if quota <= TIMES then
-    local packed = redis.call('GET', key)
-    local times, place = packed and unpack_times(packed, 0) or {}, nil
-    for i, time in ipairs(times) do
-      if time == at then place = i end
+    local times, place = redis.call('GET', key) or '', nil
+    for i = 1, #times / TIME_BYTES do
+      if time_at(times, i) == at then place = i end
     end
     if not place then return end
-    table.remove(times, place)
-    if #times == 0 then redis.call('DEL', key)
-    else redis.call('SET', key, pack_times(times), 'KEEPTTL') end
+    times = string.sub(times, 1, (place - 1) * TIME_BYTES) .. string.sub(times, place * TIME_BYTES + 1)
+    if times == '' then redis.call('DEL', key)
+    else redis.call('SET', key, times, 'KEEPTTL') end
   elseif quota <= ENTRIES then
     redis.call('ZREM', key, entry)
   else
@@ -24,8 +22,9 @@ local function remove_entry(limit, at, entry)
 end
 -- A message's entries: all of them, or those that are to be refunded.
 local function give_back(kept, whole)
-  local accepted = kept.accepted
-  for _, limit in ipairs(cjson.decode(kept.limits)) do
-    if whole or limit[REFUND] then remove_entry(limit, accepted.accepted_at, accepted.message_id) end
+  local accepted, limits = kept.accepted, cjson.decode(kept.limits)
+  for i = 1, #limits, FIELDS do
+    local key, quota, window, _, refund = unpack(limits, i, i + FIELDS - 1)
+    if whole or refund then remove_entry(key, quota, window, accepted.accepted_at, accepted.message_id) end
   end
 end

@@ -1,25 +1,30 @@
 -- What the guard of a send and that of a check have in common: limits, bans, idempotency keys.
 
 -- How full a limit is: entries used, and the time until one more passes. What was found is kept for adding to it.
-local function times_use(limit)
-  local packed, window = redis.call('GET', limit[KEY]), limit[WINDOW]
-  local times = packed and unpack_times(packed, now - window) or {}
-  local used, over = #times, #times - limit[QUOTA] + 1
-  return { used = used, wait = over > 0 and times[over] + window - now or 0, times = times }
+local function times_wait(times, quota, window)
+  local over = #times / TIME_BYTES - quota + 1
+  return over > 0 and time_at(times, over) + window - now or 0
 end
-local function entries_wait(limit, used)
-  if used < limit[QUOTA] then return 0 end
-  local oldest = redis.call('ZREVRANGE', limit[KEY], limit[QUOTA] - 1, limit[QUOTA] - 1, 'WITHSCORES')
-  return num(oldest[2]) + limit[WINDOW] - now
+local function times_use(key, quota, window)
+  local times = redis.call('GET', key) or ''
+  local gone, all = 0, #times / TIME_BYTES
+  while gone < all and time_at(times, gone + 1) <= now - window do gone = gone + 1 end
+  if gone > 0 then times = string.sub(times, gone * TIME_BYTES + 1) end
+  return { used = all - gone, wait = times_wait(times, quota, window), times = times }
 end
-local function entries_use(limit)
-  local used = redis.call('ZCARD', limit[KEY])
-  if used > 0 then used = used - redis.call('ZREMRANGEBYSCORE', limit[KEY], '-inf', int(now - limit[WINDOW])) end
-  return { used = used, wait = entries_wait(limit, used) }
+local function entries_wait(key, quota, window, used)
+  if used < quota then return 0 end
+  local oldest = redis.call('ZREVRANGE', key, quota - 1, quota - 1, 'WITHSCORES')
+  return num(oldest[2]) + window - now
 end
-local function buckets_wait(limit, use)
-  if use.used < limit[QUOTA] then return 0 end
-  local newest, flat = { { use.at, use.added } }, redis.call('HGETALL', limit[KEY])
+local function entries_use(key, quota, window)
+  local used = redis.call('ZCARD', key)
+  if used > 0 then used = used - redis.call('ZREMRANGEBYSCORE', key, '-inf', int(now - window)) end
+  return { used = used, wait = entries_wait(key, quota, window, used) }
+end
+local function buckets_wait(use, quota)
+  if use.used < quota then return 0 end
+  local newest, flat = { { use.at, use.added } }, redis.call('HGETALL', use.key)
   for i = 1, #flat, 2 do
     local bucket = num(flat[i])
     if bucket then newest[#newest + 1] = { bucket, num(flat[i + 1]) } end
@@ -28,18 +33,18 @@ local function buckets_wait(limit, use)
   local newer = 0
   for _, b in ipairs(newest) do
     newer = newer + b[2]
-    if newer >= limit[QUOTA] then return (b[1] + 1) * use.width + limit[WINDOW] - now end
+    if newer >= quota then return (b[1] + 1) * use.width + use.window - now end
   end
   return 0
 end
 -- `base` is what the buckets before the one of `at` hold together: they are gone through when the window has moved on.
-local function buckets_use(limit)
-  local key, window, width = limit[KEY], limit[WINDOW], math.floor(limit[WINDOW] / 60)
+local function buckets_use(key, quota, window)
+  local width = math.floor(window / 60)
   local first, at = math.floor((now - window) / width), math.floor(now / width)
   local known = buckets[key]
   if known then
     if known.first == first and known.at == at then
-      known.wait = buckets_wait(limit, known)
+      known.wait = buckets_wait(known, quota)
       return known
     end
     write_bucket(known)
@@ -62,34 +67,39 @@ local function buckets_use(limit)
     used = base + here, wait = 0, key = key, window = window, width = width, first = first, at = at, base = base,
     moved = moved, added = 0,
   }
-  use.wait = buckets_wait(limit, use)
+  use.wait = buckets_wait(use, quota)
   buckets[key] = use
   return use
 end
-local function limit_use(limit)
-  local quota = limit[QUOTA]
-  if quota <= TIMES then return times_use(limit) end
-  if quota <= ENTRIES then return entries_use(limit) end
-  return buckets_use(limit)
+local function limit_use(key, quota, window)
+  if quota <= TIMES then return times_use(key, quota, window) end
+  if quota <= ENTRIES then return entries_use(key, quota, window) end
+  return buckets_use(key, quota, window)
 end
 
+-- A clock that was put back adds a time before the last one.
+local function in_order(times)
+  local sorted = {}
+  for place = 1, #times / TIME_BYTES do sorted[place] = time_at(times, place) end
+  table.sort(sorted)
+  for place, time in ipairs(sorted) do sorted[place] = struct.pack(TIME, time) end
+  return table.concat(sorted)
+end
 -- Adds an entry, and says how full the limit is then: the oldest entry that fills the quota tells the wait.
-local function limit_add(limit, use, entry)
+local function limit_add(key, quota, window, use, entry)
   use.used = use.used + 1
   if use.times then
-    local times, used = use.times, use.used
-    times[used] = now
-    -- A clock that was put back.
-    if used > 1 and times[used - 1] > now then table.sort(times) end
-    set_until(limit[KEY], pack_times(times), now + limit[WINDOW])
-    if used >= limit[QUOTA] then use.wait = times[used - limit[QUOTA] + 1] + limit[WINDOW] - now end
+    local last, times = use.used - 1, use.times .. struct.pack(TIME, now)
+    if last > 0 and time_at(times, last) > now then times = in_order(times) end
+    set_until(key, times, now + window)
+    use.times, use.wait = times, times_wait(times, quota, window)
   elseif use.width then
     use.added = use.added + 1
-    use.wait = buckets_wait(limit, use)
+    use.wait = buckets_wait(use, quota)
   else
-    redis.call('ZADD', limit[KEY], int(now), entry)
-    keep(limit[KEY], now + limit[WINDOW])
-    use.wait = entries_wait(limit, use.used)
+    redis.call('ZADD', key, int(now), entry)
+    keep(key, now + window)
+    use.wait = entries_wait(key, quota, window, use.used)
   end
 end
 
@@ -101,22 +111,26 @@ local function refuse(rank, kind, fields)
   end
 end
 local function look_at_limits()
-  for i, limit in ipairs(request.limits) do
-    local use = limit_use(limit)
+  local limits = request.limits
+  for i = 1, #limits / FIELDS do
+    local key, quota, window, rank = unpack(limits, (i - 1) * FIELDS + 1, i * FIELDS)
+    local use = limit_use(key, quota, window)
     uses[i] = use
-    if use.used >= limit[QUOTA] then refuse(limit[RANK], 'limited', { index = i - 1, wait_ms = use.wait }) end
+    if use.used >= quota then refuse(rank, 'limited', { index = i - 1, wait_ms = use.wait }) end
   end
 end
 local function add_to_limits(entry)
-  for i, limit in ipairs(request.limits) do
-    limit_add(limit, uses[i], entry)
+  local limits = request.limits
+  for i, use in ipairs(uses) do
+    local key, quota, window = unpack(limits, (i - 1) * FIELDS + 1, i * FIELDS)
+    limit_add(key, quota, window, use, entry)
   end
 end
+-- Two numbers a limit: how many more pass, and the time until one does.
 local function limit_states()
-  local states = {}
-  for i, limit in ipairs(request.limits) do
-    local use = uses[i]
-    states[i] = { math.max(limit[QUOTA] - use.used, 0), use.wait }
+  local limits, states = request.limits, {}
+  for i, use in ipairs(uses) do
+    states[2 * i - 1], states[2 * i] = math.max(limits[(i - 1) * FIELDS + 2] - use.used, 0), use.wait
   end
   return states
 end

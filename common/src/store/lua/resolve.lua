@@ -17,7 +17,9 @@ save(key, c)
 local m = redis.call('HMGET', 'msg:' .. id, 'kept', 'idempotency')
 local approved_at
 if m[1] then
-  redis.call('HSET', 'msg:' .. id, 'status', request.status, 'updated_at', int(now), 'attempts', request.attempts)
+  -- What ended was surely published.
+  redis.call('HSET', 'msg:' .. id, 'status', request.status, 'updated_at', int(now), 'attempts', request.attempts,
+             request.finished and 'confirmed' or 'tried', 1)
   local kept = cmsgpack.unpack(m[1])
   local verification = kept.accepted.verification
   local v = verification and load('ver:' .. verification.id)
@@ -28,10 +30,7 @@ if m[1] then
     kept.limits = '[]'
     redis.call('HSET', 'msg:' .. id, 'kept', cmsgpack.pack(kept))
   end
-  if request.finished then
-    redis.call('HSET', 'msg:' .. id, 'confirmed', 1)
-    answered(m[2])
-  end
+  if request.finished then answered(m[2]) end
 end
 if request.finished then count('done', request.lane, now, 1) end
 return answer({ kind = 'written', approved_at = approved_at })

@@ -18,10 +18,9 @@ end
 local function strike(entry, networks_only)
   local struck, place = {}, {}
   for _, s in ipairs(strikes_that_count(networks_only)) do
-    local window = { s.key, s.threshold, s.window_ms }
-    local use = limit_use(window)
+    local use = limit_use(s.key, s.threshold, s.window_ms)
     if use.used + 1 < s.threshold then
-      limit_add(window, use, entry)
+      limit_add(s.key, s.threshold, s.window_ms, use, entry)
     else
       redis.call('DEL', s.key)
       local field, till = s.subject.kind .. ':' .. s.subject.value, now + s.ban_ms

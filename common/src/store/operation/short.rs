@@ -1,10 +1,11 @@
 //! Shorter forms for Redis, whose Lua pays for every field that it is given: what a script needn't look into comes as one
 //! string of JSON, what every request has many of as a list without names. JSON, for `SQLite`, has everything by name.
 
-use serde::ser::{Error as _, SerializeStruct as _};
-use serde::{Serialize, Serializer};
+use serde::de::Error as _;
+use serde::ser::{Error as _, SerializeSeq as _};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use super::{ClaimVerification, LimitCheck};
+use super::{ClaimVerification, LimitCheck, LimitState};
 
 /// Writes a value that is kept, or seldom looked into, as a string of JSON.
 pub(super) fn whole<T: Serialize, S: Serializer>(value: &T, to: S) -> Result<S::Ok, S::Error> {
@@ -14,38 +15,62 @@ pub(super) fn whole<T: Serialize, S: Serializer>(value: &T, to: S) -> Result<S::
     to.serialize_str(&serde_json::to_string(value).map_err(S::Error::custom)?)
 }
 
-/// Writes limits that are kept too, for giving back. Short: a list, and the same as a string of JSON.
+/// Writes limits. Short: one list, of each its key, quota, window in ms, rank and whether it is refunded.
+pub(super) fn listed<S: Serializer>(limits: &[LimitCheck], to: S) -> Result<S::Ok, S::Error> {
+    if to.is_human_readable() {
+        return limits.serialize(to);
+    }
+    Listed(limits).serialize(to)
+}
+
+/// As [`listed`]; short with the same as a string of JSON beside it, which is kept for giving back.
 pub(super) fn kept<S: Serializer>(limits: &[LimitCheck], to: S) -> Result<S::Ok, S::Error> {
     if to.is_human_readable() {
         return limits.serialize(to);
     }
-    let places: Vec<_> = limits.iter().map(LimitCheck::places).collect();
-    let kept = serde_json::to_string(&places).map_err(S::Error::custom)?;
-    (places, kept).serialize(to)
+    let kept = serde_json::to_string(&Listed(limits)).map_err(S::Error::custom)?;
+    (Listed(limits), kept).serialize(to)
 }
 
-impl LimitCheck {
-    fn places(&self) -> (&str, u32, i64, u8, bool) {
-        (&self.key, self.quota, self.window_ms, self.rank, self.refund)
-    }
-}
+struct Listed<'a>(&'a [LimitCheck]);
 
-/// Short: `[key, quota, window_ms, rank, refund]`.
-impl Serialize for LimitCheck {
+impl Serialize for Listed<'_> {
     fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
-        if !to.is_human_readable() {
-            return self.places().serialize(to);
+        let mut list = to.serialize_seq(Some(5 * self.0.len()))?;
+        for limit in self.0 {
+            list.serialize_element(&limit.key)?;
+            list.serialize_element(&limit.quota)?;
+            list.serialize_element(&limit.window_ms)?;
+            list.serialize_element(&limit.rank)?;
+            list.serialize_element(&limit.refund)?;
         }
-        let Self { key, scope, quota, window_ms, rank, refund } = self;
-        let mut to = to.serialize_struct("LimitCheck", 6)?;
-        to.serialize_field("key", key)?;
-        to.serialize_field("scope", scope)?;
-        to.serialize_field("quota", quota)?;
-        to.serialize_field("window_ms", window_ms)?;
-        to.serialize_field("rank", rank)?;
-        to.serialize_field("refund", refund)?;
-        to.end()
+        list.end()
     }
+}
+
+/// Reads the states of limits. Short: one list, of each how many more pass and the wait.
+pub(super) fn states<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<LimitState>, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum Part {
+        Named(LimitState),
+        Number(i64),
+    }
+    let mut states = Vec::new();
+    let mut parts = Vec::<Part>::deserialize(from)?.into_iter();
+    while let Some(part) = parts.next() {
+        states.push(match (part, &mut parts) {
+            (Part::Named(state), _) => state,
+            (Part::Number(remaining), rest) => {
+                let Some(Part::Number(wait_ms)) = rest.next() else {
+                    return Err(D::Error::custom("a limit's state without its wait"));
+                };
+                let remaining = u32::try_from(remaining).map_err(D::Error::custom)?;
+                LimitState { remaining, wait_ms }
+            }
+        });
+    }
+    Ok(states)
 }
 
 /// Short: `[id, all of it as a string of JSON]`.
