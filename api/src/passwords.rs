@@ -1,5 +1,5 @@
-//! Passwords and security answers: hashed with argon2id, a few at a time when nothing else is to be done and a few more
-//! waiting, so that a flood of log-ins takes neither the processors nor the memory that sends need.
+//! Passwords and security answers: hashed with argon2id, a few at a time, behind all else, and a few more waiting, so that
+//! a flood of log-ins takes neither the processors nor the memory that sends need.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -23,6 +23,11 @@ const MOST_AT_ONCE: usize = 4;
 const MOST_WAITING: usize = 64;
 /// How long one waits for its turn at the most: well below a request's time, so that its try is given back.
 const LONGEST_WAIT: Duration = Duration::from_secs(4);
+
+/// A tenth of the share of a thread of the usual priority: less gives sends nothing more, and a machine that is full would
+/// hash nothing at all.
+#[cfg(target_os = "linux")]
+const NICE: i32 = 10;
 
 /// Makes and checks hashes.
 #[derive(Debug, Clone)]
@@ -50,6 +55,11 @@ impl Passwords {
             places: Arc::new(Semaphore::new(turns + MOST_WAITING)),
             longest_wait,
         }
+    }
+
+    /// Refuses with `overloaded` where a hash would find no place now, before anything else is done for it.
+    pub fn has_place(&self) -> Result<(), Problem> {
+        if self.places.available_permits() > 0 { Ok(()) } else { Err(no_place()) }
     }
 
     /// The hash of a secret with a salt of its own, as a PHC string.
@@ -84,7 +94,7 @@ impl Passwords {
         let held = self.turn().await?;
         let (answer, answered) = oneshot::channel();
         let hash = move || {
-            be_last();
+            stand_back();
             let done = work();
             drop(held);
             // Whoever asked may be gone.
@@ -97,21 +107,37 @@ impl Passwords {
     }
 
     async fn turn(&self) -> Result<Held, Problem> {
-        let overloaded = |why: &str| Problem::new(Code::Overloaded).because(&why);
-        let place = Arc::clone(&self.places).try_acquire_owned();
-        let place = place.map_err(|_| overloaded("too many passwords wait to be hashed"))?;
+        let place = Arc::clone(&self.places).try_acquire_owned().map_err(|_| no_place())?;
         let turn = timeout(self.longest_wait, Arc::clone(&self.turns).acquire_owned()).await;
-        let turn = turn.map_err(|_| overloaded("no turn came to hash a password"))?;
+        let late = |_| Problem::new(Code::Overloaded).because(&"no turn came to hash a password");
+        let turn = turn.map_err(late)?;
         Ok((place, turn.map_err(|error| Problem::new(Code::Internal).because(&error))?))
     }
 }
 
-/// Gives this thread the lowest priority. A system that refuses it, or has none for a thread, only shares the processors
-/// as ever.
-fn be_last() {
+fn no_place() -> Problem {
+    Problem::new(Code::Overloaded).because(&"too many passwords wait to be hashed")
+}
+
+/// Gives this thread a low priority. A system that refuses it, or has none for a thread, only shares the processors as
+/// ever.
+fn stand_back() {
     #[cfg(target_os = "linux")]
-    if let Err(error) = rustix::process::setpriority_process(Some(rustix::thread::gettid()), 19) {
+    if let Err(error) = rustix::process::setpriority_process(Some(rustix::thread::gettid()), NICE) {
         tracing::debug!(%error, "a password is hashed with the usual priority");
+    }
+}
+
+#[cfg(test)]
+impl Passwords {
+    /// Its machine is full of other tests: whoever waits, waits.
+    pub(crate) fn patient() -> Self {
+        Self { longest_wait: Duration::from_mins(1), ..Self::new() }
+    }
+
+    /// For good.
+    pub(crate) fn take_every_place(&self) {
+        self.places.forget_permits(usize::MAX);
     }
 }
 
@@ -142,8 +168,6 @@ pub fn answer(typed: &str) -> SecretString {
 mod tests {
     use super::*;
 
-    const PATIENT: Duration = Duration::from_mins(1);
-
     fn secret(text: &str) -> SecretString {
         SecretString::from(text)
     }
@@ -172,7 +196,7 @@ mod tests {
 
     #[tokio::test]
     async fn who_finds_no_place_is_told_at_once_and_places_come_back() {
-        let passwords = Passwords::with(1, PATIENT);
+        let passwords = Passwords::with(1, Duration::from_mins(1));
         let asked = 1 + MOST_WAITING + 20;
         let answers =
             futures::future::join_all((0..asked).map(|_| passwords.hash(secret("flood")))).await;
@@ -194,19 +218,19 @@ mod tests {
 
     #[cfg(target_os = "linux")]
     #[tokio::test]
-    async fn a_hash_comes_after_all_else_and_nothing_else_does() {
+    async fn a_hash_stands_back_and_nothing_else_does() {
         let priority =
             || rustix::process::getpriority_process(Some(rustix::thread::gettid())).unwrap();
         let usual = priority();
         let passwords = Passwords::new();
-        assert_eq!(passwords.run(move || Ok(priority())).await.unwrap(), 19);
+        assert_eq!(passwords.run(move || Ok(priority())).await.unwrap(), usual.max(NICE));
         assert_eq!(priority(), usual, "the thread that waits");
         assert_eq!(tokio::task::spawn_blocking(priority).await.unwrap(), usual);
     }
 
     #[tokio::test]
     async fn who_went_away_holds_no_place() {
-        let passwords = Passwords::with(1, PATIENT);
+        let passwords = Passwords::with(1, Duration::from_mins(1));
         let waiting: Vec<_> = (0..=MOST_WAITING)
             .map(|_| {
                 let passwords = passwords.clone();
