@@ -17,7 +17,7 @@ use postrider_common::sqlite::Sqlite;
 use postrider_common::store::redis::RedisStore;
 use postrider_common::store::sqlite::SqliteStore;
 use postrider_common::store::{
-    About, AccountCheck, Admit, AdmitAnswer, Ban, BanCheck, BanSubject, Calling, Claim,
+    About, AccountCheck, Admit, AdmitAnswer, Ban, BanCheck, BanSubject, Call, Claim,
     ClaimVerification, Claimed, Explain, Idempotency, LimitCheck, MessageStatus, NewVerification,
     Read, Resolve, ResolveAnswer, Settle, SettleAnswer, Store, StoreError, Take, Which, rank,
 };
@@ -157,6 +157,7 @@ fn claim(message_id: MessageId, attempt: u32, owner: &str, now: i64) -> Claim {
         redelivered: false,
         max_claims: 5,
         verification: None,
+        call: None,
     }
 }
 
@@ -414,27 +415,22 @@ async fn a_claim_is_a_lease_that_only_moves_on(store: Store) {
     let take = async |attempt, owner, now| {
         store.claim(&claim(message, attempt, owner, now)).await.unwrap().claim
     };
-    let calling = |owner: &str, now| Calling {
-        now: Some(now),
-        message_id: message,
-        generation: 0,
-        attempt: 1,
-        owner: owner.to_owned(),
-        lease_ms: 20_000,
-        provider: "main".to_owned(),
+    let call = async |owner: &str, now, deadline| {
+        let call = Some(Call { provider: "main".to_owned(), deadline });
+        store.claim(&Claim { call, ..claim(message, 1, owner, now) }).await.unwrap().claim
     };
     assert_eq!(take(1, "a", BEGIN).await, Claimed::Granted);
     assert_eq!(take(1, "b", BEGIN + 1000).await, Claimed::Busy { wait_ms: 19_000 });
-    assert_eq!(
-        take(1, "b", BEGIN + 20_000).await,
-        Claimed::Granted,
-        "its lease ran out before the call"
-    );
-    assert!(!store.calling(&calling("a", BEGIN + 20_001)).await.unwrap(), "a has lost it");
-    assert!(store.calling(&calling("b", BEGIN + 20_001)).await.unwrap());
+    let run_out = BEGIN + 20_000;
+    assert_eq!(take(1, "b", run_out).await, Claimed::Granted, "it never got to the call");
+    assert_eq!(call("a", run_out + 1, BEGIN * 2).await, Claimed::Busy { wait_ms: 19_999 });
+    assert_eq!(call("b", run_out + 1, run_out + 1).await, Claimed::Expired, "at the deadline");
+    assert_eq!(call("b", run_out, run_out + 1).await, Claimed::Granted);
+    assert_eq!(call("b", run_out + 1, BEGIN * 2).await, Claimed::Granted, "it asks once more");
     let interrupted =
         Claimed::Interrupted { called_at: BEGIN + 20_001, provider: "main".to_owned() };
-    assert_eq!(take(1, "c", BEGIN + 40_001).await, interrupted);
+    assert_eq!(call("c", BEGIN + 40_001, BEGIN * 2).await, interrupted);
+    assert_eq!(take(1, "c", BEGIN + 40_001).await, interrupted, "it asks once more");
     let written = store.resolve(&resolve(message, 1, "r", BEGIN + 40_002)).await.unwrap();
     assert!(matches!(written, ResolveAnswer::Written { .. }));
     let late = store.resolve(&resolve(message, 1, "late", BEGIN + 40_003)).await.unwrap();

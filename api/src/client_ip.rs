@@ -17,7 +17,7 @@ const FORWARDED_FOR: &str = "x-forwarded-for";
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ClientIp {
     address: Option<IpAddr>,
-    /// Whether a trusted proxy said so.
+    /// Whether a trusted proxy said so, of somebody who is none.
     forwarded: bool,
     /// Whether all that trusted proxies said could be read.
     readable: bool,
@@ -29,11 +29,7 @@ impl FromRequestParts<Shared> for ClientIp {
     async fn from_request_parts(parts: &mut Parts, app: &Shared) -> Result<Self, Infallible> {
         let peer = parts.extensions.get::<ConnectInfo<SocketAddr>>();
         let peer = peer.map(|peer| peer.0.ip().to_canonical());
-        let trusted = &app.settings.server.trusted_proxies;
-        let found = peer.map(|peer| of_request(peer, &parts.headers, trusted));
-        let address = found.map(|(address, _)| address);
-        let readable = found.is_some_and(|(_, readable)| readable);
-        Ok(Self { address, forwarded: address != peer, readable })
+        Ok(Self::of(peer, &parts.headers, &app.settings.server.trusted_proxies))
     }
 }
 
@@ -69,6 +65,16 @@ impl From<Option<IpAddr>> for UserIp {
 }
 
 impl ClientIp {
+    fn of(peer: Option<IpAddr>, headers: &HeaderMap, trusted: &[IpNet]) -> Self {
+        let found = peer.map(|peer| of_request(peer, headers, trusted));
+        let address = found.map(|(address, _)| address);
+        Self {
+            address,
+            forwarded: address != peer && address.is_some_and(|it| !is_trusted(it, trusted)),
+            readable: found.is_some_and(|(_, readable)| readable),
+        }
+    }
+
     /// The caller's own address, for what a network allows; one that no network holds where it isn't known, or where
     /// a proxy that we trust says what nobody can read: its own address would stand for anybody's then.
     pub fn of_caller(self) -> IpAddr {
@@ -100,18 +106,21 @@ impl ClientIp {
 /// peer. What stands left of an address that isn't trusted could have been written by anybody. An IPv4-mapped address is
 /// given as IPv4. `false` where what stands there can't be read.
 pub fn of_request(peer: IpAddr, headers: &HeaderMap, trusted: &[IpNet]) -> (IpAddr, bool) {
-    let is_trusted = |address: IpAddr| trusted.iter().any(|network| network.contains(&address));
     let mut nearest = peer.to_canonical();
     let lines = headers.get_all(FORWARDED_FOR).iter().rev();
     let hops = lines.flat_map(|line| line.to_str().unwrap_or("unreadable").rsplit(','));
     for hop in hops {
-        if !is_trusted(nearest) {
+        if !is_trusted(nearest, trusted) {
             break;
         }
         let Some(address) = address_of(hop.trim()) else { return (nearest, false) };
         nearest = address;
     }
     (nearest, true)
+}
+
+fn is_trusted(address: IpAddr, trusted: &[IpNet]) -> bool {
+    trusted.iter().any(|network| network.contains(&address))
 }
 
 /// Some proxies write the port too.
@@ -159,12 +168,30 @@ mod tests {
         }
     }
 
+    #[test]
+    fn an_address_is_an_end_users_only_if_it_is_no_trusted_proxys() {
+        for (peer, line, expected) in [
+            ("10.0.0.1", Some("198.51.100.1"), true),
+            ("10.0.0.1", Some("198.51.100.1, 10.0.0.2"), true),
+            ("10.0.0.1", Some("10.0.0.2"), false),
+            ("10.0.0.1", Some("10.0.0.3, ::ffff:10.0.0.2"), false),
+            ("10.0.0.1", Some("198.51.100.1, nonsense, 10.0.0.2"), false),
+            ("10.0.0.1", Some("nonsense"), false),
+            ("10.0.0.1", None, false),
+            ("203.0.113.1", Some("198.51.100.1"), false),
+        ] {
+            let headers = headers(line.map(str::as_bytes));
+            let found = ClientIp::of(Some(peer.parse().unwrap()), &headers, &trusted());
+            assert_eq!(found.forwarded, expected, "{peer} {line:?}");
+        }
+    }
+
     fn trusted() -> Vec<IpNet> {
         ["10.0.0.0/8", "2001:db8::/32"].iter().map(|network| network.parse().unwrap()).collect()
     }
 
-    fn is_trusted(address: IpAddr) -> bool {
-        trusted().iter().any(|network| network.contains(&address.to_canonical()))
+    fn is_proxy(address: IpAddr) -> bool {
+        is_trusted(address.to_canonical(), &trusted())
     }
 
     /// As many of the trusted as of the others, some written as IPv4-mapped.
@@ -219,7 +246,7 @@ mod tests {
         ) {
             let headers = headers(lines.iter().map(Vec::as_slice));
             let (found, _) = of_request(peer, &headers, &trusted());
-            if !is_trusted(peer) {
+            if !is_proxy(peer) {
                 prop_assert_eq!(found, peer.to_canonical());
             }
             prop_assert_eq!(of_request(peer, &headers, &[]), (peer.to_canonical(), true));
@@ -238,11 +265,11 @@ mod tests {
             let written = written.iter().map(String::as_bytes);
             let (found, _) = of_request(peer, &headers(written.clone()), &trusted());
             let chain: Vec<_> = hops.iter().map(|(address, _)| *address).chain([peer]).collect();
-            let nearest = chain.iter().rfind(|address| !is_trusted(**address));
+            let nearest = chain.iter().rfind(|address| !is_proxy(**address));
             prop_assert_eq!(found, nearest.unwrap_or(&chain[0]).to_canonical());
 
             // What is written to the left of somebody who isn't trusted changes nothing.
-            if !is_trusted(found) {
+            if !is_proxy(found) {
                 let all = headers(forged.iter().map(Vec::as_slice).chain(written));
                 prop_assert_eq!(of_request(peer, &all, &trusted()).0, found);
             }

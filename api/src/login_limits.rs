@@ -78,7 +78,9 @@ impl Try {
 
 type Limits = (Vec<(Scope, Limit)>, Vec<LimitCheck>);
 
+/// Counts what a hash follows, unless that would find no place: then neither store nor database is asked.
 async fn count(app: &Shared, (policies, limits): Limits, refusal: Code) -> Result<Try, Problem> {
+    app.passwords.has_place()?;
     let entry = Uuid::now_v7().to_string();
     let ban_check = BanCheck { phone: None, ip_bits: None };
     let take = Take { now: None, limits, ban_check, entry };

@@ -1,12 +1,14 @@
-//! Passwords and security answers: hashed with argon2id, a few at a time and a few more waiting, so that a flood of
-//! log-ins takes neither the processors nor the memory that sends need.
+//! Passwords and security answers: hashed with argon2id, a few at a time, behind all else, and a few more waiting, so that
+//! a flood of log-ins takes neither the processors nor the memory that sends need.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use argon2::password_hash::Error as HashError;
 use argon2::{Argon2, PasswordHasher as _, PasswordVerifier as _};
 use secrecy::{ExposeSecret as _, SecretString};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
+use tokio::time::timeout;
 
 use crate::problem::{Code, Problem};
 
@@ -19,6 +21,13 @@ pub const LONGEST: usize = 256;
 const MOST_AT_ONCE: usize = 4;
 /// Hashes that wait for their turn at the most.
 const MOST_WAITING: usize = 64;
+/// How long one waits for its turn at the most: well below a request's time, so that its try is given back.
+const LONGEST_WAIT: Duration = Duration::from_secs(4);
+
+/// A tenth of the share of a thread of the usual priority: less gives sends nothing more, and a machine that is full would
+/// hash nothing at all.
+#[cfg(target_os = "linux")]
+const NICE: i32 = 10;
 
 /// Makes and checks hashes.
 #[derive(Debug, Clone)]
@@ -27,23 +36,30 @@ pub struct Passwords {
     turns: Arc<Semaphore>,
     /// One for each that runs or waits.
     places: Arc<Semaphore>,
+    longest_wait: Duration,
 }
 
 /// A hash's place and turn, given back when it is made, also where nobody waits for it any more.
 type Held = (OwnedSemaphorePermit, OwnedSemaphorePermit);
 
 impl Passwords {
-    /// Half of the processors at the most are taken.
+    /// A quarter of the processors at the most is taken.
     pub fn new() -> Self {
         let processors = std::thread::available_parallelism().map_or(1, usize::from);
-        Self::with_turns((processors / 2).clamp(1, MOST_AT_ONCE))
+        Self::with((processors / 4).clamp(1, MOST_AT_ONCE), LONGEST_WAIT)
     }
 
-    fn with_turns(turns: usize) -> Self {
+    fn with(turns: usize, longest_wait: Duration) -> Self {
         Self {
             turns: Arc::new(Semaphore::new(turns)),
             places: Arc::new(Semaphore::new(turns + MOST_WAITING)),
+            longest_wait,
         }
+    }
+
+    /// Refuses with `overloaded` where a hash would find no place now, before anything else is done for it.
+    pub fn has_place(&self) -> Result<(), Problem> {
+        if self.places.available_permits() > 0 { Ok(()) } else { Err(no_place()) }
     }
 
     /// The hash of a secret with a salt of its own, as a PHC string.
@@ -69,28 +85,59 @@ impl Passwords {
         .await
     }
 
-    /// `overloaded` where too many wait already.
+    /// On a thread of its own, for its priority alone: one takes a thousandth of a hash's time. `overloaded` where too
+    /// many wait already, or where no turn comes.
     async fn run<T: Send + 'static>(
         &self,
         work: impl FnOnce() -> Result<T, HashError> + Send + 'static,
     ) -> Result<T, Problem> {
         let held = self.turn().await?;
-        let work = tokio::task::spawn_blocking(move || {
+        let (answer, answered) = oneshot::channel();
+        let hash = move || {
+            stand_back();
             let done = work();
             drop(held);
-            done
-        });
-        let done = work.await.map_err(|error| Problem::new(Code::Internal).because(&error))?;
+            // Whoever asked may be gone.
+            drop(answer.send(done));
+        };
+        let thread = std::thread::Builder::new().name("password".to_owned());
+        thread.spawn(hash).map_err(|error| Problem::new(Code::Internal).because(&error))?;
+        let done = answered.await.map_err(|error| Problem::new(Code::Internal).because(&error))?;
         done.map_err(|error| Problem::new(Code::Internal).because(&error))
     }
 
     async fn turn(&self) -> Result<Held, Problem> {
-        let overloaded =
-            |_| Problem::new(Code::Overloaded).because(&"too many passwords wait to be hashed");
-        let place = Arc::clone(&self.places).try_acquire_owned().map_err(overloaded)?;
-        let closed = |error| Problem::new(Code::Internal).because(&error);
-        let turn = Arc::clone(&self.turns).acquire_owned().await.map_err(closed)?;
-        Ok((place, turn))
+        let place = Arc::clone(&self.places).try_acquire_owned().map_err(|_| no_place())?;
+        let turn = timeout(self.longest_wait, Arc::clone(&self.turns).acquire_owned()).await;
+        let late = |_| Problem::new(Code::Overloaded).because(&"no turn came to hash a password");
+        let turn = turn.map_err(late)?;
+        Ok((place, turn.map_err(|error| Problem::new(Code::Internal).because(&error))?))
+    }
+}
+
+fn no_place() -> Problem {
+    Problem::new(Code::Overloaded).because(&"too many passwords wait to be hashed")
+}
+
+/// Gives this thread a low priority. A system that refuses it, or has none for a thread, only shares the processors as
+/// ever.
+fn stand_back() {
+    #[cfg(target_os = "linux")]
+    if let Err(error) = rustix::process::setpriority_process(Some(rustix::thread::gettid()), NICE) {
+        tracing::debug!(%error, "a password is hashed with the usual priority");
+    }
+}
+
+#[cfg(test)]
+impl Passwords {
+    /// Its machine is full of other tests: whoever waits, waits.
+    pub(crate) fn patient() -> Self {
+        Self { longest_wait: Duration::from_mins(1), ..Self::new() }
+    }
+
+    /// For good.
+    pub(crate) fn take_every_place(&self) {
+        self.places.forget_permits(usize::MAX);
     }
 }
 
@@ -149,7 +196,7 @@ mod tests {
 
     #[tokio::test]
     async fn who_finds_no_place_is_told_at_once_and_places_come_back() {
-        let passwords = Passwords::with_turns(1);
+        let passwords = Passwords::with(1, Duration::from_mins(1));
         let asked = 1 + MOST_WAITING + 20;
         let answers =
             futures::future::join_all((0..asked).map(|_| passwords.hash(secret("flood")))).await;
@@ -160,8 +207,30 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn who_gets_no_turn_in_time_is_told() {
+        let passwords = Passwords::with(1, Duration::from_millis(20));
+        let (_place, turn) = passwords.turn().await.unwrap();
+        let refused = passwords.hash(secret("late")).await;
+        assert_eq!(refused.unwrap_err().code, Code::Overloaded);
+        drop(turn);
+        assert!(passwords.hash(secret("later")).await.is_ok());
+    }
+
+    #[cfg(target_os = "linux")]
+    #[tokio::test]
+    async fn a_hash_stands_back_and_nothing_else_does() {
+        let priority =
+            || rustix::process::getpriority_process(Some(rustix::thread::gettid())).unwrap();
+        let usual = priority();
+        let passwords = Passwords::new();
+        assert_eq!(passwords.run(move || Ok(priority())).await.unwrap(), usual.max(NICE));
+        assert_eq!(priority(), usual, "the thread that waits");
+        assert_eq!(tokio::task::spawn_blocking(priority).await.unwrap(), usual);
+    }
+
+    #[tokio::test]
     async fn who_went_away_holds_no_place() {
-        let passwords = Passwords::with_turns(1);
+        let passwords = Passwords::with(1, Duration::from_mins(1));
         let waiting: Vec<_> = (0..=MOST_WAITING)
             .map(|_| {
                 let passwords = passwords.clone();

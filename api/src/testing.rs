@@ -74,7 +74,7 @@ impl TestApp {
             key_uses: KeyUses::start(database.clone()).0,
             database,
             accounts: AccountCache::default(),
-            passwords: Passwords::new(),
+            passwords: Passwords::patient(),
             pressure: BackPressure::default(),
             metrics: PrometheusBuilder::new().build_recorder().handle(),
             restoring: AtomicBool::new(false),

@@ -54,8 +54,9 @@ impl Floors {
         let url = services.rabbit.url();
         let connection = Connection::connect(&url, ConnectionProperties::default()).await?;
         let publish = publish(&connection, time).await?;
-        let consume = consume(&connection, time).await?;
-        // Acks still on their way make it complain.
+        let consume = consume(&url, time).await?;
+        delete(&connection).await?;
+        // Channels that are closing by themselves make it complain.
         let _closed = connection.close(200, "OK".into()).await;
         let guard = guard(&services.redis.url(), time).await?;
         clear();
@@ -100,8 +101,9 @@ async fn publish_until(
     Ok(())
 }
 
-/// Consumes what [`publish`] left, and deletes the queue.
-async fn consume(connection: &Connection, time: Duration) -> anyhow::Result<f64> {
+/// Consumes what [`publish`] left, over a connection of its own: to end a consumer amid deliveries confuses its client.
+async fn consume(url: &str, time: Duration) -> anyhow::Result<f64> {
+    let connection = Connection::connect(url, ConnectionProperties::default()).await?;
     let channel = connection.create_channel().await?;
     channel.basic_qos(PREFETCH, BasicQosOptions::default()).await?;
     let (queue, options) = (QUEUE.into(), BasicConsumeOptions::default());
@@ -122,10 +124,15 @@ async fn consume(connection: &Connection, time: Duration) -> anyhow::Result<f64>
             break;
         }
     }
-    drop(deliveries);
+    // Acks still on their way make it complain.
+    let _closed = connection.close(200, "OK".into()).await;
+    Ok(count as f64 / last.duration_since(begun).as_secs_f64())
+}
+
+async fn delete(connection: &Connection) -> anyhow::Result<()> {
     let channel = connection.create_channel().await?;
     channel.queue_delete(QUEUE.into(), QueueDeleteOptions::default()).await?;
-    Ok(count as f64 / last.duration_since(begun).as_secs_f64())
+    Ok(())
 }
 
 /// Of an account of its own, whose limits are apart from those of the run.

@@ -2,7 +2,7 @@
 //! agree on at once is decided here, each operation one atomic step and one round trip.
 //!
 //! Two backends, Redis (one Lua script an operation) and `SQLite` (one text of SQL an operation), take the
-//! same request and give the same answer, as JSON (`operation.rs`). One contract suite runs over both.
+//! same request and give the same answer (`operation.rs`), as MessagePack and as JSON. One contract suite runs over both.
 
 mod operation;
 pub mod redis;
@@ -14,6 +14,7 @@ pub use operation::*;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use self::redis::wire;
 use crate::ids::{MessageId, VerificationId};
 use crate::job::Lane;
 use crate::owner::Owner;
@@ -29,7 +30,7 @@ pub enum Store {
 }
 
 /// Why the store gave no answer. None of the three says whether the operation was done.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, Clone, thiserror::Error)]
 pub enum StoreError {
     #[error("the store can't be reached: {0}")]
     Unavailable(String),
@@ -96,12 +97,6 @@ impl Store {
     /// Takes a job to work on: see [`ClaimAnswer`].
     pub async fn claim(&self, request: &Claim) -> Result<ClaimAnswer, StoreError> {
         self.call(Operation::Claim, request).await
-    }
-
-    /// Writes that the provider is about to be called, and renews the lease. `Ok(false)`: somebody else has
-    /// the claim by now, and the provider must not be called.
-    pub async fn calling(&self, request: &Calling) -> Result<bool, StoreError> {
-        self.call(Operation::Calling, request).await
     }
 
     /// Writes what came of an attempt. The first one written stands.
@@ -231,17 +226,20 @@ impl Store {
         Q: Serialize + ?Sized + Sync,
         A: DeserializeOwned,
     {
-        let broken = |error: serde_json::Error| StoreError::Broken(error.to_string());
-        let request = serde_json::to_string(request).map_err(broken)?;
-        let answer = match self {
-            Self::Redis(store) => store.call(operation, &request).await?,
-            Self::Sqlite(store) => store.call(operation, &request).await?,
-        };
-        read_answer(&answer)
+        match self {
+            Self::Redis(store) => {
+                wire::decode(&store.call(operation, wire::encode(request)?).await?)
+            }
+            Self::Sqlite(store) => {
+                let broken = |error: serde_json::Error| StoreError::Broken(error.to_string());
+                let request = serde_json::to_string(request).map_err(broken)?;
+                read_answer(&store.call(operation, &request).await?)
+            }
+        }
     }
 }
 
-/// Reads what a backend answered.
+/// Reads what `SQLite` answered.
 pub(crate) fn read_answer<A: DeserializeOwned>(answer: &str) -> Result<A, StoreError> {
     match serde_json::from_str(answer) {
         Ok(Envelope::Lost { .. }) => Err(StoreError::Lost),

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use postrider_common::ids::MessageId;
 use postrider_common::limits::Scope;
 use postrider_common::store::{
-    Admit, AdmitMany, Ban, BanCheck, BanSubject, Calling, Claim, Explain, GiveBack, Idempotency,
+    Admit, AdmitMany, Ban, BanCheck, BanSubject, Call, Claim, Explain, GiveBack, Idempotency,
     LimitCheck, Store, StoreError, Strike, Take, rank,
 };
 use rand::rngs::StdRng;
@@ -133,8 +133,7 @@ impl Sequence {
                 both!(stores, settle(&ask))
             }
             10 => both!(stores, archive(&[message])),
-            11 => both!(stores, claim(&self.claim(message))),
-            12 => both!(stores, calling(&self.calling(message))),
+            11..=12 => both!(stores, claim(&self.claim(message))),
             13 => {
                 let subject = BanSubject::Phone(self.phone());
                 if self.random.random_bool(0.4) {
@@ -153,10 +152,14 @@ impl Sequence {
                 both!(stores, explain(&Explain { now, limits, ban_check }))
             }
             15 if self.taken.is_empty() || self.random.random_bool(0.6) => {
-                both!(stores, take(&self.take(at)))
+                let (ask, entry) = self.take(at);
+                let (ours, theirs) = both!(stores, take(&ask));
+                if ours.contains("Taken") {
+                    self.taken.push(entry);
+                }
+                (ours, theirs)
             }
             15 => {
-                // What was refused is given back too: alike, if wrongly.
                 let given_back = self.random.random_range(0..self.taken.len());
                 both!(stores, give_back(&self.taken.swap_remove(given_back)))
             }
@@ -170,27 +173,20 @@ impl Sequence {
 
     fn claim(&mut self, message: MessageId) -> Claim {
         let attempt = self.random.random_range(1..3);
-        claim(message, attempt, &self.random.random_range(0..2).to_string(), self.now)
+        let owner = self.random.random_range(0..2).to_string();
+        let deadline = self.now + [-1, 0, 1, 60_000][self.random.random_range(0..4)];
+        let call = Call { provider: format!("p{owner}"), deadline };
+        let call = self.random.random_bool(0.7).then_some(call);
+        Claim { call, ..claim(message, attempt, &owner, self.now) }
     }
 
-    fn calling(&mut self, message_id: MessageId) -> Calling {
-        Calling {
-            now: Some(self.now),
-            message_id,
-            generation: 0,
-            attempt: self.random.random_range(1..3),
-            owner: self.random.random_range(0..2).to_string(),
-            lease_ms: 20_000,
-            provider: "main".to_owned(),
-        }
-    }
-
-    fn take(&mut self, entry: &str) -> Take {
+    /// What to take, and how to give it back.
+    fn take(&mut self, entry: &str) -> (Take, GiveBack) {
         let phone = self.phone();
         let (limits, entry) = (self.limits(&phone), entry.to_owned());
-        self.taken.push(GiveBack { limits: limits.clone(), entry: entry.clone(), at: self.now });
+        let given_back = GiveBack { limits: limits.clone(), entry: entry.clone(), at: self.now };
         let ban_check = BanCheck { phone: Some(phone), ip_bits: None };
-        Take { now: Some(self.now), limits, ban_check, entry }
+        (Take { now: Some(self.now), limits, ban_check, entry }, given_back)
     }
 }
 

@@ -40,6 +40,8 @@ struct Session {
     head: u64,
     /// Finished beyond the head: `None` where it is acked already.
     beyond: BTreeMap<u64, Option<Instant>>,
+    /// When those beyond the head were last gone through: there are as many as calls at the provider.
+    looked: Option<Instant>,
 }
 
 #[derive(Debug, PartialEq, Eq)]
@@ -66,6 +68,10 @@ impl Session {
             }
         }
         due.extend(prefix.map(|tag| Ack { tag, multiple: true }));
+        if self.looked.is_some_and(|looked| now.duration_since(looked) < PATIENCE / 4) {
+            return due;
+        }
+        self.looked = Some(now);
         for (tag, since) in &mut self.beyond {
             if since.is_some_and(|since| now.duration_since(since) >= PATIENCE) {
                 *since = None;

@@ -57,14 +57,19 @@ impl Recorder {
 impl RecorderParts {
     async fn write_all(self, mut waiting: mpsc::Receiver<Finished>) {
         let mut batch = Vec::with_capacity(self.batch);
+        let mut kept = Vec::new();
         while waiting.recv_many(&mut batch, self.batch).await > 0 {
             let (records, receipts): (Vec<_>, Vec<_>) =
                 batch.drain(..).map(|finished| (finished.record, finished.receipt)).unzip();
-            self.keep(&records).await;
+            // The database and the store work at the same time.
+            tokio::join!(self.keep(&records), self.archive(&kept));
             for receipt in receipts {
                 self.acks.finished(receipt).await;
             }
-            self.archive(&records).await;
+            kept = ids(&records);
+            if waiting.is_empty() {
+                self.archive(&std::mem::take(&mut kept)).await;
+            }
         }
     }
 
@@ -106,13 +111,19 @@ impl RecorderParts {
         }
     }
 
-    async fn archive(&self, records: &[Record]) {
-        let ids: Vec<MessageId> =
-            records.iter().filter_map(|r| r.row.as_ref().map(|row| row.id)).collect();
-        if let Err(error) = self.store.archive(&ids).await {
+    async fn archive(&self, kept: &[MessageId]) {
+        if kept.is_empty() {
+            return;
+        }
+        if let Err(error) = self.store.archive(kept).await {
             tracing::debug!(%error, "states of finished messages stay until they expire");
         }
     }
+}
+
+/// The messages whose end they are.
+fn ids(records: &[Record]) -> Vec<MessageId> {
+    records.iter().filter_map(|record| record.row.as_ref().map(|row| row.id)).collect()
 }
 
 /// Writes records. One that the database refuses for good is written without its texts; one that is

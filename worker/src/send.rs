@@ -20,8 +20,7 @@ use postrider_common::job::{Attempt, Contents, Job, Lane, Outcome};
 use postrider_common::queue::{Delivery, Destination, Outgoing, Published, Queue, Receipt, Rung};
 use postrider_common::secret::{KeyRing, OpenError, SealedFor};
 use postrider_common::store::{
-    Calling, Claim, ClaimAnswer, ClaimVerification, Claimed, Resolve, ResolveAnswer, Store,
-    StoreError,
+    Call, Claim, ClaimAnswer, ClaimVerification, Claimed, Resolve, ResolveAnswer, Store, StoreError,
 };
 use postrider_common::template;
 use sha2::{Digest as _, Sha256};
@@ -31,7 +30,7 @@ use tokio::time::{Instant, sleep};
 use crate::acks::Acks;
 use crate::decision::{Decision, Situation, decide, end, next_provider};
 use crate::delay::hop;
-use crate::provider::{Answer, NamedProvider, Providers, Sms};
+use crate::provider::{Answer, Lineup, NamedProvider, Providers, Sms};
 use crate::recorder::Recorder;
 use crate::resolution::Resolution;
 
@@ -76,6 +75,12 @@ struct Task {
     owner: String,
     /// Whether a provider was called, or about to be.
     called: AtomicBool,
+}
+
+/// A call that only wants its claim.
+struct Ready<'a> {
+    provider: &'a NamedProvider,
+    sms: Sms,
 }
 
 /// What a handler leaves to be done.
@@ -130,14 +135,19 @@ impl Sender {
 
     /// Claims the job and does what the claim says, until the attempt is over.
     async fn work(&self, task: &Task, slots: Arc<Semaphore>) -> Ending {
+        let lineup = self.providers.of(&task.job);
+        // What may fail is done before the claim, which says that the provider is being called.
+        let ready = self.ready(task, lineup);
         loop {
             let slot = slots.clone().acquire_owned().await.ok();
-            let (claim, clock) = self.claim(task).await;
+            let (claim, clock) = self.claim(task, ready.as_ref().ok()).await;
             return match claim {
-                Claimed::Granted => match self.attempt(task, clock, slot).await {
-                    Some(ending) => ending,
-                    None => continue,
+                Claimed::Granted => match &ready {
+                    Ok(ready) => self.attempt(task, ready, clock, slot).await,
+                    Err(_) if clock.now() >= task.job.deadline => self.expired(task, clock).await,
+                    Err(word) => self.end(task, word, Some(DeadReason::Refused), clock).await,
                 },
+                Claimed::Expired => self.expired(task, clock).await,
                 Claimed::Busy { wait_ms } => {
                     // Waited for in the prefetch slot alone.
                     drop(slot);
@@ -158,40 +168,34 @@ impl Sender {
         }
     }
 
-    /// One attempt at one provider. `None`: the claim was lost to somebody else meanwhile.
+    /// The provider whose turn it is and what it gets, or the word of why there is nothing to call or to send.
+    fn ready<'a>(&self, task: &Task, lineup: &'a Lineup) -> Result<Ready<'a>, &'static str> {
+        let name = next_provider(&task.job.attempts, lineup.names());
+        let provider = name.and_then(|name| lineup.find(name)).ok_or("no_provider")?;
+        Ok(Ready { provider, sms: self.sms(task)? })
+    }
+
+    /// One attempt at one provider, under a claim that says so.
     async fn attempt(
         &self,
         task: &Task,
+        ready: &Ready<'_>,
         clock: Clock,
         slot: Option<OwnedSemaphorePermit>,
-    ) -> Option<Ending> {
-        let job = &task.job;
-        if clock.now() >= job.deadline {
-            return Some(self.end(task, "expired", None, clock).await);
-        }
-        let lineup = self.providers.of(job);
-        let Some(name) = next_provider(&job.attempts, lineup.names()) else {
-            return Some(self.end(task, "no_provider", Some(DeadReason::Refused), clock).await);
-        };
-        let provider = lineup.find(name)?;
-        let sms = match self.sms(task) {
-            Ok(sms) => sms,
-            Err(error_code) => {
-                return Some(self.end(task, error_code, Some(DeadReason::Refused), clock).await);
-            }
-        };
-        if !self.calling(task, provider).await {
-            return None;
-        }
+    ) -> Ending {
         // The store may have kept us waiting.
-        if clock.now() >= job.deadline {
-            return Some(self.end(task, "expired", None, clock).await);
+        if clock.now() >= task.job.deadline {
+            return self.expired(task, clock).await;
         }
         task.called.store(true, Ordering::Relaxed);
         let at = clock.now();
-        let answer = provider.provider.send(&sms).await;
+        let answer = ready.provider.provider.send(&ready.sms).await;
         drop(slot);
-        Some(self.answered(task, provider, answer, at, clock).await)
+        self.answered(task, ready.provider, answer, at, clock).await
+    }
+
+    async fn expired(&self, task: &Task, clock: Clock) -> Ending {
+        self.end(task, "expired", None, clock).await
     }
 
     async fn answered(
@@ -288,7 +292,7 @@ impl Sender {
 
     async fn panicked(&self, task: &Task) -> Ending {
         tracing::error!(message.id = %task.job.message_id, "the handler of a job panicked: it is poison");
-        let (_, clock) = self.claim(task).await;
+        let (_, clock) = self.claim(task, None).await;
         let mut ending = self.ending(task, "poison", Some(DeadReason::Panicked), clock);
         if task.called.load(Ordering::Relaxed) {
             let provider = self.next_provider(&task.job);

@@ -262,6 +262,15 @@ async fn a_flood_of_log_ins_is_bounded_and_holds_up_no_send() {
 }
 
 #[tokio::test]
+async fn a_log_in_that_would_find_no_place_asks_neither_store_nor_database() {
+    let test = TestApp::start(&[]).await;
+    test.app.passwords.take_every_place();
+    test.break_store().await;
+    let answer = try_log_in(&test, "shop", "correct horse", HERE).await;
+    assert_eq!(answer.problem(), (503, "overloaded"));
+}
+
+#[tokio::test]
 async fn a_flood_that_finds_no_place_is_not_counted() {
     let test = TestApp::start(&[]).await;
     test.run("ALTER TABLE account RENAME TO gone").await;

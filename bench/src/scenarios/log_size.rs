@@ -1,8 +1,10 @@
 //! log-size: carrying, and reading pages of messages, with ever more rows in `sms_log`; then purging beside carrying.
 
+use std::ops::Range;
 use std::time::{Duration, Instant};
 
 use clap::Args;
+use futures::{StreamExt as _, TryStreamExt as _};
 use hdrhistogram::Histogram;
 use sqlx::{AssertSqlSafe, Connection as _, PgConnection};
 
@@ -17,8 +19,12 @@ use crate::stage::Stage;
 use crate::timeline::Timeline;
 
 /// Rows in one insert of those that are there before.
-const AT_ONCE: u64 = 100_000;
+const AT_ONCE: u64 = 250_000;
+/// Inserts at a time.
+const HANDS: usize = 3;
 const DAY_MS: u64 = 24 * 3_600_000;
+/// The time over which the rows are spread.
+const DAYS: u64 = 30;
 
 #[derive(Debug, Args)]
 pub(crate) struct Options {
@@ -37,13 +43,10 @@ pub(crate) async fn run(options: &Options) -> anyhow::Result<Report> {
     let mut database = stage.database().await?;
     let (mut there, mut rates) = (0, Vec::new());
     for rows in &options.rows {
-        while there < *rows {
-            progress(&format!("{there} of {rows} rows"));
-            insert(&mut database, there, AT_ONCE.min(rows - there)).await?;
-            there += AT_ONCE.min(rows - there);
-        }
+        insert(&stage, &mut database, there..*rows).await?;
+        there = *rows;
         clear();
-        sqlx::query("ANALYZE sms_log").execute(&mut database).await?;
+        sqlx::query("VACUUM ANALYZE sms_log").execute(&mut database).await?;
         sqlx::query("CHECKPOINT").execute(&mut database).await?;
         let rate = carry(&mut stage, options.jobs, &timeline).await?;
         report.add(Figure::new(format!("carried with {rows} rows"), rate, "/s"));
@@ -55,8 +58,9 @@ pub(crate) async fn run(options: &Options) -> anyhow::Result<Report> {
         }
     }
     report.add(Figure::new("carrying: least of most", evenness(&rates), "").at_least(0.85));
+    let days = days_to_purge(there);
     let mut purge = stage.api_command()?;
-    purge.args(["purge", "--older-than", "2d"]);
+    purge.args(["purge", "--older-than", &format!("{}d", DAYS - days)]);
     let (begun, purge) = (Instant::now(), tokio::task::spawn_blocking(move || purge.output()));
     let rate = carry(&mut stage, options.jobs, &timeline).await?;
     let still = !purge.is_finished();
@@ -69,7 +73,9 @@ pub(crate) async fn run(options: &Options) -> anyhow::Result<Report> {
         "the purge was {} when the jobs were carried",
         if still { "still at work" } else { "over" }
     ));
-    report.note("provider at 0 ms; rows over 30 days, of which the purge deletes 28");
+    report.note(format!(
+        "provider at 0 ms; rows over {DAYS} days, of which the purge deletes {days}"
+    ));
     database.close().await?;
     report.points = timeline.points();
     Ok(report)
@@ -83,22 +89,62 @@ async fn carry(stage: &mut Stage, jobs: u64, timeline: &Timeline) -> anyhow::Res
     rate
 }
 
-/// Rows as workers write them, over the last 30 days, of 200,000 phones.
-async fn insert(database: &mut PgConnection, from: u64, count: u64) -> anyhow::Result<()> {
-    let to = from + count - 1;
-    let sql = format!(
+/// Rows as workers write them, over the last days, of 200,000 phones. Indexes other than that of ids are made
+/// afterwards: it takes half the time.
+async fn insert(
+    stage: &Stage,
+    database: &mut PgConnection,
+    rows: Range<u64>,
+) -> anyhow::Result<()> {
+    if rows.is_empty() {
+        return Ok(());
+    }
+    let indexes = "SELECT indexname::text, indexdef FROM pg_indexes
+        WHERE tablename = 'sms_log' AND indexname <> 'sms_log_pkey'";
+    let indexes: Vec<(String, String)> = sqlx::query_as(indexes).fetch_all(&mut *database).await?;
+    for (name, _) in &indexes {
+        execute(database, format!("DROP INDEX {name}")).await?;
+    }
+    let (all, to) = (rows.end - rows.start, rows.end);
+    let pieces = rows.step_by(AT_ONCE as usize).map(|from| async move {
+        progress(&format!("{from} of {to} rows"));
+        let mut database = stage.database().await?;
+        execute(&mut database, insertion(from, AT_ONCE.min(to - from), all)).await?;
+        anyhow::Ok(database.close().await?)
+    });
+    futures::stream::iter(pieces).buffer_unordered(HANDS).try_collect::<Vec<()>>().await?;
+    execute(database, "SET maintenance_work_mem = '512MB'".to_owned()).await?;
+    for (name, definition) in indexes {
+        progress(&format!("index {name}"));
+        execute(database, definition).await?;
+    }
+    Ok(())
+}
+
+/// An insert of some of all rows, one after the other in time, as their ids are (`UUIDv7`).
+fn insertion(from: u64, count: u64, all: u64) -> String {
+    let (to, span) = (from + count - 1, DAYS * DAY_MS);
+    format!(
         "INSERT INTO sms_log (id, account_id, verification_id, key_id, type, phone_number, code, purpose,
              template_code, client_ip, provider, provider_message_id, attempts, status, response, create_time, update_time)
-         SELECT md5('m' || n)::uuid::text, a.id, md5('v' || n)::uuid::text, '0a0b0c0d', 1,
+         SELECT m.id, a.id, md5('v' || n)::uuid::text, '0a0b0c0d', 1,
              '+861380' || lpad((n * 7919 % 200000)::text, 7, '0'), repeat('s', 60), 'login', 'verify', '10.0.0.1',
              'main', '900619746936498440^0', 1, 1, repeat('r', 80), t.at, t.at + 60
          FROM account a, generate_series({from}::bigint, {to}::bigint) n,
-             LATERAL (SELECT (extract(epoch FROM now()) * 1000)::bigint - (n * 104729 % {})  AS at) t
-         WHERE a.username = 'shop'",
-        30 * DAY_MS
-    );
+             LATERAL (SELECT (extract(epoch FROM now()) * 1000)::bigint - {span} + n % {all} * {span} / {all} AS at) t,
+             LATERAL (SELECT (lpad(to_hex(t.at), 12, '0') || '7' || right(md5('m' || n), 19))::uuid::text AS id) m
+         WHERE a.username = 'shop'"
+    )
+}
+
+async fn execute(database: &mut PgConnection, sql: String) -> anyhow::Result<()> {
     sqlx::query(AssertSqlSafe(sql)).execute(database).await?;
     Ok(())
+}
+
+/// As many as hold a million rows, which is enough to carry beside, if there are that many.
+fn days_to_purge(rows: u64) -> u64 {
+    (DAYS * 1_000_000).div_ceil(rows.max(1)).clamp(1, DAYS - 2)
 }
 
 /// What pages are asked for by: the newest, those of one phone, those of a week in the middle.

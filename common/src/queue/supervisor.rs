@@ -27,6 +27,9 @@ const ANSWER: Duration = Duration::from_secs(5);
 const GOODBYE: Duration = Duration::from_secs(1);
 /// A peer that is silent for twice as long is gone, where TCP doesn't say so.
 const HEARTBEAT_SECONDS: u16 = 10;
+/// The longest frame, in bytes. lapin holds 64 frames' worth of buffers for each connection; with the broker's own 128 KiB
+/// those are 8 MiB. A longer job is more frames.
+const FRAME_MAX: u32 = 16 * 1024;
 /// How often the connection's state is looked at, should its last event be missed.
 const LOOK: Duration = Duration::from_millis(250);
 
@@ -183,6 +186,7 @@ fn uri(url: &SecretString) -> Result<AMQPUri, QueueError> {
     let mut uri =
         parsed.map_err(|_| QueueError::Unavailable("AMQP_URL is not an amqp:// URL".to_owned()))?;
     uri.query.heartbeat.get_or_insert(HEARTBEAT_SECONDS);
+    uri.query.frame_max.get_or_insert(FRAME_MAX);
     let connect = u64::try_from(CONNECT.as_millis()).unwrap_or(u64::MAX);
     uri.query.connection_timeout.get_or_insert(connect);
     Ok(uri)

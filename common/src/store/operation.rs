@@ -1,11 +1,13 @@
-//! What the store is asked and what it answers: the JSON that both backends read and write.
+//! What the store is asked and what it answers: the shapes that both backends read and write, `SQLite` as JSON and Redis
+//! as MessagePack, where what is used as a whole or all the time has a shorter form (`short.rs`).
 //!
 //! Every request may carry `now` (unix milliseconds): tests step the clock with it, everybody else leaves
-//! it out and the store's own clock counts. Every answer is `{"ok": ...}`, or `{"lost": true}` where
+//! it out and the store's own clock counts. In JSON every answer is `{"ok": ...}`, or `{"lost": true}` where
 //! the store has no epoch: it lost its data, and nothing may be decided before bans are back.
 
 mod batch;
 mod check;
+mod short;
 mod take;
 mod work;
 
@@ -34,7 +36,6 @@ pub enum Operation {
     Verification,
     Message,
     Claim,
-    Calling,
     Resolve,
     Archive,
     AccountVersion,
@@ -81,10 +82,11 @@ pub struct Admit {
     /// and a fingerprint of a notice. While a message of it is in doubt, a repeat publishes it again.
     pub subject: String,
     /// In the order in which they are looked at.
+    #[serde(serialize_with = "short::kept")]
     pub limits: Vec<LimitCheck>,
     pub ban_check: BanCheck,
     /// What a refusal for its phone's, its address's or its prefix's sake counts against, unless a ban hits it already.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[serde(skip_serializing_if = "Vec::is_empty", serialize_with = "short::whole")]
     pub strikes: Vec<Strike>,
     /// Only for codes.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -94,6 +96,7 @@ pub struct Admit {
     /// Whether guard and enqueue are one transaction, so that what is admitted is queued.
     pub confirmed: bool,
     /// What GET shows of the message until its row exists; the store doesn't look into it.
+    #[serde(serialize_with = "short::whole")]
     pub about: About,
 }
 
@@ -199,7 +202,7 @@ pub enum AdmitAnswer {
     Limited {
         index: usize,
         wait_ms: i64,
-        #[serde(default)]
+        #[serde(default, deserialize_with = "short::states")]
         limits: Vec<LimitState>,
         #[serde(default)]
         struck: Vec<Ban>,
@@ -207,7 +210,7 @@ pub enum AdmitAnswer {
     /// The verification was sent as often as it may be; it expires after `wait_ms`.
     MaxSends {
         wait_ms: i64,
-        #[serde(default)]
+        #[serde(default, deserialize_with = "short::states")]
         limits: Vec<LimitState>,
         #[serde(default)]
         struck: Vec<Ban>,
@@ -215,7 +218,7 @@ pub enum AdmitAnswer {
     Banned {
         what: Banned,
         until: i64,
-        #[serde(default)]
+        #[serde(default, deserialize_with = "short::states")]
         limits: Vec<LimitState>,
     },
     /// Counted and written down: publish it. `again`: an earlier request's message, whose publish was in
@@ -223,7 +226,7 @@ pub enum AdmitAnswer {
     Admitted {
         message: Accepted,
         again: bool,
-        #[serde(default)]
+        #[serde(default, deserialize_with = "short::states")]
         limits: Vec<LimitState>,
     },
 }

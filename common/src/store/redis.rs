@@ -1,7 +1,11 @@
-//! The store on Redis: one Lua script an operation, one round trip.
+//! The store on Redis: one Lua script an operation, one round trip. A script takes many requests, one after another, and
+//! answers each; what is asked at the same time shares a call (`together.rs`).
 //!
 //! Not for Redis Cluster: a script touches the keys of a phone, an address and an account at once, and these can't
 //! share a slot.
+
+mod together;
+pub(super) mod wire;
 
 use std::collections::HashMap;
 use std::fmt;
@@ -13,6 +17,7 @@ use redis::aio::{ConnectionManager, ConnectionManagerConfig};
 use redis::{Client, Script};
 use secrecy::{ExposeSecret as _, SecretString};
 
+use self::together::Together;
 use super::{Operation, StoreError};
 
 /// Redis reads 16 KiB of a connection at a time, half a dozen requests, and has them on disk before it reads more. So
@@ -25,24 +30,35 @@ const RESPOND: Duration = Duration::from_millis(800);
 /// A whole call, with its reconnect.
 const CALL: Duration = Duration::from_secs(1);
 
+/// A script: what every script has, what some share, and the body of its operation.
 macro_rules! script {
-    ($($file:literal),+) => {
-        Script::new(concat!(include_str!("lua/prelude.lua"), $(include_str!(concat!("lua/", $file))),+))
+    ($($shared:literal,)* => $body:literal) => {
+        Script::new(concat!(
+            include_str!("lua/prelude.lua"),
+            $(include_str!(concat!("lua/", $shared)),)*
+            "\nlocal function run()\n",
+            include_str!(concat!("lua/", $body)),
+            "\nend\n",
+            include_str!("lua/each.lua"),
+        ))
     };
 }
 
 /// A script that decides about sends.
 macro_rules! deciding {
-    ($file:literal) => {
-        script!("guard.lua", "ban_set.lua", "strike.lua", "give_back.lua", "decide.lua", $file)
+    ($body:literal) => {
+        script!("guard.lua", "ban_set.lua", "strike.lua", "give_back.lua", "decide.lua", => $body)
     };
 }
 
+/// What every message is asked about. Each request of them is short work.
+const SHARED: [Operation; 5] =
+    [Operation::Admit, Operation::Read, Operation::Settle, Operation::Claim, Operation::Resolve];
+
 #[derive(Clone)]
 pub struct RedisStore {
-    connections: Arc<[ConnectionManager]>,
-    turn: Arc<AtomicUsize>,
-    scripts: Arc<HashMap<Operation, Script>>,
+    calls: Calls,
+    together: Arc<HashMap<Operation, Together>>,
 }
 
 impl fmt::Debug for RedisStore {
@@ -52,8 +68,42 @@ impl fmt::Debug for RedisStore {
 }
 
 impl RedisStore {
-    /// Makes the client; connects when first asked, and again whenever the connection is lost.
+    /// Makes the client, on this runtime; connects when first asked, and again whenever the connection is lost.
     pub fn new(url: &SecretString) -> Result<Self, StoreError> {
+        let calls = Calls::new(url)?;
+        let together =
+            SHARED.map(|operation| (operation, Together::start(calls.clone(), operation)));
+        Ok(Self { calls, together: Arc::new(together.into()) })
+    }
+
+    pub(super) async fn call(
+        &self,
+        operation: Operation,
+        request: Vec<u8>,
+    ) -> Result<Vec<u8>, StoreError> {
+        let Some(together) = self.together.get(&operation) else {
+            let mut answers = self.calls.call(operation, &[request]).await?;
+            return answers.pop().ok_or_else(Self::answered_too_little);
+        };
+        let answered = tokio::time::timeout(CALL, together.ask(request)).await;
+        answered.unwrap_or_else(|_elapsed| Err(too_late()))
+    }
+
+    fn answered_too_little() -> StoreError {
+        StoreError::Broken("fewer answers than requests".to_owned())
+    }
+}
+
+/// Calls of scripts, over some connections in turn.
+#[derive(Clone)]
+struct Calls {
+    connections: Arc<[ConnectionManager]>,
+    turn: Arc<AtomicUsize>,
+    scripts: Arc<HashMap<Operation, Script>>,
+}
+
+impl Calls {
+    fn new(url: &SecretString) -> Result<Self, StoreError> {
         // The parser's own words may repeat the URL, and with it the password.
         let unreadable = |_| StoreError::Unavailable("REDIS_URL can't be read".to_owned());
         let client = Client::open(url.expose_secret()).map_err(unreadable)?;
@@ -74,55 +124,60 @@ impl RedisStore {
         self.connections[turn % CONNECTIONS].clone()
     }
 
-    pub(super) async fn call(
+    /// One answer a request, in their order.
+    async fn call(
         &self,
         operation: Operation,
-        request: &str,
-    ) -> Result<String, StoreError> {
+        requests: &[Vec<u8>],
+    ) -> Result<Vec<Vec<u8>>, StoreError> {
         let script = self.scripts.get(&operation);
         let script =
             script.ok_or_else(|| StoreError::Broken(format!("no script for {operation:?}")))?;
         let mut connection = self.next();
         let mut invocation = script.prepare_invoke();
-        let answered =
-            tokio::time::timeout(CALL, invocation.arg(request).invoke_async(&mut connection)).await;
-        match answered {
-            Ok(Ok(answer)) => Ok(answer),
+        for request in requests {
+            invocation.arg(request.as_slice());
+        }
+        match tokio::time::timeout(CALL, invocation.invoke_async(&mut connection)).await {
+            Ok(Ok(answers)) => Ok(answers),
             Ok(Err(error)) => Err(StoreError::Unavailable(error.to_string())),
-            Err(_elapsed) => Err(StoreError::Unavailable("no answer in time".to_owned())),
+            Err(_elapsed) => Err(too_late()),
         }
     }
+}
+
+fn too_late() -> StoreError {
+    StoreError::Unavailable("no answer in time".to_owned())
 }
 
 fn scripts() -> HashMap<Operation, Script> {
     HashMap::from([
         (Operation::Admit, deciding!("admit.lua")),
         (Operation::AdmitMany, deciding!("admit_many.lua")),
-        (Operation::Withdraw, script!("give_back.lua", "withdraw.lua")),
-        (Operation::Confirm, script!("answered.lua", "confirm.lua")),
-        (Operation::Doubt, script!("doubt.lua")),
-        (Operation::Read, script!("which.lua", "read.lua")),
+        (Operation::Withdraw, script!("give_back.lua", => "withdraw.lua")),
+        (Operation::Confirm, script!("answered.lua", => "confirm.lua")),
+        (Operation::Doubt, script!(=> "doubt.lua")),
+        (Operation::Read, script!("which.lua", => "read.lua")),
         (
             Operation::Settle,
-            script!("guard.lua", "ban_set.lua", "strike.lua", "which.lua", "settle.lua"),
+            script!("guard.lua", "ban_set.lua", "strike.lua", "which.lua", => "settle.lua"),
         ),
-        (Operation::Verification, script!("verification.lua")),
-        (Operation::Message, script!("message.lua")),
-        (Operation::Claim, script!("claim.lua")),
-        (Operation::Calling, script!("calling.lua")),
-        (Operation::Resolve, script!("give_back.lua", "answered.lua", "resolve.lua")),
-        (Operation::Archive, script!("answered.lua", "archive.lua")),
-        (Operation::AccountVersion, script!("account_version.lua")),
-        (Operation::Ban, script!("ban_set.lua", "ban.lua")),
-        (Operation::SweepBans, script!("ban_set.lua", "sweep_bans.lua")),
-        (Operation::Epoch, script!("epoch.lua")),
-        (Operation::Restore, script!("ban_set.lua", "restore.lua")),
-        (Operation::LaneCounts, script!("lane_counts.lua")),
-        (Operation::OldestAge, script!("oldest_age.lua")),
-        (Operation::SandboxPut, script!("sandbox_put.lua")),
-        (Operation::SandboxList, script!("sandbox_list.lua")),
-        (Operation::Explain, script!("guard.lua", "explain.lua")),
-        (Operation::Take, script!("guard.lua", "take.lua")),
-        (Operation::GiveBack, script!("give_back.lua", "untake.lua")),
+        (Operation::Verification, script!(=> "verification.lua")),
+        (Operation::Message, script!(=> "message.lua")),
+        (Operation::Claim, script!(=> "claim.lua")),
+        (Operation::Resolve, script!("give_back.lua", "answered.lua", => "resolve.lua")),
+        (Operation::Archive, script!("answered.lua", => "archive.lua")),
+        (Operation::AccountVersion, script!(=> "account_version.lua")),
+        (Operation::Ban, script!("ban_set.lua", => "ban.lua")),
+        (Operation::SweepBans, script!("ban_set.lua", => "sweep_bans.lua")),
+        (Operation::Epoch, script!(=> "epoch.lua")),
+        (Operation::Restore, script!("ban_set.lua", => "restore.lua")),
+        (Operation::LaneCounts, script!(=> "lane_counts.lua")),
+        (Operation::OldestAge, script!(=> "oldest_age.lua")),
+        (Operation::SandboxPut, script!(=> "sandbox_put.lua")),
+        (Operation::SandboxList, script!(=> "sandbox_list.lua")),
+        (Operation::Explain, script!("guard.lua", => "explain.lua")),
+        (Operation::Take, script!("guard.lua", => "take.lua")),
+        (Operation::GiveBack, script!("give_back.lua", => "untake.lua")),
     ])
 }

@@ -8,13 +8,12 @@ use super::{AdmitAnswer, AdmitMany, AdmitManyAnswer, Operation, StoreError, read
 use crate::sqlite::{Call, Sqlite, SqliteError, call_all};
 
 /// The views whose triggers do what is asked, by the operation that they are for.
-const WRITING: [(&str, &[&str]); 20] = [
+const WRITING: [(&str, &[&str]); 19] = [
     ("account_version", &[include_str!("sql/account_version.sql")]),
     ("admit", &[ASK, include_str!("sql/admit.sql")]),
     ("admit_many", &[include_str!("sql/admit_many.sql")]),
     ("archive", &[include_str!("sql/archive.sql")]),
     ("ban", &[include_str!("sql/ban.sql")]),
-    ("calling", &[include_str!("sql/calling.sql")]),
     ("claim", &[include_str!("sql/claim.sql")]),
     ("confirm", &[include_str!("sql/confirm.sql")]),
     ("doubt", &[include_str!("sql/doubt.sql")]),
@@ -174,7 +173,6 @@ fn text(operation: Operation) -> Text {
         Operation::Verification => Text::Read(include_str!("sql/verification.sql")),
         Operation::Message => Text::Read(include_str!("sql/message.sql")),
         Operation::Claim => Text::Write("claim"),
-        Operation::Calling => Text::Write("calling"),
         Operation::Resolve => Text::Write("resolve"),
         Operation::Archive => Text::Write("archive"),
         Operation::AccountVersion => Text::Write("account_version"),

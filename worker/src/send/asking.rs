@@ -3,8 +3,8 @@
 use super::*;
 
 impl Sender {
-    /// What the claim met, and the store's time then.
-    pub(super) async fn claim(&self, task: &Task) -> (Claimed, Clock) {
+    /// What the claim met, and the store's time then. Where it is granted, `ready` is to be called at once.
+    pub(super) async fn claim(&self, task: &Task, ready: Option<&Ready<'_>>) -> (Claimed, Clock) {
         let job = &task.job;
         let longest = self.providers.of(job).longest();
         let request = Claim {
@@ -30,6 +30,10 @@ impl Sender {
                 max_sends: verification.sends,
                 job: verification.clone(),
             }),
+            call: ready.map(|ready| Call {
+                provider: ready.provider.name.clone(),
+                deadline: job.deadline,
+            }),
         };
         let ask = || async {
             let since = Instant::now();
@@ -37,19 +41,6 @@ impl Sender {
             Ok((claim, Clock { now, since }))
         };
         self.until_answered(ask).await
-    }
-
-    pub(super) async fn calling(&self, task: &Task, provider: &NamedProvider) -> bool {
-        let request = Calling {
-            now: None,
-            message_id: task.job.message_id,
-            generation: task.job.generation,
-            attempt: task.job.attempt,
-            owner: task.owner.clone(),
-            lease_ms: millis(provider.longest + LEASE_MARGIN),
-            provider: provider.name.clone(),
-        };
-        self.until_answered(|| self.store.calling(&request)).await
     }
 
     pub(super) async fn resolve(&self, task: &Task, resolution: Resolution) -> Ending {

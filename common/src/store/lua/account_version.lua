@@ -2,8 +2,8 @@
 if not epoch then return LOST end
 local key = 'account:' .. int(request.account_id)
 local version = num(redis.call('GET', key))
-if is(request.version) and (version == nil or version < request.version) then
+if request.version and (version == nil or version < request.version) then
   version = request.version
   redis.call('SET', key, int(version))
 end
-return answer(version or cjson.null)
+return answer(version)

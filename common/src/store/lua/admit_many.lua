@@ -12,11 +12,10 @@ for i, item in ipairs(batch.items) do
   stands = stands or answers[i].kind == 'admitted' or answers[i].kind == 'replayed'
 end
 -- Where every item was refused there is nothing that another body could be mistaken for.
-if stands and is(batch.batch) and not kept_answer(batch.batch) then
+if stands and batch.batch and not kept_answer(batch.batch) then
   local key = 'idem:' .. batch.batch.key
   redis.call('DEL', key)
   redis.call('HSET', key, 'fingerprint', batch.batch.fingerprints[1], 'keep_until', int(now + 86400000))
   keep(key, now + 86400000)
 end
--- An empty table would be written as an object: no items, no field.
-return answer({ kind = 'decided', answers = #answers > 0 and answers or nil })
+return answer({ kind = 'decided', answers = answers })

@@ -1,12 +1,16 @@
 -- Rows of these messages are committed: what stays is what drops late copies.
 if not epoch then return LOST end
 for _, id in ipairs(request.messages) do
-  local m = answering(id)
-  if m then answered(id, m) end
-  redis.call('DEL', 'msg:' .. id)
-  if redis.call('HGET', 'claim:' .. id, 'state') == 'resolved' then
-    redis.call('HSET', 'claim:' .. id, 'resolution', '')
-    redis.call('HDEL', 'claim:' .. id, 'owner', 'provider', 'called_at')
+  local idempotency = redis.call('HGET', 'msg:' .. id, 'idempotency')
+  if idempotency then
+    answered(idempotency)
+    redis.call('DEL', 'msg:' .. id)
+  end
+  local key = 'claim:' .. id
+  local c = load(key)
+  if c and c.state == 'resolved' then
+    c.resolution, c.owner, c.provider, c.called_at = nil, nil, nil, nil
+    save(key, c)
   end
 end
-return answer(cjson.null)
+return answer(nil)

@@ -9,9 +9,10 @@ local function ban_set(subject, till)
   end
   if subject.kind == 'phone' or (till and not new) then return end
   local kept = 'lengths:' .. subject.kind
-  local lengths = cjson.decode(redis.call('HGET', 'bans', kept) or '{}')
+  local by_length = cjson.decode(redis.call('HGET', 'bans', kept) or '{}')
   local length = tostring(#subject.value)
-  local left = (lengths[length] or 0) + (till and 1 or -1)
-  lengths[length] = left > 0 and left or nil
-  redis.call('HSET', 'bans', kept, cjson.encode(lengths))
+  local left = (by_length[length] or 0) + (till and 1 or -1)
+  by_length[length] = left > 0 and left or nil
+  redis.call('HSET', 'bans', kept, cjson.encode(by_length))
+  lengths[subject.kind] = nil
 end

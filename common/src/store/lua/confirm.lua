@@ -1,10 +1,10 @@
 -- Marks messages whose publish was confirmed.
 if not epoch then return LOST end
 for _, id in ipairs(request.messages) do
-  local m = answering(id)
-  if m then
+  local idempotency = redis.call('HGET', 'msg:' .. id, 'idempotency')
+  if idempotency then
     redis.call('HSET', 'msg:' .. id, 'confirmed', 1)
-    answered(id, m)
+    answered(idempotency)
   end
 end
-return answer(cjson.null)
+return answer(nil)

@@ -1,25 +1,30 @@
 -- Takes entries out of the limits that they were counted in.
-local function remove_entry(limit, at, entry)
-  if limit.quota == 1 then
-    if redis.call('GET', limit.key) == int(at) .. '|' .. entry then redis.call('DEL', limit.key) end
-  elseif limit.quota <= 1000 then
-    redis.call('ZREM', limit.key, entry)
+local function remove_entry(key, quota, window, at, entry)
+  if quota <= TIMES then
+    local times, place = redis.call('GET', key) or '', nil
+    for i = 1, #times / TIME_BYTES do
+      if time_at(times, i) == at then place = i end
+    end
+    if not place then return end
+    times = string.sub(times, 1, (place - 1) * TIME_BYTES) .. string.sub(times, place * TIME_BYTES + 1)
+    if times == '' then redis.call('DEL', key)
+    else redis.call('SET', key, times, 'KEEPTTL') end
+  elseif quota <= ENTRIES then
+    redis.call('ZREM', key, entry)
   else
-    local bucket = int(math.floor(at / math.floor(limit.window_ms / 60)))
-    if num(redis.call('HGET', limit.key, bucket) or 0) > 0 then
-      redis.call('HINCRBY', limit.key, bucket, -1)
-      redis.call('HINCRBY', limit.key, 'sum', -1)
+    local bucket = int(math.floor(at / math.floor(window / 60)))
+    local kept = redis.call('HMGET', key, bucket, 'at')
+    if num(kept[1] or 0) > 0 then
+      redis.call('HINCRBY', key, bucket, -1)
+      if kept[2] ~= bucket then redis.call('HINCRBY', key, 'base', -1) end
     end
   end
 end
 -- A message's entries: all of them, or those that are to be refunded.
-local function give_back(id, limits, whole)
-  for _, limit in ipairs(cjson.decode(limits)) do
-    if whole or limit.refund then remove_entry(limit, limit.at, id) end
+local function give_back(kept, whole)
+  local accepted, limits = kept.accepted, cjson.decode(kept.limits)
+  for i = 1, #limits, FIELDS do
+    local key, quota, window, _, refund = unpack(limits, i, i + FIELDS - 1)
+    if whole or refund then remove_entry(key, quota, window, accepted.accepted_at, accepted.message_id) end
   end
-end
-local function count(what, lane, at, by)
-  local key = 'count:' .. what .. ':' .. lane .. ':' .. int(math.floor(at / 10000))
-  local value = redis.call('INCRBY', key, by)
-  if value == by then redis.call('PEXPIRE', key, 25 * 3600000 + 60000) end
 end

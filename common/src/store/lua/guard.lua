@@ -1,68 +1,109 @@
 -- What the guard of a send and that of a check have in common: limits, bans, idempotency keys.
 
--- Looked at before it is added to. How full a limit is: entries used, and the time until one more passes.
-local function limit_use(limit)
-  local key, quota, window = limit.key, limit.quota, limit.window_ms
-  if quota == 1 then
-    local at = num(string.match(redis.call('GET', key) or '', '^(%d+)|'))
-    if at and at > now - window then return 1, at + window - now end
-    return 0, 0
-  end
-  if quota <= 1000 then
-    local used = redis.call('ZCARD', key)
-    if used > 0 then used = used - redis.call('ZREMRANGEBYSCORE', key, '-inf', int(now - window)) end
-    if used < quota then return used, 0 end
-    local oldest = redis.call('ZREVRANGE', key, quota - 1, quota - 1, 'WITHSCORES')
-    return used, num(oldest[2]) + window - now
-  end
-  -- Sixty buckets, and under `sum` what they hold together: they are only gone through when the window has moved on.
-  local width = math.floor(window / 60)
-  local first = math.floor((now - window) / width)
-  local kept = redis.call('HMGET', key, 'first', 'sum')
-  local used = num(kept[2])
-  limit.first = first
-  if used and num(kept[1]) == first and used < quota then return used, 0 end
-  local flat = redis.call('HGETALL', key)
-  local buckets = {}
-  used = 0
+-- How full a limit is: entries used, and the time until one more passes. What was found is kept for adding to it.
+local function times_wait(times, quota, window)
+  local over = #times / TIME_BYTES - quota + 1
+  return over > 0 and time_at(times, over) + window - now or 0
+end
+local function times_use(key, quota, window)
+  local times = redis.call('GET', key) or ''
+  local gone, all = 0, #times / TIME_BYTES
+  while gone < all and time_at(times, gone + 1) <= now - window do gone = gone + 1 end
+  if gone > 0 then times = string.sub(times, gone * TIME_BYTES + 1) end
+  return { used = all - gone, wait = times_wait(times, quota, window), times = times }
+end
+local function entries_wait(key, quota, window, used)
+  if used < quota then return 0 end
+  local oldest = redis.call('ZREVRANGE', key, quota - 1, quota - 1, 'WITHSCORES')
+  return num(oldest[2]) + window - now
+end
+local function entries_use(key, quota, window)
+  local used = redis.call('ZCARD', key)
+  if used > 0 then used = used - redis.call('ZREMRANGEBYSCORE', key, '-inf', int(now - window)) end
+  return { used = used, wait = entries_wait(key, quota, window, used) }
+end
+local function buckets_wait(use, quota)
+  if use.used < quota then return 0 end
+  local newest, flat = { { use.at, use.added } }, redis.call('HGETALL', use.key)
   for i = 1, #flat, 2 do
     local bucket = num(flat[i])
-    if bucket and bucket < first then
-      redis.call('HDEL', key, flat[i])
-    elseif bucket then
-      buckets[#buckets + 1] = { bucket, num(flat[i + 1]) }
-      used = used + num(flat[i + 1])
+    if bucket then newest[#newest + 1] = { bucket, num(flat[i + 1]) } end
+  end
+  table.sort(newest, function(a, b) return a[1] > b[1] end)
+  local newer = 0
+  for _, b in ipairs(newest) do
+    newer = newer + b[2]
+    if newer >= quota then return (b[1] + 1) * use.width + use.window - now end
+  end
+  return 0
+end
+-- `base` is what the buckets before the one of `at` hold together: they are gone through when the window has moved on.
+local function buckets_use(key, quota, window)
+  local width = math.floor(window / 60)
+  local first, at = math.floor((now - window) / width), math.floor(now / width)
+  local known = buckets[key]
+  if known then
+    if known.first == first and known.at == at then
+      known.wait = buckets_wait(known, quota)
+      return known
+    end
+    write_bucket(known)
+  end
+  local kept = redis.call('HMGET', key, 'first', 'at', 'base', int(at))
+  local here, base, moved = num(kept[4]) or 0, num(kept[3]), false
+  if num(kept[1]) ~= first or num(kept[2]) ~= at then
+    base, moved = -here, true
+    local flat = kept[2] and redis.call('HGETALL', key) or {}
+    for i = 1, #flat, 2 do
+      local bucket = num(flat[i])
+      if bucket and bucket < first then
+        redis.call('HDEL', key, flat[i])
+      elseif bucket then
+        base = base + num(flat[i + 1])
+      end
     end
   end
-  if #flat > 0 then redis.call('HSET', key, 'first', int(first), 'sum', int(used)) end
-  if used < quota then return used, 0 end
-  table.sort(buckets, function(a, b) return a[1] > b[1] end)
-  local newer = 0
-  for _, b in ipairs(buckets) do
-    newer = newer + b[2]
-    if newer >= quota then return used, (b[1] + 1) * width + window - now end
-  end
-  return used, 0
+  local use = {
+    used = base + here, wait = 0, key = key, window = window, width = width, first = first, at = at, base = base,
+    moved = moved, added = 0,
+  }
+  use.wait = buckets_wait(use, quota)
+  buckets[key] = use
+  return use
+end
+local function limit_use(key, quota, window)
+  if quota <= TIMES then return times_use(key, quota, window) end
+  if quota <= ENTRIES then return entries_use(key, quota, window) end
+  return buckets_use(key, quota, window)
 end
 
-local function limit_add(limit, entry)
-  if limit.quota == 1 then
-    set_until(limit.key, int(now) .. '|' .. entry, now + limit.window_ms)
-  elseif limit.quota <= 1000 then
-    redis.call('ZADD', limit.key, int(now), entry)
-    keep(limit.key, now + limit.window_ms)
+-- A clock that was put back adds a time before the last one.
+local function in_order(times)
+  local sorted = {}
+  for place = 1, #times / TIME_BYTES do sorted[place] = time_at(times, place) end
+  table.sort(sorted)
+  for place, time in ipairs(sorted) do sorted[place] = struct.pack(TIME, time) end
+  return table.concat(sorted)
+end
+-- Adds an entry, and says how full the limit is then: the oldest entry that fills the quota tells the wait.
+local function limit_add(key, quota, window, use, entry)
+  use.used = use.used + 1
+  if use.times then
+    local last, times = use.used - 1, use.times .. struct.pack(TIME, now)
+    if last > 0 and time_at(times, last) > now then times = in_order(times) end
+    set_until(key, times, now + window)
+    use.times, use.wait = times, times_wait(times, quota, window)
+  elseif use.width then
+    use.added = use.added + 1
+    use.wait = buckets_wait(use, quota)
   else
-    local bucket = int(math.floor(now / math.floor(limit.window_ms / 60)))
-    redis.call('HINCRBY', limit.key, 'sum', 1)
-    if redis.call('HINCRBY', limit.key, bucket, 1) == 1 then
-      redis.call('HSET', limit.key, 'first', int(limit.first))
-      keep(limit.key, now + limit.window_ms)
-    end
+    redis.call('ZADD', key, int(now), entry)
+    keep(key, now + window)
+    use.wait = entries_wait(key, quota, window, use.used)
   end
 end
 
 -- Every limit's use, and the first refusal by rank.
-local uses, refusal = {}, nil
 local function refuse(rank, kind, fields)
   if refusal == nil or rank < refusal.rank then
     fields.kind = kind
@@ -70,35 +111,27 @@ local function refuse(rank, kind, fields)
   end
 end
 local function look_at_limits()
-  for i, limit in ipairs(request.limits) do
-    local used, wait = limit_use(limit)
-    uses[i] = { used = used, wait = wait }
-    if used >= limit.quota then refuse(limit.rank, 'limited', { index = i - 1, wait_ms = wait }) end
+  local limits = request.limits
+  for i = 1, #limits / FIELDS do
+    local key, quota, window, rank = unpack(limits, (i - 1) * FIELDS + 1, i * FIELDS)
+    local use = limit_use(key, quota, window)
+    uses[i] = use
+    if use.used >= quota then refuse(rank, 'limited', { index = i - 1, wait_ms = use.wait }) end
   end
 end
 local function add_to_limits(entry)
-  for i, limit in ipairs(request.limits) do
-    limit_add(limit, entry)
-    local used = uses[i].used + 1
-    uses[i].used = used
-    if used >= limit.quota then
-      -- The wait was none: the oldest entry that fills the quota now says it.
-      local _, wait = limit_use(limit)
-      uses[i].wait = wait
-    end
+  local limits = request.limits
+  for i, use in ipairs(uses) do
+    local key, quota, window = unpack(limits, (i - 1) * FIELDS + 1, i * FIELDS)
+    limit_add(key, quota, window, use, entry)
   end
 end
+-- Two numbers a limit: how many more pass, and the time until one does.
 local function limit_states()
-  local states = {}
-  for i, limit in ipairs(request.limits) do
-    local full = uses[i].used >= limit.quota
-    states[i] = {
-      remaining = math.max(limit.quota - uses[i].used, 0),
-      wait_ms = full and uses[i].wait or 0,
-    }
+  local limits, states = request.limits, {}
+  for i, use in ipairs(uses) do
+    states[2 * i - 1], states[2 * i] = math.max(limits[(i - 1) * FIELDS + 2] - use.used, 0), use.wait
   end
-  -- An empty table would be written as an object: no limits, no field.
-  if #states == 0 then return nil end
   return states
 end
 
@@ -114,11 +147,14 @@ local function add_ban(hits, kind, value)
 end
 -- The widest first. Only beginnings of lengths that exist are looked up.
 local function add_bans_of_beginnings(hits, kind, value)
-  local lengths = redis.call('HGET', 'bans', 'lengths:' .. kind)
-  if not lengths then return end
-  local widest_first = {}
-  for length, _ in pairs(cjson.decode(lengths)) do widest_first[#widest_first + 1] = num(length) end
-  table.sort(widest_first)
+  local widest_first = lengths[kind]
+  if not widest_first then
+    widest_first = {}
+    local kept = redis.call('HGET', 'bans', 'lengths:' .. kind)
+    for length, _ in pairs(kept and cjson.decode(kept) or {}) do widest_first[#widest_first + 1] = num(length) end
+    table.sort(widest_first)
+    lengths[kind] = widest_first
+  end
   for _, length in ipairs(widest_first) do
     if length <= #value then add_ban(hits, kind, string.sub(value, 1, length)) end
   end
@@ -126,7 +162,7 @@ end
 -- The bans in force that hit the request's phone, and those that hit its address.
 local function bans_on_phone()
   local hits, phone = {}, request.ban_check.phone
-  if is(phone) then
+  if phone then
     add_ban(hits, 'phone', phone)
     add_bans_of_beginnings(hits, 'phone_prefix', phone)
   end
@@ -134,7 +170,7 @@ local function bans_on_phone()
 end
 local function bans_on_address()
   local hits, bits = {}, request.ban_check.ip_bits
-  if is(bits) then add_bans_of_beginnings(hits, 'network', bits) end
+  if bits then add_bans_of_beginnings(hits, 'network', bits) end
   return hits
 end
 -- Says whether any hits, refused for another reason or not.
@@ -146,12 +182,14 @@ local function look_at_bans()
 end
 
 local function stale_account(account)
-  return num(redis.call('GET', 'account:' .. int(account.id))) ~= account.version
+  local id = account.id
+  if versions[id] == nil then versions[id] = num(redis.call('GET', 'account:' .. int(id))) or false end
+  return versions[id] ~= account.version
 end
 
 -- The entry of an idempotency key, and whether it was made of the same body.
 local function kept_answer(idempotency)
-  if not is(idempotency) then return nil end
+  if not idempotency then return nil end
   local entry = hash('idem:' .. idempotency.key)
   if entry == nil or num(entry.keep_until) <= now then return nil end
   for _, fingerprint in ipairs(idempotency.fingerprints) do

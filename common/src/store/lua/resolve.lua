@@ -1,30 +1,36 @@
 -- What came of an attempt: the first result written stands.
 if not epoch then return LOST end
 local id, key = request.message_id, 'claim:' .. request.message_id
-local c = hash(key)
+local c = load(key)
 if c then
-  local g, a = num(c.generation), num(c.attempt)
-  if g > request.generation or (g == request.generation and a > request.attempt) then
-    return answer({ kind = 'stale' })
+  local newer = c.generation > request.generation
+    or (c.generation == request.generation and c.attempt > request.attempt)
+  if newer then return answer({ kind = 'stale' }) end
+  if c.generation == request.generation and c.attempt == request.attempt and c.state == 'resolved' then
+    return answer({ kind = 'already', resolution = c.resolution or '' })
   end
-  if g == request.generation and a == request.attempt and c.state == 'resolved' then
-    return answer({ kind = 'already', resolution = c.resolution })
-  end
+else
+  c = { owner = '', lease_until = 0, claims = 0, keep_until = now }
 end
-redis.call('HSET', key, 'generation', int(request.generation), 'attempt', int(request.attempt), 'state', 'resolved',
-           'resolution', request.resolution)
-if not c then
-  redis.call('HSET', key, 'owner', '', 'lease_until', 0, 'claims', 0, 'called_at', 0, 'provider', '')
-  keep(key, now)
-end
-local m = hash('msg:' .. id)
+c.generation, c.attempt, c.state, c.resolution = request.generation, request.attempt, 'resolved', request.resolution
+save(key, c)
+local m = redis.call('HMGET', 'msg:' .. id, 'kept', 'idempotency')
 local approved_at
-if m then
-  redis.call('HSET', 'msg:' .. id, 'status', request.status, 'updated_at', int(now))
-  if #request.attempts > 0 then redis.call('HSET', 'msg:' .. id, 'attempts', cjson.encode(request.attempts)) end
-  if m.verification_id ~= '' then approved_at = num(redis.call('HGET', 'ver:' .. m.verification_id, 'approved_at')) end
-  if request.refund then give_back(id, m.limits, false) end
-  if request.finished then answered(id, m) end
+if m[1] then
+  -- What ended was surely published.
+  redis.call('HSET', 'msg:' .. id, 'status', request.status, 'updated_at', int(now), 'attempts', request.attempts,
+             request.finished and 'confirmed' or 'tried', 1)
+  local kept = cmsgpack.unpack(m[1])
+  local verification = kept.accepted.verification
+  local v = verification and load('ver:' .. verification.id)
+  approved_at = v and v.approved_at
+  if request.refund then
+    give_back(kept, false)
+    -- Once: entries of the same time can't be told apart.
+    kept.limits = '[]'
+    redis.call('HSET', 'msg:' .. id, 'kept', cmsgpack.pack(kept))
+  end
+  if request.finished then answered(m[2]) end
 end
 if request.finished then count('done', request.lane, now, 1) end
 return answer({ kind = 'written', approved_at = approved_at })

@@ -4,4 +4,4 @@ if not epoch then
   for _, ban in ipairs(request.bans) do ban_set(ban.subject, ban['until']) end
   redis.call('SET', 'epoch', request.epoch)
 end
-return answer(cjson.null)
+return answer(nil)

@@ -2,6 +2,7 @@
 if not epoch then return LOST end
 local recent = {}
 for _, kept in ipairs(redis.call('LRANGE', 'sandbox:' .. int(request.account_id), 0, -1)) do
-  if cjson.decode(kept).at > now - 86400000 then recent[#recent + 1] = kept end
+  local message = cmsgpack.unpack(kept)
+  if message.at > now - 86400000 then recent[#recent + 1] = message end
 end
-return '{"ok":[' .. table.concat(recent, ',') .. ']}'
+return answer(recent)

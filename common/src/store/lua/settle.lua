@@ -10,7 +10,7 @@ local kept, same = kept_answer(request.idempotency)
 if kept then
   -- A send's entry, which has a message, and a batch's, which has no answer, are of another body in any case.
   if not same or kept.message_id or not kept.answer then return answer({ kind = 'key_reused' }) end
-  local approved = cjson.decode(kept.answer)
+  local approved = cmsgpack.unpack(kept.answer)
   return say('approved', { id = approved.id, at = approved.at, first = false })
 end
 look_at_bans()
@@ -24,31 +24,32 @@ local function failed(kind, fields)
   return say(kind, fields)
 end
 local v = wanted(request.owner)
-if not v or num(v.keep_until) <= now then
+if not v or v.keep_until <= now then
   return failed('not_sent', {})
 end
-local key = 'ver:' .. v.id
-if num(v.expires_at) <= now then
+if v.expires_at <= now then
   return failed('expired', {})
 end
 if v.id ~= request.read then return answer({ kind = 'changed' }) end
-local left = num(v.max_attempts) - num(v.fails)
+local left = v.max_attempts - v.fails
 if left <= 0 then
   local struck = nil
   if not request.right then struck = strike(new_entry()) end
-  return say('spent', { wait_ms = num(v.expires_at) - now, struck = struck })
+  return say('spent', { wait_ms = v.expires_at - now, struck = struck })
 end
 if not request.right then
-  redis.call('HINCRBY', key, 'fails', 1)
+  v.fails = v.fails + 1
+  save('ver:' .. v.id, v)
   return failed('mismatch', { attempts_left = left - 1 })
 end
 if v.approved_at then return say('used', { id = v.id }) end
-redis.call('HSET', key, 'approved_at', int(now))
-if is(request.idempotency) then
+v.approved_at = now
+save('ver:' .. v.id, v)
+if request.idempotency then
   local idem = 'idem:' .. request.idempotency.key
   redis.call('DEL', idem)
   redis.call('HSET', idem, 'fingerprint', request.idempotency.fingerprints[1],
-             'answer', cjson.encode({ id = v.id, at = now }), 'keep_until', int(now + 86400000))
+             'answer', cmsgpack.pack({ id = v.id, at = now }), 'keep_until', int(now + 86400000))
   keep(idem, now + 86400000)
 end
 return say('approved', { id = v.id, at = now, first = true })

@@ -8,7 +8,7 @@ end
 -- Those of the request's strikes that count: all, or those against networks.
 local function strikes_that_count(networks_only)
   local strikes = {}
-  for _, s in ipairs(is(request.strikes) and request.strikes or {}) do
+  for _, s in ipairs(request.strikes and cjson.decode(request.strikes) or {}) do
     if not networks_only or s.subject.kind == 'network' then strikes[#strikes + 1] = s end
   end
   return strikes
@@ -18,9 +18,9 @@ end
 local function strike(entry, networks_only)
   local struck, place = {}, {}
   for _, s in ipairs(strikes_that_count(networks_only)) do
-    local window = { key = s.key, quota = s.threshold, window_ms = s.window_ms }
-    if limit_use(window) + 1 < s.threshold then
-      limit_add(window, entry)
+    local use = limit_use(s.key, s.threshold, s.window_ms)
+    if use.used + 1 < s.threshold then
+      limit_add(s.key, s.threshold, s.window_ms, use, entry)
     else
       redis.call('DEL', s.key)
       local field, till = s.subject.kind .. ':' .. s.subject.value, now + s.ban_ms
@@ -33,7 +33,5 @@ local function strike(entry, networks_only)
       end
     end
   end
-  -- An empty table would be written as an object: no bans, no field.
-  if #struck == 0 then return nil end
   return struck
 end

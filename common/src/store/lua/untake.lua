@@ -1,4 +1,7 @@
 -- Takes back what one entry counted.
 if not epoch then return LOST end
-for _, limit in ipairs(request.limits) do remove_entry(limit, request.at, request.entry) end
-return answer(cjson.null)
+for i = 1, #request.limits, FIELDS do
+  local key, quota, window = unpack(request.limits, i, i + FIELDS - 1)
+  remove_entry(key, quota, window, request.at, request.entry)
+end
+return answer(nil)

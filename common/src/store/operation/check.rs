@@ -58,11 +58,12 @@ pub struct Settle {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub idempotency: Option<Idempotency>,
     /// Of failed checks: a failure adds an entry to each, a right code to none.
+    #[serde(serialize_with = "super::short::listed")]
     pub limits: Vec<LimitCheck>,
     pub ban_check: BanCheck,
     /// What a wrong code counts against, for a spent verification too. One for nothing that lives counts against
     /// networks alone.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[serde(skip_serializing_if = "Vec::is_empty", serialize_with = "super::short::whole")]
     pub strikes: Vec<Strike>,
 }
 
@@ -77,24 +78,24 @@ pub enum SettleAnswer {
     Limited {
         index: usize,
         wait_ms: i64,
-        #[serde(default)]
+        #[serde(default, deserialize_with = "super::short::states")]
         limits: Vec<LimitState>,
     },
     Banned {
         what: Banned,
         until: i64,
-        #[serde(default)]
+        #[serde(default, deserialize_with = "super::short::states")]
         limits: Vec<LimitState>,
     },
     /// Nothing was ever sent, or it is forgotten, or it is another owner's.
     NotSent {
-        #[serde(default)]
+        #[serde(default, deserialize_with = "super::short::states")]
         limits: Vec<LimitState>,
         #[serde(default)]
         struck: Vec<Ban>,
     },
     Expired {
-        #[serde(default)]
+        #[serde(default, deserialize_with = "super::short::states")]
         limits: Vec<LimitState>,
         #[serde(default)]
         struck: Vec<Ban>,
@@ -102,14 +103,14 @@ pub enum SettleAnswer {
     /// The attempts are spent; the verification expires after `wait_ms`.
     Spent {
         wait_ms: i64,
-        #[serde(default)]
+        #[serde(default, deserialize_with = "super::short::states")]
         limits: Vec<LimitState>,
         #[serde(default)]
         struck: Vec<Ban>,
     },
     Mismatch {
         attempts_left: u32,
-        #[serde(default)]
+        #[serde(default, deserialize_with = "super::short::states")]
         limits: Vec<LimitState>,
         #[serde(default)]
         struck: Vec<Ban>,
@@ -117,7 +118,7 @@ pub enum SettleAnswer {
     /// The right code, again.
     Used {
         id: VerificationId,
-        #[serde(default)]
+        #[serde(default, deserialize_with = "super::short::states")]
         limits: Vec<LimitState>,
     },
     /// Approved now; `first` is false where an idempotent repeat is answered again.
@@ -125,7 +126,7 @@ pub enum SettleAnswer {
         id: VerificationId,
         at: i64,
         first: bool,
-        #[serde(default)]
+        #[serde(default, deserialize_with = "super::short::states")]
         limits: Vec<LimitState>,
     },
 }

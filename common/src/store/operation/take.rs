@@ -9,6 +9,7 @@ use super::{Ban, BanCheck, Banned, LimitCheck, LimitState};
 pub struct Explain {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub now: Option<i64>,
+    #[serde(serialize_with = "super::short::listed")]
     pub limits: Vec<LimitCheck>,
     pub ban_check: BanCheck,
 }
@@ -39,6 +40,7 @@ pub struct Take {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub now: Option<i64>,
     /// In the order in which they are looked at.
+    #[serde(serialize_with = "super::short::listed")]
     pub limits: Vec<LimitCheck>,
     pub ban_check: BanCheck,
     /// Tells this entry from every other.
@@ -51,20 +53,20 @@ pub enum TakeAnswer {
     /// Counted, at `at` of the store's clock.
     Taken {
         at: i64,
-        #[serde(default)]
+        #[serde(default, deserialize_with = "super::short::states")]
         limits: Vec<LimitState>,
     },
     /// `limits[index]` is used up; one passes after `wait_ms`.
     Limited {
         index: usize,
         wait_ms: i64,
-        #[serde(default)]
+        #[serde(default, deserialize_with = "super::short::states")]
         limits: Vec<LimitState>,
     },
     Banned {
         what: Banned,
         until: i64,
-        #[serde(default)]
+        #[serde(default, deserialize_with = "super::short::states")]
         limits: Vec<LimitState>,
     },
 }
@@ -73,6 +75,7 @@ pub enum TakeAnswer {
 /// above 1,000 has no entries, so that giving back twice takes another's.
 #[derive(Debug, Clone, Serialize)]
 pub struct GiveBack {
+    #[serde(serialize_with = "super::short::listed")]
     pub limits: Vec<LimitCheck>,
     pub entry: String,
     pub at: i64,

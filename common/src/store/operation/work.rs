@@ -28,16 +28,26 @@ pub struct Claim {
     /// Puts the verification back where the store lost it; only for codes.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub verification: Option<ClaimVerification>,
+    /// What follows at once where the claim is granted. Without it the provider isn't called.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub call: Option<Call>,
 }
 
+/// A call of a provider, written down with the claim for whoever finds it interrupted.
 #[derive(Debug, Clone, Serialize)]
+pub struct Call {
+    pub provider: String,
+    /// From then on it isn't begun any more.
+    pub deadline: i64,
+}
+
+#[derive(Debug, Clone)]
 pub struct ClaimVerification {
     pub subject: String,
     pub account_id: i64,
     pub purpose: String,
     pub key_id: KeyId,
     pub max_sends: u32,
-    #[serde(flatten)]
     pub job: JobVerification,
 }
 
@@ -52,11 +62,14 @@ pub struct ClaimAnswer {
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum Claimed {
-    /// Ours: the attempt was never begun, or its worker died before the provider was called.
+    /// Ours: the attempt was never begun, or its worker died before the provider was called. The [`Call`], if there is
+    /// one, is to be made now.
     Granted,
+    /// Ours, and too late for the [`Call`].
+    Expired,
     /// Ours: the verification was approved meanwhile, so the message is to be dropped as superseded.
     Superseded,
-    /// Ours, taken over from a worker that died while it called the provider: the answer is lost.
+    /// Ours, taken over from a worker that died while it called the provider, or just before: the answer is lost.
     /// `called_at` is when the call began.
     Interrupted { called_at: i64, provider: String },
     /// Somebody works on it; ask again when this lease ends, or sooner.
@@ -69,19 +82,6 @@ pub enum Claimed {
     Poison,
     /// Redelivered, no claim, and accepted in another epoch: whether it was tried can't be known here.
     Unsure,
-}
-
-#[derive(Debug, Clone, Serialize)]
-pub struct Calling {
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub now: Option<i64>,
-    pub message_id: MessageId,
-    pub generation: u32,
-    pub attempt: u32,
-    pub owner: String,
-    pub lease_ms: i64,
-    /// The provider about to be called, for whoever finds the call interrupted.
-    pub provider: String,
 }
 
 /// Writes what came of an attempt.
@@ -97,6 +97,7 @@ pub struct Resolve {
     /// The message's state from now on.
     pub status: MessageStatus,
     /// The timeline so far.
+    #[serde(serialize_with = "super::short::whole")]
     pub attempts: Vec<Attempt>,
     /// Whether the message ends here: it counts as done in its lane.
     pub finished: bool,

@@ -24,9 +24,10 @@ UPDATE decision SET (kind, left) = (
     UNION ALL SELECT 'resolved', NULL FROM c WHERE same AND state = 'resolved'
     UNION ALL SELECT 'busy', NULL FROM c
         WHERE same AND lease_until > decision.now AND another
-    UNION ALL SELECT 'interrupted', claims FROM c WHERE same AND state = 'calling'
+    UNION ALL SELECT 'interrupted', claims FROM c
+        WHERE same AND (state = 'interrupted' OR (state = 'calling' AND another))
     UNION ALL SELECT 'unsure', claims FROM c WHERE same AND state = 'unsure'
-    -- A worker that got no answer asks again: that is the same claim.
+    -- A worker that got no answer asks again: that is the same claim, and it hasn't called.
     UNION ALL SELECT iif(claims + another >= max_claims, 'poison', 'granted'), claims + another FROM c WHERE same
     UNION ALL SELECT 'unsure', 1
         WHERE NOT EXISTS (SELECT 1 FROM c) AND NEW.request ->> '$.redelivered'
@@ -38,16 +39,24 @@ UPDATE decision SET kind = 'superseded'
 WHERE kind = 'granted'
   AND EXISTS (SELECT 1 FROM store_verification
               WHERE id = NEW.request ->> '$.verification.id' AND approved_at IS NOT NULL);
+UPDATE decision SET kind = 'expired' WHERE kind = 'granted' AND now >= NEW.request ->> '$.call.deadline';
+-- What a claim met stays so until its result is written: whoever claims next meets it too.
 INSERT INTO store_claim
-SELECT message_id, NEW.request ->> '$.generation', NEW.request ->> '$.attempt', iif(kind = 'unsure', kind, 'claimed'),
-       NEW.request ->> '$.owner', now + (NEW.request ->> '$.lease_ms'), left, '', 0, '',
+SELECT message_id, NEW.request ->> '$.generation', NEW.request ->> '$.attempt',
+       CASE
+           WHEN kind IN ('unsure', 'interrupted') THEN kind
+           WHEN kind = 'granted' AND NEW.request ->> '$.call.provider' IS NOT NULL THEN 'calling'
+           ELSE 'claimed'
+       END,
+       NEW.request ->> '$.owner', now + (NEW.request ->> '$.lease_ms'), left,
+       coalesce(NEW.request ->> '$.call.provider', ''), now, '',
        max(NEW.request ->> '$.keep_until', now + (NEW.request ->> '$.lease_ms'))
-FROM decision WHERE kind IN ('granted', 'superseded', 'unsure', 'poison', 'interrupted')
+FROM decision WHERE kind NOT IN ('stale', 'resolved', 'busy')
 ON CONFLICT (message_id) DO UPDATE
 SET generation = excluded.generation, attempt = excluded.attempt, owner = excluded.owner,
     lease_until = excluded.lease_until, claims = excluded.claims, keep_until = excluded.keep_until,
-    -- What a claim met stays so until its result is written: whoever claims next meets it too.
-    state = (SELECT CASE kind WHEN 'interrupted' THEN 'calling' WHEN 'unsure' THEN kind ELSE 'claimed' END FROM decision),
+    state = excluded.state, provider = iif(excluded.state = 'calling', excluded.provider, provider),
+    called_at = iif(excluded.state = 'calling', excluded.called_at, called_at),
     resolution = '';
 
 INSERT INTO answer

@@ -1,7 +1,9 @@
--- Takes back exactly what one message's admission counted.
+-- Takes back exactly what one message's admission counted, where nobody has claimed it.
 DELETE FROM refunded;
 INSERT INTO refunded
-SELECT id, limits, accepted_at, 1 FROM store_message WHERE id = NEW.request ->> '$.messages[0]' AND status = 'accepted';
+SELECT id, limits, accepted_at, 1 FROM store_message AS m
+WHERE id = NEW.request ->> '$.messages[0]' AND status = 'accepted'
+  AND NOT EXISTS (SELECT 1 FROM store_claim WHERE message_id = m.id);
 UPDATE store_count SET "count" = "count" - 1
 FROM refunded JOIN store_message AS m USING (id)
 WHERE what = 'accepted' AND store_count.lane = m.lane AND bucket = m.accepted_at / 10000 AND "count" > 0;
