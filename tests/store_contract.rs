@@ -170,6 +170,7 @@ fn resolve(message_id: MessageId, attempt: u32, resolution: &str, now: i64) -> R
         resolution: resolution.to_owned(),
         status: MessageStatus::Failed,
         attempts: Vec::new(),
+        verification: None,
         finished: true,
         refund: true,
         lane: Lane::Code,

@@ -17,7 +17,7 @@ use super::{BEGIN, admit, claim, limit, live, redis, resolve, settle, sqlite};
 #[tokio::test]
 async fn both_stores_give_the_same_answers_to_any_sequence() {
     let (redis, sqlite) = (redis().await, sqlite().await);
-    for seed in 0..60 {
+    for seed in 0..100 {
         same_answers(seed, &redis.store, &sqlite.store).await;
     }
 }
@@ -57,6 +57,10 @@ async fn same_answers(seed: u64, redis: &Store, sqlite: &Store) {
             [0, 1, 999, 20_000, 30_000, 60_000, 180_000][sequence.random.random_range(0..7)];
         let message = sequence.messages[sequence.random.random_range(0..sequence.messages.len())];
         let what = sequence.random.random_range(0..17);
+        // Nobody works on what isn't accepted yet: then on one that never is.
+        let derived = sequence.derived.values().any(|id| *id == message);
+        let early = derived && redis.message(message).await.unwrap().is_none();
+        let message = if early { sequence.messages[0] } else { message };
         let (ours, theirs) = sequence.ask((redis, sqlite), what, message, &at).await;
         assert_eq!(ours, theirs, "{at}, operation {what} at {}", sequence.now);
         let (ours, theirs) = both!((redis, sqlite), message(message));
@@ -166,6 +170,9 @@ impl Sequence {
             _ => {
                 let mut ask = resolve(message, self.random.random_range(1..3), "r", self.now);
                 ask.refund = self.random.random_bool(0.5);
+                let phone = self.phone();
+                let ours = live(stores.0, &phone).await;
+                ask.verification = ours.filter(|_| ask.refund);
                 both!(stores, resolve(&ask))
             }
         }

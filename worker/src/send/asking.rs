@@ -53,6 +53,7 @@ impl Sender {
             resolution: serde_json::to_string(&resolution).unwrap_or_default(),
             status: resolution.message_status(),
             attempts: resolution.attempts(job),
+            verification: job.verification.as_ref().map(|verification| verification.id),
             finished: resolution.next_job(job).is_none(),
             refund: resolution.refunds(job),
             lane: job.lane,

@@ -9,7 +9,7 @@ for _, id in ipairs(request.messages) do
   local key = 'claim:' .. id
   local c = load(key)
   if c and c.state == 'resolved' then
-    c.resolution, c.owner, c.provider, c.called_at = nil, nil, nil, nil
+    c.resolution, c.owner, c.provider, c.called_at, c.attempts = nil, nil, nil, nil, nil
     save(key, c)
   end
 end

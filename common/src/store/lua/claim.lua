@@ -1,16 +1,17 @@
 -- Takes a job to work on, and writes down the call of a provider that follows at once.
 if not epoch then return LOST end
 local id, key = request.message_id, 'claim:' .. request.message_id
-local v
-if request.verification then
-  local ver = 'ver:' .. request.verification[1]
-  v = load(ver)
-  if not v then
+local verification = request.verification and request.verification[1]
+local approved_at
+if verification then
+  local there
+  approved_at, there = approval(verification)
+  if not there then
     local given = cjson.decode(request.verification[2])
     given.fails, given.last_message, given.keep_until = 0, id, given.expires_at + given.remember_ms
     if given.keep_until > now then
-      save(ver, given)
-      redis.call('SET', 'live:' .. given.subject, given.id, 'NX')
+      save('ver:' .. verification, given)
+      redis.call('SET', 'live:' .. given.subject, verification, 'NX')
       keep('live:' .. given.subject, given.keep_until)
     end
   end
@@ -44,7 +45,7 @@ if c then
 elseif request.redelivered and request.epoch ~= epoch then
   kind = 'unsure'
 end
-if kind == 'granted' and v and v.approved_at then kind = 'superseded' end
+if kind == 'granted' and approved_at then kind = 'superseded' end
 local call = kind == 'granted' and request.call
 if call and now >= call.deadline then
   call, kind = nil, 'expired'
@@ -56,6 +57,7 @@ local record = {
   generation = request.generation, attempt = request.attempt, state = state, owner = request.owner,
   lease_until = lease, claims = claims, keep_until = math.max(request.keep_until, lease),
   called_at = call and now or c and c.called_at, provider = call and call.provider or c and c.provider,
+  status = c and c.status, updated_at = c and c.updated_at, attempts = c and c.attempts,
 }
 save(key, record)
 if kind == 'interrupted' then

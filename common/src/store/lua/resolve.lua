@@ -13,24 +13,21 @@ else
   c = { owner = '', lease_until = 0, claims = 0, keep_until = now }
 end
 c.generation, c.attempt, c.state, c.resolution = request.generation, request.attempt, 'resolved', request.resolution
+-- What GET shows of the message, too: so its own record needn't be written again.
+c.status, c.updated_at, c.attempts = request.status, now, request.attempts
 save(key, c)
-local m = redis.call('HMGET', 'msg:' .. id, 'kept', 'idempotency')
-local approved_at
-if m[1] then
+local m = redis.call('HMGET', 'msg:' .. id, 'confirmed', 'idempotency')
+if m[1] and request.refund then
+  local kept = cmsgpack.unpack(redis.call('HGET', 'msg:' .. id, 'kept'))
+  give_back(kept, false)
+  -- Once: entries of the same time can't be told apart.
+  kept.limits = '[]'
+  redis.call('HSET', 'msg:' .. id, 'kept', cmsgpack.pack(kept))
+end
+if m[1] and request.finished then
   -- What ended was surely published.
-  redis.call('HSET', 'msg:' .. id, 'status', request.status, 'updated_at', int(now), 'attempts', request.attempts,
-             request.finished and 'confirmed' or 'tried', 1)
-  local kept = cmsgpack.unpack(m[1])
-  local verification = kept.accepted.verification
-  local v = verification and load('ver:' .. verification.id)
-  approved_at = v and v.approved_at
-  if request.refund then
-    give_back(kept, false)
-    -- Once: entries of the same time can't be told apart.
-    kept.limits = '[]'
-    redis.call('HSET', 'msg:' .. id, 'kept', cmsgpack.pack(kept))
-  end
-  if request.finished then answered(m[2]) end
+  if m[1] ~= '1' then redis.call('HSET', 'msg:' .. id, 'confirmed', 1) end
+  answered(m[2])
 end
 if request.finished then count('done', request.lane, now, 1) end
-return answer({ kind = 'written', approved_at = approved_at })
+return answer({ kind = 'written', approved_at = request.verification and approval(request.verification) or nil })

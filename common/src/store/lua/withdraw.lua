@@ -2,7 +2,7 @@
 if not epoch then return LOST end
 local id = request.messages[1]
 local m = hash('msg:' .. id)
-if m and not m.status and redis.call('EXISTS', 'claim:' .. id) == 0 then
+if m and redis.call('EXISTS', 'claim:' .. id) == 0 then
   local kept = cmsgpack.unpack(m.kept)
   local accepted = kept.accepted
   give_back(kept, true)

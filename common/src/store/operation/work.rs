@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::MessageStatus;
-use crate::ids::MessageId;
+use crate::ids::{MessageId, VerificationId};
 use crate::job::{Attempt, JobVerification, Lane};
 use crate::secret::KeyId;
 
@@ -99,6 +99,9 @@ pub struct Resolve {
     /// The timeline so far.
     #[serde(serialize_with = "super::short::whole")]
     pub attempts: Vec<Attempt>,
+    /// The message's verification, for when it was approved; only of codes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub verification: Option<VerificationId>,
     /// Whether the message ends here: it counts as done in its lane.
     pub finished: bool,
     /// Whether its phone windows are given back: it ended unsent with no unknown attempt.
@@ -109,7 +112,7 @@ pub struct Resolve {
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum ResolveAnswer {
-    /// Written. `approved_at`: when the message's verification was approved, if it was.
+    /// Written. `approved_at`: when the verification was approved, if it was.
     Written {
         #[serde(default)]
         approved_at: Option<i64>,

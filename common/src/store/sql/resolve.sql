@@ -15,7 +15,9 @@ ON CONFLICT (message_id) DO UPDATE
 SET generation = excluded.generation, attempt = excluded.attempt, state = 'resolved',
     resolution = excluded.resolution, keep_until = max(store_claim.keep_until, excluded.keep_until);
 UPDATE store_message
-SET status = NEW.request ->> '$.status', attempts = NEW.request -> '$.attempts', updated_at = (SELECT now FROM decision)
+SET status = NEW.request ->> '$.status', attempts = NEW.request -> '$.attempts', updated_at = (SELECT now FROM decision),
+    -- What ended was surely published.
+    confirmed = iif(NEW.request ->> '$.finished', 1, confirmed)
 WHERE id = (SELECT message_id FROM decision WHERE kind = 'written');
 DELETE FROM store_unconfirmed
 WHERE message_id = (SELECT message_id FROM decision WHERE kind = 'written' AND NEW.request ->> '$.finished');
@@ -35,8 +37,7 @@ WHERE kind = 'written' AND NEW.request ->> '$.refund';
 INSERT INTO answer
 SELECT NEW.id, json_object('ok', CASE kind
     WHEN 'written' THEN jsonb_object('kind', kind, 'approved_at', (
-        SELECT v.approved_at FROM store_message AS m CROSS JOIN store_verification AS v ON v.id = m.verification_id
-        WHERE m.id = decision.message_id))
+        SELECT approved_at FROM store_verification WHERE id = NEW.request ->> '$.verification'))
     WHEN 'already' THEN jsonb_object('kind', kind, 'resolution', (
         SELECT resolution FROM store_claim AS c WHERE c.message_id = decision.message_id))
     ELSE jsonb_object('kind', kind)
