@@ -5,6 +5,7 @@ mod many_bans;
 mod random;
 mod strikes;
 mod takes;
+mod together;
 
 use futures::future::join_all;
 use postrider_common::address;

@@ -59,9 +59,9 @@ impl Sqlite {
             .foreign_keys(true)
             .busy_timeout(BUSY);
         let writing = (options.clone())
-            // 32 MiB: what of the tables is written over and over. With the default of 2 it is read again each time.
+            // 32 MiB: what of the tables is written over and over.
             .pragma("cache_size", "-32768")
-            // Pages until a checkpoint, 16 MiB: what was written many times meanwhile is copied once.
+            // Pages until a checkpoint, 16 MiB: what was written many times meanwhile is copied once, and hardly read again.
             .pragma("wal_autocheckpoint", "4000")
             .pragma("temp_store", "MEMORY");
         let mut connection = SqliteConnection::connect_with(&writing).await?;

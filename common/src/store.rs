@@ -2,7 +2,7 @@
 //! agree on at once is decided here, each operation one atomic step and one round trip.
 //!
 //! Two backends, Redis (one Lua script an operation) and `SQLite` (one text of SQL an operation), take the
-//! same request and give the same answer (`operation.rs`), as MessagePack and as JSON. One contract suite runs over both.
+//! same request and give the same answer (`operation.rs`), as `MessagePack` and as JSON. One contract suite runs over both.
 
 mod operation;
 pub mod redis;

@@ -1,5 +1,5 @@
 //! What the store is asked and what it answers: the shapes that both backends read and write, `SQLite` as JSON and Redis
-//! as MessagePack, where what is used as a whole or all the time has a shorter form (`short.rs`).
+//! as `MessagePack`, where what is used as a whole or all the time has a shorter form (`short.rs`).
 //!
 //! Every request may carry `now` (unix milliseconds): tests step the clock with it, everybody else leaves
 //! it out and the store's own clock counts. In JSON every answer is `{"ok": ...}`, or `{"lost": true}` where

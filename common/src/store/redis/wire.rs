@@ -1,11 +1,11 @@
-//! How requests and answers travel to Redis and back: MessagePack, which its Lua reads and writes by itself.
+//! How requests and answers travel to Redis and back: `MessagePack`, which its Lua reads and writes by itself.
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::store::StoreError;
 
-/// Writes a request: structs as maps, and what tells MessagePack from JSON by
+/// Writes a request: structs as maps, and what tells `MessagePack` from JSON by
 /// [`is_human_readable`](serde::Serializer::is_human_readable) in its short form.
 pub(in crate::store) fn encode<Q: Serialize + ?Sized>(request: &Q) -> Result<Vec<u8>, StoreError> {
     let mut bytes = Vec::with_capacity(1024);
