@@ -10,6 +10,7 @@ use postrider_common::job::{Contents, Job, JobVerification, Lane, WIRE_NAME};
 use postrider_common::limits::Scope;
 use postrider_common::phone::PhoneNumber;
 use postrider_common::secret::KeyRing;
+use postrider_common::store::redis::wire;
 use postrider_common::store::{
     About, AccountCheck, Admit, BanCheck, LimitCheck, NewVerification, rank,
 };
@@ -115,8 +116,8 @@ fn hot_path(criterion: &mut Criterion) {
     let (job, admit) = (job(&keys), admit(&keys));
     let encoded = job.encode();
     let verification = VerificationId::generate();
-    criterion.bench_function("guard request to JSON", |b| {
-        b.iter(|| serde_json::to_string(black_box(&admit)));
+    criterion.bench_function("guard request to MessagePack", |b| {
+        b.iter(|| wire::encode(black_box(&admit)));
     });
     criterion.bench_function("job to JSON", |b| b.iter(|| black_box(&job).encode()));
     criterion.bench_function("job from JSON", |b| b.iter(|| Job::decode(black_box(&encoded))));

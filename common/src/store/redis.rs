@@ -5,7 +5,7 @@
 //! share a slot.
 
 mod together;
-pub(super) mod wire;
+pub mod wire;
 
 use std::collections::HashMap;
 use std::fmt;

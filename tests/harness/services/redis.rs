@@ -100,6 +100,8 @@ fn start(options: impl FnOnce(&mut Command)) -> Redis {
     command
         .args(["--bind", "127.0.0.1", "--port", &port.to_string(), "--save", ""])
         .args(["--appendonly", "yes", "--appendfsync", "always", "--daemonize", "no"])
+        // As operators are told: under load the file would be rewritten every few seconds.
+        .args(["--auto-aof-rewrite-min-size", "1gb"])
         .arg("--dir")
         .arg(&folder);
     options(&mut command);

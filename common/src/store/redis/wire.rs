@@ -5,17 +5,24 @@ use serde::de::DeserializeOwned;
 
 use crate::store::StoreError;
 
-/// Writes a request: structs as maps, and what tells `MessagePack` from JSON by
+/// Writes a request (one `MessagePack` value): structs as maps, and what tells `MessagePack` from JSON by
 /// [`is_human_readable`](serde::Serializer::is_human_readable) in its short form.
-pub(in crate::store) fn encode<Q: Serialize + ?Sized>(request: &Q) -> Result<Vec<u8>, StoreError> {
+///
+/// # Errors
+/// [`StoreError::Broken`]: it has no such form.
+pub fn encode<Q: Serialize + ?Sized>(request: &Q) -> Result<Vec<u8>, StoreError> {
     let mut bytes = Vec::with_capacity(1024);
     let mut serializer = rmp_serde::Serializer::new(&mut bytes).with_struct_map();
     request.serialize(&mut serializer).map_err(|error| StoreError::Broken(error.to_string()))?;
     Ok(bytes)
 }
 
-/// Reads an answer: a letter, and what it announces.
-pub(in crate::store) fn decode<A: DeserializeOwned>(answer: &[u8]) -> Result<A, StoreError> {
+/// Reads an answer: a letter, and what it announces: `k` a `MessagePack` value, `l` nothing (the data is lost), `f` why
+/// Redis failed.
+///
+/// # Errors
+/// What the letter says, or [`StoreError::Broken`].
+pub fn decode<A: DeserializeOwned>(answer: &[u8]) -> Result<A, StoreError> {
     match answer.split_first() {
         Some((b'k', answer)) => {
             let mut deserializer =
