@@ -43,7 +43,10 @@ pub enum StoreError {
 impl Store {
     /// The guard of a send: decides, and counts what it admits.
     pub async fn admit(&self, request: &Admit) -> Result<AdmitAnswer, StoreError> {
-        self.call(Operation::Admit, request).await
+        match self {
+            Self::Redis(store) => store.admit(request).await,
+            Self::Sqlite(_) => self.call(Operation::Admit, request).await,
+        }
     }
 
     /// The guard of many sends, in one atomic step: decides about each in their order.

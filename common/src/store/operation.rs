@@ -7,7 +7,7 @@
 
 mod batch;
 mod check;
-mod short;
+pub(super) mod short;
 mod take;
 mod work;
 
@@ -89,7 +89,7 @@ pub struct Admit {
     #[serde(skip_serializing_if = "Vec::is_empty", serialize_with = "short::whole")]
     pub strikes: Vec<Strike>,
     /// Only for codes.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "short::looked_at")]
     pub verification: Option<NewVerification>,
     /// How long a notice may wait; a code's deadline comes from its verification.
     pub ttl_ms: i64,

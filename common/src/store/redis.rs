@@ -4,6 +4,7 @@
 //! Not for Redis Cluster: a script touches the keys of a phone, an address and an account at once, and these can't
 //! share a slot.
 
+mod new_message;
 mod together;
 pub mod wire;
 
@@ -18,7 +19,7 @@ use redis::{Client, Script};
 use secrecy::{ExposeSecret as _, SecretString};
 
 use self::together::Together;
-use super::{Operation, StoreError};
+use super::{Admit, AdmitAnswer, Operation, StoreError};
 
 /// Redis reads 16 KiB of a connection at a time, half a dozen requests, and has them on disk before it reads more. So
 /// what shares one connection also waits for many syncs; of several connections one sync takes all that came in.
@@ -47,7 +48,15 @@ macro_rules! script {
 /// A script that decides about sends.
 macro_rules! deciding {
     ($body:literal) => {
-        script!("guard.lua", "ban_set.lua", "strike.lua", "give_back.lua", "decide.lua", => $body)
+        script!(
+            "guard.lua",
+            "ban_set.lua",
+            "strike.lua",
+            "message_record.lua",
+            "verification_record.lua",
+            "decide.lua",
+            => $body
+        )
     };
 }
 
@@ -74,6 +83,14 @@ impl RedisStore {
         let together =
             SHARED.map(|operation| (operation, Together::start(calls.clone(), operation)));
         Ok(Self { calls, together: Arc::new(together.into()) })
+    }
+
+    pub(super) async fn admit(&self, request: &Admit) -> Result<AdmitAnswer, StoreError> {
+        let answer = self.call(Operation::Admit, wire::encode(request)?).await?;
+        match answer.strip_prefix(b"n") {
+            Some(new) => new_message::read(new, request),
+            None => wire::decode(&answer),
+        }
     }
 
     pub(super) async fn call(
@@ -154,18 +171,37 @@ fn scripts() -> HashMap<Operation, Script> {
     HashMap::from([
         (Operation::Admit, deciding!("admit.lua")),
         (Operation::AdmitMany, deciding!("admit_many.lua")),
-        (Operation::Withdraw, script!("give_back.lua", => "withdraw.lua")),
+        (
+            Operation::Withdraw,
+            script!("message_record.lua", "verification_record.lua", "give_back.lua", => "withdraw.lua"),
+        ),
         (Operation::Confirm, script!("answered.lua", => "confirm.lua")),
         (Operation::Doubt, script!(=> "doubt.lua")),
-        (Operation::Read, script!("which.lua", => "read.lua")),
+        (Operation::Read, script!("verification_record.lua", "which.lua", => "read.lua")),
         (
             Operation::Settle,
-            script!("guard.lua", "ban_set.lua", "strike.lua", "which.lua", => "settle.lua"),
+            script!(
+                "guard.lua",
+                "ban_set.lua",
+                "strike.lua",
+                "verification_record.lua",
+                "which.lua",
+                => "settle.lua"
+            ),
         ),
-        (Operation::Verification, script!(=> "verification.lua")),
-        (Operation::Message, script!(=> "message.lua")),
-        (Operation::Claim, script!(=> "claim.lua")),
-        (Operation::Resolve, script!("give_back.lua", "answered.lua", => "resolve.lua")),
+        (Operation::Verification, script!("verification_record.lua", => "verification.lua")),
+        (Operation::Message, script!("message_record.lua", => "message.lua")),
+        (Operation::Claim, script!("verification_record.lua", => "claim.lua")),
+        (
+            Operation::Resolve,
+            script!(
+                "message_record.lua",
+                "verification_record.lua",
+                "give_back.lua",
+                "answered.lua",
+                => "resolve.lua"
+            ),
+        ),
         (Operation::Archive, script!("answered.lua", => "archive.lua")),
         (Operation::AccountVersion, script!(=> "account_version.lua")),
         (Operation::Ban, script!("ban_set.lua", => "ban.lua")),

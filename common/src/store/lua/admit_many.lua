@@ -8,7 +8,7 @@ if kept and (not same or kept.message_id or kept.answer) then return answer({ ki
 local answers, stands = {}, false
 for i, item in ipairs(batch.items) do
   request, uses, refusal = item, {}, nil
-  answers[i] = decide()
+  answers[i] = in_full(decide())
   stands = stands or answers[i].kind == 'admitted' or answers[i].kind == 'replayed'
 end
 -- Where every item was refused there is nothing that another body could be mistaken for.

@@ -1,23 +1,23 @@
 -- Takes a job to work on, and writes down the call of a provider that follows at once.
 if not epoch then return LOST end
-local id, key = request.message_id, 'claim:' .. request.message_id
+local id = request.message_id
 local verification = request.verification and request.verification[1]
 local approved_at
 if verification then
   local there
   approved_at, there = approval(verification)
   if not there then
-    local given = cjson.decode(request.verification[2])
-    given.fails, given.last_message, given.keep_until = 0, id, given.expires_at + given.remember_ms
-    if given.keep_until > now then
-      save('ver:' .. verification, given)
-      redis.call('SET', 'live:' .. given.subject, verification, 'NX')
-      keep('live:' .. given.subject, given.keep_until)
+    local v = cjson.decode(request.verification[2])
+    v.fails, v.last_message, v.keep_until, v.given = 0, id, v.expires_at + v.remember_ms, request.verification[2]
+    if v.keep_until > now then
+      save_verification(v)
+      redis.call('SET', 'live:' .. v.subject, verification, 'NX')
+      keep('live:' .. v.subject, v.keep_until)
     end
   end
 end
 
-local c = load(key)
+local c = load('claim:' .. id)
 local claims, kind = 1, 'granted'
 if c then
   local newer = c.generation > request.generation
@@ -59,7 +59,7 @@ local record = {
   called_at = call and now or c and c.called_at, provider = call and call.provider or c and c.provider,
   status = c and c.status, updated_at = c and c.updated_at, attempts = c and c.attempts,
 }
-save(key, record)
+save('claim:' .. id, record)
 if kind == 'interrupted' then
   return answer({ now = now, kind = kind, called_at = record.called_at, provider = record.provider })
 end

@@ -1,48 +1,48 @@
 -- The guard of a send: decides about the message that `request` asks for, and counts and writes down what it admits.
 
 -- The request's idempotency key stands for this message from now on.
-local function name_by_key(id, done, accepted)
+local function name_by_key(id, done, kept)
   if not request.idempotency then return end
   local key = 'idem:' .. request.idempotency.key
   redis.call('HSET', key, 'fingerprint', request.idempotency.fingerprints[1], 'message_id', id, 'done', done,
-             'answer', cmsgpack.pack(accepted), 'keep_until', int(now + 86400000))
+             'answer', cmsgpack.pack(accepted(id, kept)), 'keep_until', int(now + 86400000))
   keep(key, now + 86400000)
 end
 
 -- A request that met a message in doubt is that message's from now on: its key stands for it, and is forgotten with it.
 -- Not of more requests than a hash's field should hold.
-local function meet(id, accepted)
+local function meet(id, kept)
   local met_by = redis.call('HGET', 'msg:' .. id, 'met_by') or ''
   if not request.idempotency or #met_by > 4096 then return end
   redis.call('HSET', 'msg:' .. id, 'met_by', met_by .. request.idempotency.key .. ' ')
-  name_by_key(id, '0', accepted)
+  name_by_key(id, '0', kept)
 end
 
 -- A message whose publish was in doubt is published again, uncounted, with its own ids and times.
-local function again(id, accepted)
+local function again(id, kept)
   redis.call('HSET', 'msg:' .. id, 'confirmed', 0, 'asked_at', int(now))
   look_at_limits()
-  return { kind = 'admitted', again = true, limits = limit_states(), message = accepted }
+  return { kind = 'admitted', again = true, limits = limit_states(), message = accepted(id, kept) }
 end
 
--- What a message's publish is known to have come to, when it was last asked for, and what was answered then.
+-- What a message's publish is known to have come to, when it was last asked for, and what is kept of it.
 local function asked(id)
   local m = redis.call('HMGET', 'msg:' .. id, 'confirmed', 'asked_at', 'kept')
-  if m[3] then return m[1], num(m[2]), cmsgpack.unpack(m[3]).accepted end
+  if m[3] then return m[1], num(m[2]), unpack_kept(m[3]) end
 end
 
 -- What is answered to a request whose idempotency key is known.
-local function repeated(kept, same)
-  local id = kept.message_id
+local function repeated(entry, same)
+  local id = entry.message_id
   -- An entry without a message is a batch's or a check's: another body in any case.
   if not same or not id then return { kind = 'key_reused' } end
-  local confirmed, asked_at, accepted = asked(id)
-  if kept.done == '1' or not accepted or confirmed == '1' then
-    local replay = cmsgpack.unpack(kept.answer)
+  local confirmed, asked_at, kept = asked(id)
+  if entry.done == '1' or not kept or confirmed == '1' then
+    local replay = cmsgpack.unpack(entry.answer)
     replay.kind = 'replayed'
     return replay
   end
-  if confirmed == '2' or now - asked_at >= 30000 then return again(id, accepted) end
+  if confirmed == '2' or now - asked_at >= 30000 then return again(id, kept) end
   return { kind = 'in_flight', wait_ms = asked_at + 30000 - now }
 end
 
@@ -52,9 +52,9 @@ local function doubted(v)
   if request.verification then id = v and v.last_message
   else id = redis.call('GET', 'last:' .. request.subject) end
   if not id then return nil end
-  local confirmed, asked_at, accepted = asked(id)
-  if accepted and confirmed ~= '1' and accepted.deadline > now and (confirmed == '2' or now - asked_at >= 30000) then
-    return id, accepted
+  local confirmed, asked_at, kept = asked(id)
+  if kept and confirmed ~= '1' and kept.deadline > now and (confirmed == '2' or now - asked_at >= 30000) then
+    return id, kept
   end
 end
 
@@ -62,7 +62,7 @@ end
 local function live()
   local new = request.verification
   local id = new and redis.call('GET', 'live:' .. new.subject)
-  return id and load('ver:' .. id)
+  return id and load_verification(id)
 end
 
 -- Whether this send belongs to it: whether it has a full ttl left under the cap of 10 minutes.
@@ -84,7 +84,7 @@ local function send_verification(reused, message)
     v.first_at, v.sends, v.fails = now, 1, 0
     set_until('live:' .. v.subject, v.id, v.keep_until)
   end
-  save('ver:' .. v.id, v)
+  save_verification(v)
   return v
 end
 
@@ -100,43 +100,35 @@ local function counted(id)
 end
 
 local function admitted(reused)
-  local id, new, counted_in = request.message_id, request.verification, request.counted_in
-  local accepted = {
-    message_id = id, accepted_at = now, deadline = now + request.ttl_ms, epoch = epoch, resend_at = counted(id),
-  }
+  local id, new = request.message_id, request.verification
   local previous_expiry = reused and reused.expires_at
-  if new then
-    local v = send_verification(reused, id)
-    accepted.deadline = v.expires_at - math.floor(v.ttl_ms / 3)
-    accepted.verification = {
-      id = v.id, key_id = v.key_id, digits = v.digits, ttl_ms = v.ttl_ms, first_at = v.first_at,
-      expires_at = v.expires_at, sends = v.sends, max_attempts = v.max_attempts, remember_ms = v.remember_ms,
-    }
-  end
+  local v = new and send_verification(reused, id)
+  local kept = {
+    accepted_at = now, epoch = epoch, resend_at = counted(id), previous_expiry = previous_expiry,
+    deadline = v and v.expires_at - math.floor((reused or new).ttl_ms / 3) or now + request.ttl_ms,
+    first_at = v and v.first_at, expires_at = v and v.expires_at, sends = v and v.sends, verification = v and v.given,
+    account_id = request.owner, lane = request.lane, about = request.about, limits = request.counted_in,
+  }
   local confirmed = request.confirmed and '1' or '0'
-  local kept = cmsgpack.pack({
-    account_id = request.owner, lane = request.lane, previous_expiry = previous_expiry, about = request.about,
-    limits = counted_in, accepted = accepted,
-  })
-  redis.call('HSET', 'msg:' .. id, 'kept', kept, 'confirmed', confirmed, 'asked_at', int(now),
+  redis.call('HSET', 'msg:' .. id, 'kept', pack_kept(kept), 'confirmed', confirmed, 'asked_at', int(now),
              'idempotency', request.idempotency and request.idempotency.key or '')
-  keep('msg:' .. id, accepted.deadline)
-  if not new then set_until('last:' .. request.subject, id, accepted.deadline) end
-  name_by_key(id, confirmed, accepted)
-  return { kind = 'admitted', again = false, message = accepted, limits = limit_states() }
+  keep('msg:' .. id, kept.deadline)
+  if not v then set_until('last:' .. request.subject, id, kept.deadline) end
+  name_by_key(id, confirmed, kept)
+  return { kind = 'admitted', again = false, new = not reused, kept = kept, limits = limit_states() }
 end
 
 local function decide()
   -- As a list, and as what is kept of it.
   request.limits, request.counted_in = request.limits[1], request.limits[2]
   if stale_account(request.account) then return { kind = 'stale_account' } end
-  local kept, same = kept_answer(request.idempotency)
-  if kept then return repeated(kept, same) end
+  local entry, same = kept_answer(request.idempotency)
+  if entry then return repeated(entry, same) end
   local v = live()
-  local in_doubt, accepted = doubted(v)
+  local in_doubt, kept_of_it = doubted(v)
   if in_doubt then
-    meet(in_doubt, accepted)
-    return again(in_doubt, accepted)
+    meet(in_doubt, kept_of_it)
+    return again(in_doubt, kept_of_it)
   end
 
   local reused = reusable(v) and v or nil
@@ -151,4 +143,11 @@ local function decide()
   refusal.fields.struck = against and not is_banned and strike(new_entry()) or nil
   refusal.fields.limits = limit_states()
   return refusal.fields
+end
+
+-- An answer with its message written out.
+local function in_full(decided)
+  if decided.kept then decided.message = accepted(request.message_id, decided.kept) end
+  decided.kept, decided.new = nil, nil
+  return decided
 end

@@ -21,10 +21,10 @@ local function remove_entry(key, quota, window, at, entry)
   end
 end
 -- A message's entries: all of them, or those that are to be refunded.
-local function give_back(kept, whole)
-  local accepted, limits = kept.accepted, cjson.decode(kept.limits)
+local function give_back(id, kept, whole)
+  local limits = cjson.decode(kept.limits)
   for i = 1, #limits, FIELDS do
     local key, quota, window, _, refund = unpack(limits, i, i + FIELDS - 1)
-    if whole or refund then remove_entry(key, quota, window, accepted.accepted_at, accepted.message_id) end
+    if whole or refund then remove_entry(key, quota, window, kept.accepted_at, id) end
   end
 end

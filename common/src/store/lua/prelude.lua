@@ -44,12 +44,6 @@ local function load(key)
   local packed = redis.call('GET', key)
   if packed then return cmsgpack.unpack(packed) end
 end
--- When a verification was approved, and whether it is there at all. Only an approved one is worth reading.
-local function approval(id)
-  local packed = redis.call('GET', 'ver:' .. id)
-  local found = packed and string.find(packed, 'approved_at', 1, true)
-  return found and cmsgpack.unpack(packed).approved_at or nil, packed and true
-end
 -- A record is kept until its own `keep_until`.
 local function save(key, record)
   set_until(key, cmsgpack.pack(record), record.keep_until)

@@ -1,7 +1,7 @@
 -- What came of an attempt: the first result written stands.
 if not epoch then return LOST end
-local id, key = request.message_id, 'claim:' .. request.message_id
-local c = load(key)
+local id = request.message_id
+local c = load('claim:' .. id)
 if c then
   local newer = c.generation > request.generation
     or (c.generation == request.generation and c.attempt > request.attempt)
@@ -15,14 +15,14 @@ end
 c.generation, c.attempt, c.state, c.resolution = request.generation, request.attempt, 'resolved', request.resolution
 -- What GET shows of the message, too: so its own record needn't be written again.
 c.status, c.updated_at, c.attempts = request.status, now, request.attempts
-save(key, c)
+save('claim:' .. id, c)
 local m = redis.call('HMGET', 'msg:' .. id, 'confirmed', 'idempotency')
 if m[1] and request.refund then
-  local kept = cmsgpack.unpack(redis.call('HGET', 'msg:' .. id, 'kept'))
-  give_back(kept, false)
+  local kept = unpack_kept(redis.call('HGET', 'msg:' .. id, 'kept'))
+  give_back(id, kept, false)
   -- Once: entries of the same time can't be told apart.
   kept.limits = '[]'
-  redis.call('HSET', 'msg:' .. id, 'kept', cmsgpack.pack(kept))
+  redis.call('HSET', 'msg:' .. id, 'kept', pack_kept(kept))
 end
 if m[1] and request.finished then
   -- What ended was surely published.

@@ -39,12 +39,12 @@ if left <= 0 then
 end
 if not request.right then
   v.fails = v.fails + 1
-  save('ver:' .. v.id, v)
+  save_verification(v)
   return failed('mismatch', { attempts_left = left - 1 })
 end
 if v.approved_at then return say('used', { id = v.id }) end
 v.approved_at = now
-save('ver:' .. v.id, v)
+save_verification(v)
 if request.idempotency then
   local idem = 'idem:' .. request.idempotency.key
   redis.call('DEL', idem)

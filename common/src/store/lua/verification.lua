@@ -1,6 +1,6 @@
 -- What became of a verification.
 if not epoch then return LOST end
-local v = load('ver:' .. request.id)
+local v = load_verification(request.id)
 if not v or v.keep_until <= now then return answer(nil) end
 local status = 'pending'
 if v.approved_at then status = 'approved'

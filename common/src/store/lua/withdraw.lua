@@ -3,18 +3,17 @@ if not epoch then return LOST end
 local id = request.messages[1]
 local m = hash('msg:' .. id)
 if m and redis.call('EXISTS', 'claim:' .. id) == 0 then
-  local kept = cmsgpack.unpack(m.kept)
-  local accepted = kept.accepted
-  give_back(kept, true)
-  count('accepted', kept.lane, accepted.accepted_at, -1)
-  local v = accepted.verification and load('ver:' .. accepted.verification.id)
+  local kept = unpack_kept(m.kept)
+  give_back(id, kept, true)
+  count('accepted', kept.lane, kept.accepted_at, -1)
+  local v = kept.verification and load_verification(cjson.decode(kept.verification).id)
   if v and not kept.previous_expiry then
     redis.call('DEL', 'ver:' .. v.id)
     if redis.call('GET', 'live:' .. v.subject) == v.id then redis.call('DEL', 'live:' .. v.subject) end
   elseif v then
     v.sends = v.sends - 1
     if v.last_message == id then v.expires_at = kept.previous_expiry end
-    save('ver:' .. v.id, v)
+    save_verification(v)
   end
   if m.idempotency ~= '' then redis.call('DEL', 'idem:' .. m.idempotency) end
   for met_by in string.gmatch(m.met_by or '', '%S+') do

@@ -5,7 +5,8 @@ use serde::de::Error as _;
 use serde::ser::{Error as _, SerializeSeq as _};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use super::{ClaimVerification, LimitCheck, LimitState};
+use super::{ClaimVerification, LimitCheck, LimitState, NewVerification};
+use crate::ids::VerificationId;
 
 /// Writes a value that is kept, or seldom looked into, as a string of JSON.
 pub(super) fn whole<T: Serialize, S: Serializer>(value: &T, to: S) -> Result<S::Ok, S::Error> {
@@ -32,6 +33,28 @@ pub(super) fn kept<S: Serializer>(limits: &[LimitCheck], to: S) -> Result<S::Ok,
     (Listed(limits), kept).serialize(to)
 }
 
+/// Writes a new verification. Short: what the guard looks at, and all of it as a string of JSON, which is kept.
+pub(super) fn looked_at<S: Serializer>(
+    verification: &Option<NewVerification>,
+    to: S,
+) -> Result<S::Ok, S::Error> {
+    #[derive(Serialize)]
+    struct LookedAt<'a> {
+        id: VerificationId,
+        subject: &'a str,
+        ttl_ms: i64,
+        max_sends: u32,
+        remember_ms: i64,
+        given: String,
+    }
+    let Some(new) = verification.as_ref().filter(|_| !to.is_human_readable()) else {
+        return verification.serialize(to);
+    };
+    let given = serde_json::to_string(new).map_err(S::Error::custom)?;
+    let NewVerification { id, ref subject, ttl_ms, max_sends, remember_ms, .. } = *new;
+    LookedAt { id, subject, ttl_ms, max_sends, remember_ms, given }.serialize(to)
+}
+
 struct Listed<'a>(&'a [LimitCheck]);
 
 impl Serialize for Listed<'_> {
@@ -49,7 +72,9 @@ impl Serialize for Listed<'_> {
 }
 
 /// Reads the states of limits. Short: one list, of each how many more pass and the wait.
-pub(super) fn states<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<LimitState>, D::Error> {
+pub(in crate::store) fn states<'de, D: Deserializer<'de>>(
+    from: D,
+) -> Result<Vec<LimitState>, D::Error> {
     #[derive(Deserialize)]
     #[serde(untagged)]
     enum Part {

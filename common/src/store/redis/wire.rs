@@ -24,15 +24,17 @@ pub fn encode<Q: Serialize + ?Sized>(request: &Q) -> Result<Vec<u8>, StoreError>
 /// What the letter says, or [`StoreError::Broken`].
 pub fn decode<A: DeserializeOwned>(answer: &[u8]) -> Result<A, StoreError> {
     match answer.split_first() {
-        Some((b'k', answer)) => {
-            let mut deserializer =
-                rmp_serde::Deserializer::from_read_ref(answer).with_human_readable();
-            A::deserialize(&mut deserializer).map_err(|error| StoreError::Broken(error.to_string()))
-        }
+        Some((b'k', answer)) => unpack(answer),
         Some((b'l', _)) => Err(StoreError::Lost),
         Some((b'f', why)) => {
             Err(StoreError::Unavailable(String::from_utf8_lossy(why).into_owned()))
         }
         _ => Err(StoreError::Broken("no answer".to_owned())),
     }
+}
+
+/// Reads one `MessagePack` value.
+pub(super) fn unpack<A: DeserializeOwned>(value: &[u8]) -> Result<A, StoreError> {
+    let mut deserializer = rmp_serde::Deserializer::from_read_ref(value).with_human_readable();
+    A::deserialize(&mut deserializer).map_err(|error| StoreError::Broken(error.to_string()))
 }
