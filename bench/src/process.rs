@@ -21,20 +21,22 @@ pub(crate) struct Process {
     guarded: Guarded,
 }
 
-/// The folder of this binary; those that it measures are beside it, built in the same way.
+/// The folder of what is measured: the binaries that ship, or, where this one is a debug build, those beside it.
 pub(crate) fn binaries() -> anyhow::Result<&'static Path> {
     static FOLDER: OnceLock<PathBuf> = OnceLock::new();
     if let Some(folder) = FOLDER.get() {
         return Ok(folder);
     }
-    let folder = std::env::current_exe()?.parent().context("a binary is in a folder")?.to_owned();
+    let mut folder =
+        std::env::current_exe()?.parent().context("a binary is in a folder")?.to_owned();
     let cargo = std::env::var("CARGO").unwrap_or_else(|_| "cargo".to_owned());
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().context("the workspace")?;
     if root.join("Cargo.toml").is_file() {
         let mut build = Command::new(cargo);
         build.args(["build", "--quiet", "-p", "postrider-api", "-p", "postrider-worker"]);
         if folder.ends_with("release") {
-            build.arg("--release");
+            build.args(["--profile", "dist"]);
+            folder.set_file_name("dist");
         }
         let status = build.current_dir(root).stdin(Stdio::null()).status()?;
         ensure!(status.success(), "the binaries can't be built");

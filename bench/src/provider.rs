@@ -42,20 +42,28 @@ impl Manner {
     }
 }
 
-/// What came in since it was last asked, by template: calls, and how long messages took from their acceptance.
+/// What came in since it was last asked, by template: calls, and how long messages took from the making of their ids.
 pub(crate) type Calls = BTreeMap<String, Latency>;
+
+/// Messages in the order in which they came in, and when, unix milliseconds.
+pub(crate) type Arrivals = Vec<(Uuid, i64)>;
+
+/// Arrivals remembered at the most.
+const REMEMBERED: usize = 1_000_000;
 
 struct Shared {
     manner: Manner,
     calls: Mutex<BTreeMap<String, Histogram<u64>>>,
+    arrivals: Mutex<Arrivals>,
 }
 
 /// Serves until it is ended.
 pub(crate) async fn run(manner: Manner) -> anyhow::Result<()> {
-    let shared = Arc::new(Shared { manner, calls: Mutex::default() });
+    let shared = Arc::new(Shared { manner, calls: Mutex::default(), arrivals: Mutex::default() });
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
     println!("listening on {}", listener.local_addr()?);
-    let app = Router::new().route("/calls", get(calls)).fallback(call).with_state(shared);
+    let routes = Router::new().route("/calls", get(calls)).route("/arrivals", get(arrivals));
+    let app = routes.fallback(call).with_state(shared);
     axum::serve(listener, app).await?;
     Ok(())
 }
@@ -63,6 +71,10 @@ pub(crate) async fn run(manner: Manner) -> anyhow::Result<()> {
 async fn calls(State(shared): State<Arc<Shared>>) -> axum::Json<Calls> {
     let calls = std::mem::take(&mut *shared.calls.lock().unwrap());
     axum::Json(calls.iter().map(|(name, times)| (name.clone(), Latency::of(times))).collect())
+}
+
+async fn arrivals(State(shared): State<Arc<Shared>>) -> axum::Json<Arrivals> {
+    axum::Json(std::mem::take(&mut *shared.arrivals.lock().unwrap()))
 }
 
 async fn call(State(shared): State<Arc<Shared>>, request: Request<Body>) -> Response<Body> {
@@ -85,7 +97,14 @@ async fn call(State(shared): State<Arc<Shared>>, request: Request<Body>) -> Resp
 
 impl Shared {
     fn note(&self, template: &str, message: &str) {
-        let took = since_accepted(message).unwrap_or_default();
+        let now = now();
+        let message = message.parse::<Uuid>().unwrap_or_default();
+        let took = since_made(message, now).unwrap_or_default();
+        let mut arrivals = self.arrivals.lock().unwrap();
+        if arrivals.len() < REMEMBERED {
+            arrivals.push((message, now.as_millis() as i64));
+        }
+        drop(arrivals);
         let mut calls = self.calls.lock().unwrap();
         if let Some(times) = calls.get_mut(template) {
             return latency::record(times, took);
@@ -96,11 +115,16 @@ impl Shared {
     }
 }
 
-/// Since the API made the message's id, which is a little before it was accepted: a version 7 UUID holds its time, to the
+/// Since the API made the message's id, which is before it was accepted: a version 7 UUID holds its time, to the
 /// millisecond, cut.
-fn since_accepted(message: &str) -> Option<Duration> {
-    let (seconds, nanos) = message.parse::<Uuid>().ok()?.get_timestamp()?.to_unix();
-    #[expect(clippy::disallowed_methods, reason = "one machine's clock is compared with itself")]
-    let now = std::time::SystemTime::now().duration_since(UNIX_EPOCH).ok()?;
+fn since_made(message: Uuid, now: Duration) -> Option<Duration> {
+    let (seconds, nanos) = message.get_timestamp()?.to_unix();
     now.checked_sub(Duration::new(seconds, nanos))
+}
+
+/// Since the beginning of 1970.
+fn now() -> Duration {
+    #[expect(clippy::disallowed_methods, reason = "one machine's clock is compared with itself")]
+    let now = std::time::SystemTime::now();
+    now.duration_since(UNIX_EPOCH).unwrap_or_default()
 }

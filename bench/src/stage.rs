@@ -1,5 +1,6 @@
 //! What a scenario plays on: private services, the real processes, the fake provider.
 
+use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
@@ -12,8 +13,9 @@ use std::time::Duration;
 use crate::generator::{Plan, Request};
 use crate::harness::services::{self, PostgresServer, RabbitNode, Redis};
 use crate::harness::{eventually, ports};
+use crate::latency::{self, Latency};
 use crate::process::{Process, Settings, command, ourselves};
-use crate::provider::{Calls, Manner};
+use crate::provider::{Arrivals, Calls, Manner};
 
 /// What every run sets beside the defaults; it is printed with the figures.
 pub(crate) const SETTINGS: [(&str, &str); 23] = [
@@ -180,6 +182,25 @@ impl Stage {
     pub(crate) async fn calls(&self) -> anyhow::Result<Calls> {
         let answer = client().get(format!("http://{}/calls", self.provider.address)).send().await?;
         Ok(answer.json().await?)
+    }
+
+    /// How long messages that came to the provider since it was last asked took from their acceptance: from the store's
+    /// decision, which their rows hold, all of them written by now.
+    pub(crate) async fn since_accepted(&self) -> anyhow::Result<Latency> {
+        let address = &self.provider.address;
+        let answer = client().get(format!("http://{address}/arrivals")).send().await?;
+        let arrivals: Arrivals = answer.json().await?;
+        let rows: Vec<(String, i64)> = sqlx::query_as("SELECT id, create_time FROM sms_log")
+            .fetch_all(&mut self.database().await?)
+            .await?;
+        let accepted: HashMap<String, i64> = rows.into_iter().collect();
+        let mut times = latency::histogram();
+        for (message, arrived) in arrivals {
+            let accepted = accepted.get(&message.to_string()).context("a message without a row")?;
+            let took = Duration::from_millis((arrived - accepted).max(0).unsigned_abs());
+            latency::record(&mut times, took);
+        }
+        Ok(Latency::of(&times))
     }
 
     /// Rows that all workers have written.

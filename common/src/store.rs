@@ -45,7 +45,7 @@ impl Store {
     pub async fn admit(&self, request: &Admit) -> Result<AdmitAnswer, StoreError> {
         match self {
             Self::Redis(store) => store.admit(request).await,
-            Self::Sqlite(_) => self.call(Operation::Admit, request).await,
+            Self::Sqlite(_) => self.call_of(request.lane, Operation::Admit, request).await,
         }
     }
 
@@ -99,17 +99,26 @@ impl Store {
 
     /// Takes a job to work on: see [`ClaimAnswer`].
     pub async fn claim(&self, request: &Claim) -> Result<ClaimAnswer, StoreError> {
-        self.call(Operation::Claim, request).await
+        let lane = if request.verification.is_some() { Lane::Code } else { Lane::Notice };
+        self.call_of(lane, Operation::Claim, request).await
     }
 
     /// Writes what came of an attempt. The first one written stands.
     pub async fn resolve(&self, request: &Resolve) -> Result<ResolveAnswer, StoreError> {
-        self.call(Operation::Resolve, request).await
+        self.call_of(request.lane, Operation::Resolve, request).await
     }
 
     /// Shrinks what is kept of messages whose rows are committed to what drops late copies.
     pub async fn archive(&self, messages: &[MessageId]) -> Result<(), StoreError> {
-        self.call(Operation::Archive, &Messages::many(messages)).await
+        let at_once = match self {
+            Self::Redis(_) => redis::ARCHIVED_AT_ONCE,
+            // A step would wait for a commit, and hold up nobody.
+            Self::Sqlite(_) => usize::MAX,
+        };
+        for some in messages.chunks(at_once) {
+            self.call::<_, ()>(Operation::Archive, &Messages::many(some)).await?;
+        }
+        Ok(())
     }
 
     /// The version of an account that requests are checked against; `None` where the store has none.
@@ -229,9 +238,23 @@ impl Store {
         Q: Serialize + ?Sized + Sync,
         A: DeserializeOwned,
     {
+        self.call_of(Lane::Code, operation, request).await
+    }
+
+    /// As [`Store::call`], for a message of this lane: a backlog of notices doesn't hold up codes.
+    async fn call_of<Q, A>(
+        &self,
+        lane: Lane,
+        operation: Operation,
+        request: &Q,
+    ) -> Result<A, StoreError>
+    where
+        Q: Serialize + ?Sized + Sync,
+        A: DeserializeOwned,
+    {
         match self {
             Self::Redis(store) => {
-                wire::decode(&store.call(operation, wire::encode(request)?).await?)
+                wire::decode(&store.call(operation, lane, wire::encode(request)?).await?)
             }
             Self::Sqlite(store) => {
                 let broken = |error: serde_json::Error| StoreError::Broken(error.to_string());

@@ -17,8 +17,6 @@ use crate::acks::Acks;
 /// What sealed rows are bound to.
 const BOUND_TO: &[u8] = b"sms.rows";
 const PAUSE: Duration = Duration::from_millis(200);
-/// Nobody waits for it, but whoever waits for Redis meanwhile: so in steps of 2 ms.
-const ARCHIVED_AT_ONCE: usize = 64;
 
 /// A record, and the delivery to ack once it is kept.
 #[derive(Debug)]
@@ -114,10 +112,8 @@ impl RecorderParts {
     }
 
     async fn archive(&self, kept: &[MessageId]) {
-        for some in kept.chunks(ARCHIVED_AT_ONCE) {
-            if let Err(error) = self.store.archive(some).await {
-                tracing::debug!(%error, "states of finished messages stay until they expire");
-            }
+        if let Err(error) = self.store.archive(kept).await {
+            tracing::debug!(%error, "states of finished messages stay until they expire");
         }
     }
 }

@@ -20,10 +20,13 @@ use secrecy::{ExposeSecret as _, SecretString};
 
 use self::together::Together;
 use super::{Admit, AdmitAnswer, Operation, StoreError};
+use crate::job::Lane;
 
 /// Redis reads 16 KiB of a connection at a time, half a dozen requests, and has them on disk before it reads more. So
 /// what shares one connection also waits for many syncs; of several connections one sync takes all that came in.
 const CONNECTIONS: usize = 8;
+/// Nobody waits for an archive, but whoever waits for Redis meanwhile: so in steps of less than 1 ms.
+pub(super) const ARCHIVED_AT_ONCE: usize = 32;
 /// One try at connecting.
 const CONNECT: Duration = Duration::from_millis(300);
 /// One answer.
@@ -60,14 +63,22 @@ macro_rules! deciding {
     };
 }
 
-/// What every message is asked about. Each request of them is short work.
-const SHARED: [Operation; 5] =
-    [Operation::Admit, Operation::Read, Operation::Settle, Operation::Claim, Operation::Resolve];
+/// What every message is asked about, in calls of its lane's own. Each request of them is short work.
+const SHARED: [(Operation, Lane); 8] = [
+    (Operation::Admit, Lane::Code),
+    (Operation::Admit, Lane::Notice),
+    (Operation::Read, Lane::Code),
+    (Operation::Settle, Lane::Code),
+    (Operation::Claim, Lane::Code),
+    (Operation::Claim, Lane::Notice),
+    (Operation::Resolve, Lane::Code),
+    (Operation::Resolve, Lane::Notice),
+];
 
 #[derive(Clone)]
 pub struct RedisStore {
     calls: Calls,
-    together: Arc<HashMap<Operation, Together>>,
+    together: Arc<HashMap<(Operation, Lane), Together>>,
 }
 
 impl fmt::Debug for RedisStore {
@@ -80,13 +91,14 @@ impl RedisStore {
     /// Makes the client, on this runtime; connects when first asked, and again whenever the connection is lost.
     pub fn new(url: &SecretString) -> Result<Self, StoreError> {
         let calls = Calls::new(url)?;
-        let together =
-            SHARED.map(|operation| (operation, Together::start(calls.clone(), operation)));
+        let together = SHARED.map(|(operation, lane)| {
+            ((operation, lane), Together::start(calls.clone(), operation, lane))
+        });
         Ok(Self { calls, together: Arc::new(together.into()) })
     }
 
     pub(super) async fn admit(&self, request: &Admit) -> Result<AdmitAnswer, StoreError> {
-        let answer = self.call(Operation::Admit, wire::encode(request)?).await?;
+        let answer = self.call(Operation::Admit, request.lane, wire::encode(request)?).await?;
         match answer.strip_prefix(b"n") {
             Some(new) => new_message::read(new, request),
             None => wire::decode(&answer),
@@ -96,9 +108,10 @@ impl RedisStore {
     pub(super) async fn call(
         &self,
         operation: Operation,
+        lane: Lane,
         request: Vec<u8>,
     ) -> Result<Vec<u8>, StoreError> {
-        let Some(together) = self.together.get(&operation) else {
+        let Some(together) = self.together.get(&(operation, lane)) else {
             let mut answers = self.calls.call(operation, &[request]).await?;
             return answers.pop().ok_or_else(Self::answered_too_little);
         };

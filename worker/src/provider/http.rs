@@ -6,7 +6,7 @@ use std::time::Duration;
 use postrider_common::config;
 use postrider_common::job::Outcome;
 use reqwest::header::{HeaderMap, RETRY_AFTER};
-use reqwest::{Client, RequestBuilder, StatusCode, redirect};
+use reqwest::{Client, RequestBuilder, StatusCode, redirect, retry};
 use serde::de::DeserializeOwned;
 
 use super::Answer;
@@ -30,6 +30,8 @@ pub(super) fn client(config: &config::Provider) -> Result<Client, reqwest::Error
         .read_timeout(config.read_timeout)
         .timeout(config.connect_timeout + config.read_timeout)
         .redirect(redirect::Policy::none())
+        // Whether a message is sent again is decided elsewhere; and each call would keep a copy of itself for it.
+        .retry(retry::never().max_retries_per_request(0))
         .no_proxy()
         .build()
 }

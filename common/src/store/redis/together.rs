@@ -6,12 +6,22 @@ use std::sync::Arc;
 use tokio::sync::{Semaphore, mpsc, oneshot};
 
 use super::{Calls, RedisStore};
+use crate::job::Lane;
 use crate::store::{Operation, StoreError};
 
-/// Requests in one call at the most: so long Redis does nothing else, some 2 ms.
-const AT_ONCE: usize = 32;
-/// Calls of a script under way. While Redis works on one the next gathers, so that nobody waits for company.
-const UNDER_WAY: usize = 2;
+/// How much of Redis's time what is asked for a lane may take in a row.
+#[derive(Debug, Clone, Copy)]
+struct Share {
+    /// Requests in one call at the most: so long Redis does nothing else.
+    at_once: usize,
+    /// Calls of a script under way.
+    under_way: usize,
+}
+
+/// Some 4 ms of sends. While Redis works on one call the next gathers, so that nobody waits for company.
+const CODES: Share = Share { at_once: 32, under_way: 2 };
+/// A backlog of notices must leave gaps: what is asked for a code waits for no more than one call of theirs.
+const NOTICES: Share = Share { at_once: 16, under_way: 1 };
 /// Requests waiting for a call; more wait for a place.
 const WAITING: usize = 1024;
 
@@ -21,7 +31,7 @@ struct Asked {
     reply: oneshot::Sender<Result<Vec<u8>, StoreError>>,
 }
 
-/// Where requests for one script are put.
+/// Where requests for one script and lane are put.
 #[derive(Clone)]
 pub(super) struct Together {
     requests: mpsc::Sender<Asked>,
@@ -29,9 +39,13 @@ pub(super) struct Together {
 
 impl Together {
     /// Starts the task that makes the calls on this runtime. It ends with the last handle.
-    pub(super) fn start(calls: Calls, operation: Operation) -> Self {
+    pub(super) fn start(calls: Calls, operation: Operation, lane: Lane) -> Self {
         let (requests, asked) = mpsc::channel(WAITING);
-        tokio::spawn(pump(calls, operation, asked));
+        let share = match lane {
+            Lane::Code => CODES,
+            Lane::Notice => NOTICES,
+        };
+        tokio::spawn(pump(calls, operation, share, asked));
         Self { requests }
     }
 
@@ -43,16 +57,16 @@ impl Together {
     }
 }
 
-async fn pump(calls: Calls, operation: Operation, mut asked: mpsc::Receiver<Asked>) {
-    let places = Arc::new(Semaphore::new(UNDER_WAY));
+async fn pump(calls: Calls, operation: Operation, share: Share, mut asked: mpsc::Receiver<Asked>) {
+    let places = Arc::new(Semaphore::new(share.under_way));
     loop {
         let mut batch = Vec::new();
-        if asked.recv_many(&mut batch, AT_ONCE).await == 0 {
+        if asked.recv_many(&mut batch, share.at_once).await == 0 {
             return;
         }
         let Ok(place) = places.clone().acquire_owned().await else { return };
         // More may have come while there was no place.
-        while batch.len() < AT_ONCE {
+        while batch.len() < share.at_once {
             let Ok(one) = asked.try_recv() else { break };
             batch.push(one);
         }
