@@ -34,6 +34,7 @@ pub(super) fn kept<S: Serializer>(limits: &[LimitCheck], to: S) -> Result<S::Ok,
 }
 
 /// Writes a new verification. Short: what the guard looks at, and all of it as a string of JSON, which is kept.
+#[expect(clippy::ref_option, reason = "serde hands it over so")]
 pub(super) fn looked_at<S: Serializer>(
     verification: &Option<NewVerification>,
     to: S,
