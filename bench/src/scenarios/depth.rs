@@ -13,7 +13,7 @@ use crate::stage::Stage;
 #[derive(Debug, Args)]
 pub(crate) struct Options {
     /// Jobs waiting, ever more of them.
-    #[arg(long, value_delimiter = ',', default_value = "0,10000,100000")]
+    #[arg(long, value_delimiter = ',', default_value = "0,10000,100000,1000000")]
     depths: Vec<u64>,
     /// Seconds of accepting, and of carrying.
     #[arg(long, default_value_t = 10.0)]

@@ -15,7 +15,7 @@ use crate::timeline::Timeline;
 #[derive(Debug, Args)]
 pub(crate) struct Options {
     /// Notices waiting.
-    #[arg(long, default_value_t = 200_000)]
+    #[arg(long, default_value_t = 1_000_000)]
     waiting: u64,
     /// Codes a second.
     #[arg(long, default_value_t = 200.0)]

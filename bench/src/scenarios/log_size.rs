@@ -29,7 +29,7 @@ const DAYS: u64 = 30;
 #[derive(Debug, Args)]
 pub(crate) struct Options {
     /// Rows there are, ever more of them.
-    #[arg(long, value_delimiter = ',', default_value = "0,1000000")]
+    #[arg(long, value_delimiter = ',', default_value = "0,1000000,10000000")]
     rows: Vec<u64>,
     /// Jobs to carry, each time.
     #[arg(long, default_value_t = 30_000)]

@@ -9,6 +9,9 @@ use crate::harness::eventually_blocking;
 use crate::harness::guardian::Guarded;
 use crate::harness::ports::{free_port, listens};
 
+/// The nodes of a machine's tests listen on it alone, and their idle threads don't spin for work, as operators are told.
+const ERLANG: &str =
+    "-kernel inet_dist_use_interface {127,0,0,1} +sbwt none +sbwtdcpu none +sbwtdio none";
 /// The scripts themselves: the wrappers on the path change user and folder.
 const FOLDERS: [&str; 2] = ["/usr/lib/rabbitmq/lib/rabbitmq_server-*/sbin", "/opt/rabbitmq/sbin"];
 
@@ -194,6 +197,6 @@ fn node_command(folder: &Path, port: u16, epmd_port: u16) -> Command {
         .env("RABBITMQ_ADVANCED_CONFIG_FILE", at("conf/advanced.config"))
         .env("RABBITMQ_ENABLED_PLUGINS_FILE", at("conf/enabled_plugins"))
         .env("RABBITMQ_GENERATED_CONFIG_DIR", at("gen"))
-        .env("RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS", "-kernel inet_dist_use_interface {127,0,0,1}");
+        .env("RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS", ERLANG);
     command
 }
