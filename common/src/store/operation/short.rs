@@ -79,8 +79,9 @@ pub(in crate::store) fn states<'de, D: Deserializer<'de>>(
     #[derive(Deserialize)]
     #[serde(untagged)]
     enum Part {
-        Named(LimitState),
+        // First: to try the other one makes the words of an error.
         Number(i64),
+        Named(LimitState),
     }
     let mut states = Vec::new();
     let mut parts = Vec::<Part>::deserialize(from)?.into_iter();
