@@ -20,7 +20,7 @@ struct Share {
 
 /// Some 4 ms of sends. While Redis works on one call the next gathers, so that nobody waits for company.
 const CODES: Share = Share { at_once: 32, under_way: 2 };
-/// A backlog of notices must leave gaps: what is asked for a code waits for no more than one call of theirs.
+/// A backlog of notices must leave gaps: what is asked for a code waits for no more than one such call of each script.
 const NOTICES: Share = Share { at_once: 16, under_way: 1 };
 /// Requests waiting for a call; more wait for a place.
 const WAITING: usize = 1024;

@@ -18,7 +18,7 @@ pub fn encode<Q: Serialize + ?Sized>(request: &Q) -> Result<Vec<u8>, StoreError>
 }
 
 /// Reads an answer: a letter, and what it announces: `k` a `MessagePack` value, `l` nothing (the data is lost), `f` why
-/// Redis failed.
+/// Redis failed. (`n` of a send is read by `new_message.rs`.)
 ///
 /// # Errors
 /// What the letter says, or [`StoreError::Broken`].
