@@ -21,7 +21,7 @@ pub(super) struct Distributed {
     pub(super) provider: Provider,
     pub(super) database: String,
     pub(super) settings: Settings,
-    redis: Redis,
+    pub(super) redis: Redis,
     rabbit: Option<RabbitNode>,
     postgres: Option<PostgresServer>,
     /// The wires of the API and of the worker to the broker.
@@ -107,7 +107,7 @@ impl Distributed {
         sqlx::query_as("SELECT id, status FROM sms_log").fetch_all(&mut connection).await.unwrap()
     }
 
-    async fn rows_of(&self, accepted: &[String]) -> Vec<(String, i32)> {
+    pub(super) async fn rows_of(&self, accepted: &[String]) -> Vec<(String, i32)> {
         eventually(&format!("{} rows", accepted.len()), || async {
             let rows = self.rows().await;
             accepted.iter().all(|id| rows.iter().any(|(row, _)| row == id)).then_some(rows)
@@ -116,11 +116,11 @@ impl Distributed {
     }
 }
 
-fn phone(n: usize) -> String {
+pub(super) fn phone(n: usize) -> String {
     format!("138{n:08}")
 }
 
-fn id_of(body: &Value) -> String {
+pub(super) fn id_of(body: &Value) -> String {
     body["message_id"].as_str().unwrap_or_else(|| panic!("no message id in {body}")).to_owned()
 }
 
@@ -349,41 +349,6 @@ async fn a_code_whose_verification_redis_lost_arrives_and_is_approved() {
     assert_eq!(body["id"], sent["id"], "it is the one that the 202 named");
     let (status, body) = it.client.check(&phone(1), &code).await;
     assert_eq!((status, &body["code"]), (409, &json!("already_used")), "{body}");
-}
-
-#[tokio::test]
-async fn a_code_that_the_store_held_up_until_its_deadline_is_not_sent() {
-    let mut it = start(Alone::default()).await;
-    it.worker.kill();
-    let mut settings = it.settings.clone();
-    // It may be handed over for 2 s.
-    settings.insert("POSTRIDER_CODE__TTL".to_owned(), "3s".to_owned());
-    let mut api = Process::api(settings);
-    let client = Client::new(api.url().await, it.client.token.clone());
-    let sent = eventually("the code to be accepted", || async {
-        let (status, body) = client.send_code(&phone(1)).await;
-        (status == 202).then(|| id_of(&body))
-    })
-    .await;
-    let accepted = Instant::now();
-    // A claim of another type: the worker gets no answer until it is gone.
-    let claim = format!("claim:{sent}");
-    let redis = redis::Client::open(it.redis.url()).unwrap();
-    let mut redis = redis.get_multiplexed_async_connection().await.unwrap();
-    redis::cmd("LPUSH").arg(&claim).arg("held").exec_async(&mut redis).await.unwrap();
-    it.worker.start();
-    eventually("the deadline to pass while the worker asks", || async {
-        let mut asks = redis.clone();
-        let errors: String =
-            redis::cmd("INFO").arg("errorstats").query_async(&mut asks).await.unwrap();
-        let late = accepted.elapsed() > Duration::from_millis(2_100);
-        (late && errors.contains("WRONGTYPE")).then_some(())
-    })
-    .await;
-    redis::cmd("DEL").arg(&claim).exec_async(&mut redis).await.unwrap();
-    let rows = it.rows_of(std::slice::from_ref(&sent)).await;
-    assert_eq!(rows, [(sent.clone(), 0)]);
-    assert_eq!(it.provider.handed_for(&sent).len(), 0, "it would come too late to be used");
 }
 
 #[tokio::test]

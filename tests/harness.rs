@@ -8,6 +8,8 @@
 
 #[path = "../api/src/testing/conformance.rs"]
 mod conformance;
+#[cfg(test)]
+pub mod door;
 pub mod guardian;
 mod itself;
 pub mod ports;

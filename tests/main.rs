@@ -18,6 +18,8 @@ mod chaos;
 #[cfg(test)]
 mod connections;
 #[cfg(test)]
+mod deadlines;
+#[cfg(test)]
 mod dialects;
 #[cfg(test)]
 mod distributed;

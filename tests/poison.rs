@@ -80,6 +80,7 @@ async fn two_poisoned_jobs_among_255_good_ones_are_two_dead_letters_and_one_row(
     let touchy = NamedProvider {
         name: "touchy".to_owned(),
         provider: Arc::new(Touchy),
+        reach: Duration::ZERO,
         longest: Duration::from_secs(1),
         retry: None,
     };

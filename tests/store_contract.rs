@@ -417,8 +417,8 @@ async fn a_claim_is_a_lease_that_only_moves_on(store: Store) {
     let take = async |attempt, owner, now| {
         store.claim(&claim(message, attempt, owner, now)).await.unwrap().claim
     };
-    let call = async |owner: &str, now, deadline| {
-        let call = Some(Call { provider: "main".to_owned(), deadline });
+    let call = async |owner: &str, now, begin_by| {
+        let call = Some(Call { provider: "main".to_owned(), begin_by });
         store.claim(&Claim { call, ..claim(message, 1, owner, now) }).await.unwrap().claim
     };
     assert_eq!(take(1, "a", BEGIN).await, Claimed::Granted);
@@ -426,7 +426,7 @@ async fn a_claim_is_a_lease_that_only_moves_on(store: Store) {
     let run_out = BEGIN + 20_000;
     assert_eq!(take(1, "b", run_out).await, Claimed::Granted, "it never got to the call");
     assert_eq!(call("a", run_out + 1, BEGIN * 2).await, Claimed::Busy { wait_ms: 19_999 });
-    assert_eq!(call("b", run_out + 1, run_out + 1).await, Claimed::Expired, "at the deadline");
+    assert_eq!(call("b", run_out + 1, run_out + 1).await, Claimed::Expired, "too late");
     assert_eq!(call("b", run_out, run_out + 1).await, Claimed::Granted);
     assert_eq!(call("b", run_out + 1, BEGIN * 2).await, Claimed::Granted, "it asks once more");
     let interrupted =

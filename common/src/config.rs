@@ -1,6 +1,7 @@
 //! Configuration: `postrider.toml`, overridden by `POSTRIDER_SECTION__KEY`, checked once at the start.
 
 mod accounts;
+mod check;
 mod dialects;
 mod jwt;
 mod kept_secret;

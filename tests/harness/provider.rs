@@ -95,6 +95,10 @@ impl Provider {
         Self { shared, url }
     }
 
+    pub fn port(&self) -> u16 {
+        reqwest::Url::parse(&self.url).unwrap().port().unwrap()
+    }
+
     /// From now on.
     pub fn always(&self, behaviour: Behaviour) {
         *self.shared.always.lock().unwrap() = behaviour;

@@ -181,8 +181,8 @@ impl Sequence {
     fn claim(&mut self, message: MessageId) -> Claim {
         let attempt = self.random.random_range(1..3);
         let owner = self.random.random_range(0..2).to_string();
-        let deadline = self.now + [-1, 0, 1, 60_000][self.random.random_range(0..4)];
-        let call = Call { provider: format!("p{owner}"), deadline };
+        let begin_by = self.now + [-1, 0, 1, 60_000][self.random.random_range(0..4)];
+        let call = Call { provider: format!("p{owner}"), begin_by };
         let call = self.random.random_bool(0.7).then_some(call);
         Claim { call, ..claim(message, attempt, &owner, self.now) }
     }

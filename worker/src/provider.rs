@@ -102,6 +102,8 @@ pub struct NamedProvider {
     /// The name in `[providers]`.
     pub name: String,
     pub provider: Arc<dyn Provider>,
+    /// The longest that it takes until a call is on its way to the provider: the connect time-out.
+    pub reach: Duration,
     /// The longest that a call takes: connect and read time-outs.
     pub longest: Duration,
     /// Its own `[retry]`.
@@ -173,6 +175,10 @@ pub fn from_settings(
             Ok(NamedProvider {
                 name: name.to_owned(),
                 provider: make(config, store, keys)?,
+                reach: match config.kind {
+                    ProviderKind::Sandbox => Duration::ZERO,
+                    ProviderKind::Aliyun | ProviderKind::Spug => config.connect_timeout,
+                },
                 longest: config.connect_timeout + config.read_timeout,
                 retry: config.retry.clone(),
             })

@@ -81,6 +81,8 @@ struct Task {
 struct Ready<'a> {
     provider: &'a NamedProvider,
     sms: Sms,
+    /// From then on connecting could end after the job's deadline.
+    begin_by: i64,
 }
 
 /// What a handler leaves to be done.
@@ -172,7 +174,8 @@ impl Sender {
     fn ready<'a>(&self, task: &Task, lineup: &'a Lineup) -> Result<Ready<'a>, &'static str> {
         let name = next_provider(&task.job.attempts, lineup.names());
         let provider = name.and_then(|name| lineup.find(name)).ok_or("no_provider")?;
-        Ok(Ready { provider, sms: self.sms(task)? })
+        let begin_by = task.job.deadline - millis(provider.reach);
+        Ok(Ready { provider, sms: self.sms(task)?, begin_by })
     }
 
     /// One attempt at one provider, under a claim that says so.
@@ -184,7 +187,7 @@ impl Sender {
         slot: Option<OwnedSemaphorePermit>,
     ) -> Ending {
         // The store may have kept us waiting.
-        if clock.now() >= task.job.deadline {
+        if clock.now() >= ready.begin_by {
             return self.expired(task, clock).await;
         }
         task.called.store(true, Ordering::Relaxed);

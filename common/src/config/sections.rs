@@ -329,10 +329,10 @@ pub struct Provider {
     /// spug: our parameter's name to the field's name in its body.
     #[serde(default)]
     pub fields: BTreeMap<String, String>,
-    /// `5s`.
+    /// For name, TCP and TLS, so that no call is begun later than this before its message's deadline; `5s`.
     #[serde(default = "connect_timeout", deserialize_with = "duration")]
     pub connect_timeout: Duration,
-    /// `10s`.
+    /// How long an answer is waited for, from the call's beginning, and then for each part of it; `10s`.
     #[serde(default = "read_timeout", deserialize_with = "duration")]
     pub read_timeout: Duration,
     /// Replaces `[retry]` for what this provider answers.

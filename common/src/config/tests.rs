@@ -274,6 +274,14 @@ fn what_cannot_work_is_named() {
         ("[providers.main]\nkind = \"pigeon\"", "pigeon"),
         ("[providers.push]\nkind = \"spug\"", "providers.push.token"),
         ("[providers.push]\nkind = \"spug\"\ntoken = \"t\"\nendpoint = \"ftp://x\"", "endpoint"),
+        (
+            "[providers.push]\nkind = \"spug\"\ntoken = \"t\"\n[purposes.pay]\nttl = \"7s\"",
+            "providers.push.connect_timeout",
+        ),
+        (
+            "[providers.push]\nkind = \"spug\"\ntoken = \"t\"\n[notices]\nttl = \"5s\"",
+            "providers.push.connect_timeout",
+        ),
         ("[jwt]\njwks_file = \"keys.json\"", "jwt.issuer"),
         ("[jwt]\nissuer = \"us\"\naudience = \"us\"", "jwt.jwks_file"),
         ("[jwt]\njwks_file = \"keys.json\"\nissuer = \"us\"\naudience = \"\"", "jwt.audience"),

@@ -11,6 +11,8 @@ use serde::de::DeserializeOwned;
 
 use super::Answer;
 
+/// So much longer than for a connection an answer is waited for at least.
+const MORE: Duration = Duration::from_millis(100);
 /// The longest body that is read; providers answer with a few hundred bytes.
 const LONGEST: usize = 64 * 1024;
 
@@ -27,7 +29,9 @@ pub struct Response {
 pub(super) fn client(config: &config::Provider) -> Result<Client, reqwest::Error> {
     Client::builder()
         .connect_timeout(config.connect_timeout)
-        .read_timeout(config.read_timeout)
+        // It runs from the call's beginning: where it ended before the other, a connection that never came would pass for
+        // an answer that got lost.
+        .read_timeout(config.read_timeout.max(config.connect_timeout + MORE))
         .timeout(config.connect_timeout + config.read_timeout)
         .redirect(redirect::Policy::none())
         // Whether a message is sent again is decided elsewhere; and each call would keep a copy of itself for it.

@@ -24,6 +24,7 @@ pub(super) fn provider(sandbox: Sandbox) -> NamedProvider {
     NamedProvider {
         name: NAME.to_owned(),
         provider: Arc::new(TestKeys { sandbox }),
+        reach: Duration::ZERO,
         longest: SLOW + Duration::from_secs(5),
         retry: None,
     }

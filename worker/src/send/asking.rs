@@ -32,7 +32,7 @@ impl Sender {
             }),
             call: ready.map(|ready| Call {
                 provider: ready.provider.name.clone(),
-                deadline: job.deadline,
+                begin_by: ready.begin_by,
             }),
         };
         let ask = || async {

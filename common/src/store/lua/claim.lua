@@ -47,7 +47,7 @@ elseif request.redelivered and request.epoch ~= epoch then
 end
 if kind == 'granted' and approved_at then kind = 'superseded' end
 local call = kind == 'granted' and request.call
-if call and now >= call.deadline then
+if call and now >= call.begin_by then
   call, kind = nil, 'expired'
 end
 -- What a claim met stays so until its result is written: whoever claims next meets it too.

@@ -37,8 +37,8 @@ pub struct Claim {
 #[derive(Debug, Clone, Serialize)]
 pub struct Call {
     pub provider: String,
-    /// From then on it isn't begun any more.
-    pub deadline: i64,
+    /// From then on it isn't begun any more: it could reach the provider after the job's deadline.
+    pub begin_by: i64,
 }
 
 #[derive(Debug, Clone)]

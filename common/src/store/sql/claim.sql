@@ -39,7 +39,7 @@ UPDATE decision SET kind = 'superseded'
 WHERE kind = 'granted'
   AND EXISTS (SELECT 1 FROM store_verification
               WHERE id = NEW.request ->> '$.verification.id' AND approved_at IS NOT NULL);
-UPDATE decision SET kind = 'expired' WHERE kind = 'granted' AND now >= NEW.request ->> '$.call.deadline';
+UPDATE decision SET kind = 'expired' WHERE kind = 'granted' AND now >= NEW.request ->> '$.call.begin_by';
 -- What a claim met stays so until its result is written: whoever claims next meets it too.
 INSERT INTO store_claim
 SELECT message_id, NEW.request ->> '$.generation', NEW.request ->> '$.attempt',
