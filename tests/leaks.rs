@@ -179,7 +179,13 @@ async fn nothing_secret_reaches_a_log_a_metric_or_the_table_of_refusals() {
     let ops =
         Client::new(it.client.url.clone(), token(&it.settings, &["--account", "ops", "--admin"]));
     let metrics = ops.text("/metrics").await;
-    assert!(metrics.contains("sms_guard_total"), "{metrics}");
+    for name in [
+        "sms_guard_total{",
+        r#"sms_store_duration_seconds_bucket{operation="admit""#,
+        r#"sms_publish_duration_seconds_bucket{to="code""#,
+    ] {
+        assert!(metrics.contains(name), "{metrics}");
+    }
     let mut connection = PgConnection::connect(&it.database).await.unwrap();
     let refusals: Vec<(String,)> = sqlx::query_as("SELECT to_json(r)::text FROM sms_refusal AS r")
         .fetch_all(&mut connection)

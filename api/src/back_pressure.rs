@@ -50,7 +50,6 @@ pub async fn watch(app: Shared, stop: CancellationToken) {
         if tokio::time::timeout(PATIENCE, look(&app)).await.is_err() {
             tracing::debug!("the queue didn't say in time how much waits in it");
         }
-        app.metrics.run_upkeep();
     }
 }
 

@@ -13,7 +13,7 @@ use crate::job::Job;
 use crate::queue::sqlite::{ENQUEUE, SqliteQueue, enqueue_request};
 use crate::queue::{Destination, Outgoing, Published, Queue};
 use crate::sqlite::{Call, Sqlite};
-use crate::store::{Accepted, Admit, AdmitAnswer, Store, StoreError, read_answer};
+use crate::store::{Accepted, Admit, AdmitAnswer, Store, StoreError, read_answer, timed};
 
 /// Confirmed messages waiting to be marked so; what finds no place stays unmarked (see [`Store::confirm`]).
 const UNMARKED: usize = 8192;
@@ -157,7 +157,9 @@ async fn accept_in_one_transaction(
         };
         Ok((answer, enqueue))
     });
-    let answer = accepted.await.map_err(|error| StoreError::Unavailable(error.to_string()))?;
+    let answer = timed("admit", accepted)
+        .await
+        .map_err(|error| StoreError::Unavailable(error.to_string()))?;
     queue.wake(lane);
     Ok(answer?)
 }

@@ -10,6 +10,7 @@ mod supervisor;
 mod topology;
 
 use std::fmt;
+use std::time::Instant;
 
 use tokio_util::sync::CancellationToken;
 
@@ -32,6 +33,16 @@ pub enum Destination {
     Retry(Lane, Rung),
     /// Rows that the database couldn't take yet.
     Rows,
+}
+
+impl Destination {
+    fn word(self) -> &'static str {
+        match self {
+            Self::Lane(lane) => lane.as_str(),
+            Self::Retry(..) => "retry",
+            Self::Rows => "rows",
+        }
+    }
 }
 
 /// Where messages are taken from.
@@ -159,10 +170,14 @@ pub struct Depth {
 impl Queue {
     /// Publishes, and waits for the confirm (at most `[queue] confirm_timeout`).
     pub async fn publish(&self, to: Destination, message: Outgoing) -> Published {
-        match self {
+        let began = Instant::now();
+        let published = match self {
             Self::Rabbit(queue) => queue.publish(to, message).await,
             Self::Sqlite(queue) => queue.publish(to, message).await,
-        }
+        };
+        metrics::histogram!("sms_publish_duration_seconds", "to" => to.word())
+            .record(began.elapsed().as_secs_f64());
+        published
     }
 
     /// Starts to take messages, at most `prefetch` unacked at a time, until `stop`.

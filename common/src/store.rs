@@ -8,7 +8,7 @@ mod operation;
 pub mod redis;
 pub mod sqlite;
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 pub use operation::*;
 use serde::Serialize;
@@ -43,19 +43,25 @@ pub enum StoreError {
 impl Store {
     /// The guard of a send: decides, and counts what it admits.
     pub async fn admit(&self, request: &Admit) -> Result<AdmitAnswer, StoreError> {
-        match self {
-            Self::Redis(store) => store.admit(request).await,
-            Self::Sqlite(_) => self.call_of(request.lane, Operation::Admit, request).await,
-        }
+        let answer = async {
+            match self {
+                Self::Redis(store) => store.admit(request).await,
+                Self::Sqlite(_) => self.call_of(request.lane, Operation::Admit, request).await,
+            }
+        };
+        timed("admit", answer).await
     }
 
     /// The guard of many sends, in one atomic step: decides about each in their order.
     pub async fn admit_many(&self, request: &AdmitMany) -> Result<AdmitManyAnswer, StoreError> {
         request.check_size()?;
-        match self {
-            Self::Redis(_) => self.call(Operation::AdmitMany, request).await,
-            Self::Sqlite(store) => store.admit_many(request).await,
-        }
+        let answer = async {
+            match self {
+                Self::Redis(_) => self.call(Operation::AdmitMany, request).await,
+                Self::Sqlite(store) => store.admit_many(request).await,
+            }
+        };
+        timed("admit_many", answer).await
     }
 
     /// Takes back what an admission counted: its publish surely failed.
@@ -76,12 +82,12 @@ impl Store {
 
     /// What a check compares with. `None`: nothing was sent, or it is forgotten.
     pub async fn read(&self, request: &Read) -> Result<Option<Live>, StoreError> {
-        self.call(Operation::Read, request).await
+        timed("read", self.call(Operation::Read, request)).await
     }
 
     /// The guard of a check, and its verdict: approves, or counts the failure.
     pub async fn settle(&self, request: &Settle) -> Result<SettleAnswer, StoreError> {
-        self.call(Operation::Settle, request).await
+        timed("settle", self.call(Operation::Settle, request)).await
     }
 
     pub async fn verification(
@@ -100,12 +106,12 @@ impl Store {
     /// Takes a job to work on: see [`ClaimAnswer`].
     pub async fn claim(&self, request: &Claim) -> Result<ClaimAnswer, StoreError> {
         let lane = if request.verification.is_some() { Lane::Code } else { Lane::Notice };
-        self.call_of(lane, Operation::Claim, request).await
+        timed("claim", self.call_of(lane, Operation::Claim, request)).await
     }
 
     /// Writes what came of an attempt. The first one written stands.
     pub async fn resolve(&self, request: &Resolve) -> Result<ResolveAnswer, StoreError> {
-        self.call_of(request.lane, Operation::Resolve, request).await
+        timed("resolve", self.call_of(request.lane, Operation::Resolve, request)).await
     }
 
     /// Shrinks what is kept of messages whose rows are committed to what drops late copies.
@@ -263,6 +269,15 @@ impl Store {
             }
         }
     }
+}
+
+/// Measures what a message, or a check, waits for.
+pub(crate) async fn timed<T>(operation: &'static str, answer: impl Future<Output = T>) -> T {
+    let began = Instant::now();
+    let answer = answer.await;
+    metrics::histogram!("sms_store_duration_seconds", "operation" => operation)
+        .record(began.elapsed().as_secs_f64());
+    answer
 }
 
 /// Reads what `SQLite` answered.

@@ -1,5 +1,7 @@
 //! Logs to standard error, and the one recorder of metrics.
 
+use std::time::Duration;
+
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::layer::SubscriberExt as _;
@@ -10,6 +12,8 @@ use crate::config::LogFormat;
 /// Bounds of every histogram of seconds.
 const SECONDS: [f64; 14] =
     [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0];
+
+const SUM_UP_EVERY: Duration = Duration::from_secs(1);
 
 /// Libraries that see phone numbers, tokens or whole requests and would log them at their lowest levels: whatever the
 /// filter says, they are kept at this.
@@ -51,9 +55,80 @@ pub fn init_logs(format: LogFormat, filter: &str) -> Result<(), TelemetryError> 
     Ok(())
 }
 
-/// Begins recording metrics, once in a process; the handle renders them.
+/// Begins recording metrics, once in a process and on its runtime; the handle renders them.
 pub fn init_metrics() -> Result<PrometheusHandle, TelemetryError> {
     let builder = PrometheusBuilder::new()
         .set_buckets_for_metric(Matcher::Suffix("_seconds".to_owned()), &SECONDS)?;
-    Ok(builder.install_recorder()?)
+    let metrics = builder.install_recorder()?;
+    tokio::spawn(sum_up(metrics.clone()));
+    Ok(metrics)
+}
+
+/// Sums up what histograms were given: until then they keep each value, and nobody may ever come to read them.
+async fn sum_up(metrics: PrometheusHandle) {
+    let mut seconds = tokio::time::interval(SUM_UP_EVERY);
+    loop {
+        seconds.tick().await;
+        metrics.run_upkeep();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+    use std::path::{Path, PathBuf};
+
+    use super::*;
+
+    /// Mebibytes that this process holds.
+    fn resident() -> usize {
+        let pages = std::fs::read_to_string("/proc/self/statm").unwrap();
+        let resident: usize = pages.split(' ').nth(1).unwrap().parse().unwrap();
+        resident * 4096 / 1024 / 1024
+    }
+
+    /// The names in these lines that follow `before`.
+    fn names(text: &str, before: &str) -> BTreeSet<String> {
+        let name = |rest: &str| Some(rest.split_once(['"', '`'])?.0.to_owned());
+        text.split(before).skip(1).filter_map(name).filter(|n| n.starts_with("sms_")).collect()
+    }
+
+    fn sources(folder: &Path) -> String {
+        let entries = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+        let text = |path: PathBuf| {
+            if path.is_dir() { sources(&path) } else { std::fs::read_to_string(path).unwrap() }
+        };
+        entries.map(text).collect()
+    }
+
+    #[test]
+    fn every_metric_is_in_the_operators_table() {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+        let code: String = ["api/src", "common/src", "worker/src"]
+            .map(|folder| sources(&root.join(folder)))
+            .concat();
+        let used: BTreeSet<_> = ["counter!(\"", "gauge!(\"", "histogram!(\""]
+            .iter()
+            .flat_map(|call| names(&code, call))
+            .filter(|name| name != "sms_test_seconds")
+            .collect();
+        assert!(used.len() > 10, "{used:?}");
+        let docs = std::fs::read_to_string(root.join("docs/operations.md")).unwrap();
+        let table = docs.split("## Metrics").nth(1).unwrap();
+        assert_eq!(used, names(table, "\n| `"));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_nobody_scrapes_does_not_pile_up() {
+        let _handle = init_metrics().unwrap();
+        let before = resident();
+        for _ in 0..100 {
+            for _ in 0..100_000 {
+                metrics::histogram!("sms_test_seconds").record(0.01);
+            }
+            tokio::time::sleep(Duration::from_secs(10)).await;
+        }
+        let grown = resident().saturating_sub(before);
+        assert!(grown < 80, "10 million values took {grown} MiB");
+    }
 }
