@@ -13,7 +13,7 @@ use crate::job::Job;
 use crate::queue::sqlite::{ENQUEUE, SqliteQueue, enqueue_request};
 use crate::queue::{Destination, Outgoing, Published, Queue};
 use crate::sqlite::{Call, Sqlite};
-use crate::store::{Accepted, Admit, AdmitAnswer, Store, StoreError, read_answer, timed};
+use crate::store::{Accepted, Admit, AdmitAnswer, Store, StoreError, Timer, read_answer};
 
 /// Confirmed messages waiting to be marked so; what finds no place stays unmarked (see [`Store::confirm`]).
 const UNMARKED: usize = 8192;
@@ -157,9 +157,9 @@ async fn accept_in_one_transaction(
         };
         Ok((answer, enqueue))
     });
-    let answer = timed("admit", accepted)
-        .await
-        .map_err(|error| StoreError::Unavailable(error.to_string()))?;
+    let timer = Timer::start("admit");
+    let answer = accepted.await.map_err(|error| StoreError::Unavailable(error.to_string()))?;
+    drop(timer);
     queue.wake(lane);
     Ok(answer?)
 }

@@ -43,25 +43,21 @@ pub enum StoreError {
 impl Store {
     /// The guard of a send: decides, and counts what it admits.
     pub async fn admit(&self, request: &Admit) -> Result<AdmitAnswer, StoreError> {
-        let answer = async {
-            match self {
-                Self::Redis(store) => store.admit(request).await,
-                Self::Sqlite(_) => self.call_of(request.lane, Operation::Admit, request).await,
-            }
-        };
-        timed("admit", answer).await
+        let _timer = Timer::start("admit");
+        match self {
+            Self::Redis(store) => store.admit(request).await,
+            Self::Sqlite(_) => self.call_of(request.lane, Operation::Admit, request).await,
+        }
     }
 
     /// The guard of many sends, in one atomic step: decides about each in their order.
     pub async fn admit_many(&self, request: &AdmitMany) -> Result<AdmitManyAnswer, StoreError> {
         request.check_size()?;
-        let answer = async {
-            match self {
-                Self::Redis(_) => self.call(Operation::AdmitMany, request).await,
-                Self::Sqlite(store) => store.admit_many(request).await,
-            }
-        };
-        timed("admit_many", answer).await
+        let _timer = Timer::start("admit_many");
+        match self {
+            Self::Redis(_) => self.call(Operation::AdmitMany, request).await,
+            Self::Sqlite(store) => store.admit_many(request).await,
+        }
     }
 
     /// Takes back what an admission counted: its publish surely failed.
@@ -82,12 +78,14 @@ impl Store {
 
     /// What a check compares with. `None`: nothing was sent, or it is forgotten.
     pub async fn read(&self, request: &Read) -> Result<Option<Live>, StoreError> {
-        timed("read", self.call(Operation::Read, request)).await
+        let _timer = Timer::start("read");
+        self.call(Operation::Read, request).await
     }
 
     /// The guard of a check, and its verdict: approves, or counts the failure.
     pub async fn settle(&self, request: &Settle) -> Result<SettleAnswer, StoreError> {
-        timed("settle", self.call(Operation::Settle, request)).await
+        let _timer = Timer::start("settle");
+        self.call(Operation::Settle, request).await
     }
 
     pub async fn verification(
@@ -106,12 +104,14 @@ impl Store {
     /// Takes a job to work on: see [`ClaimAnswer`].
     pub async fn claim(&self, request: &Claim) -> Result<ClaimAnswer, StoreError> {
         let lane = if request.verification.is_some() { Lane::Code } else { Lane::Notice };
-        timed("claim", self.call_of(lane, Operation::Claim, request)).await
+        let _timer = Timer::start("claim");
+        self.call_of(lane, Operation::Claim, request).await
     }
 
     /// Writes what came of an attempt. The first one written stands.
     pub async fn resolve(&self, request: &Resolve) -> Result<ResolveAnswer, StoreError> {
-        timed("resolve", self.call_of(request.lane, Operation::Resolve, request)).await
+        let _timer = Timer::start("resolve");
+        self.call_of(request.lane, Operation::Resolve, request).await
     }
 
     /// Shrinks what is kept of messages whose rows are committed to what drops late copies.
@@ -271,13 +271,24 @@ impl Store {
     }
 }
 
-/// Measures what a message, or a check, waits for.
-pub(crate) async fn timed<T>(operation: &'static str, answer: impl Future<Output = T>) -> T {
-    let began = Instant::now();
-    let answer = answer.await;
-    metrics::histogram!("sms_store_duration_seconds", "operation" => operation)
-        .record(began.elapsed().as_secs_f64());
-    answer
+/// Measures for how long a message, or a check, waits for the store: from its start until it is dropped.
+#[derive(Debug)]
+pub(crate) struct Timer {
+    operation: &'static str,
+    began: Instant,
+}
+
+impl Timer {
+    pub(crate) fn start(operation: &'static str) -> Self {
+        Self { operation, began: Instant::now() }
+    }
+}
+
+impl Drop for Timer {
+    fn drop(&mut self) {
+        metrics::histogram!("sms_store_duration_seconds", "operation" => self.operation)
+            .record(self.began.elapsed().as_secs_f64());
+    }
 }
 
 /// Reads what `SQLite` answered.

@@ -55,7 +55,7 @@ pub(crate) async fn dead(mut given_up: Consumer, keys: KeyRing, recorder: Record
     while let Some(delivery) = given_up.next().await {
         let record = dead_record(&delivery, &keys);
         tracing::error!(reason = "delivery_limit", "the broker gave a job up: it is a dead letter");
-        recorder.finish(record, delivery.receipt).await;
+        recorder.finish(|| record, delivery.receipt).await;
     }
 }
 

@@ -47,10 +47,11 @@ impl Recorder {
         (Self(sender), tokio::spawn(parts.write_all(waiting)))
     }
 
-    /// Has a record written, and its delivery acked after that.
-    pub(crate) async fn finish(&self, record: Record, receipt: Receipt) {
+    /// Has a record written, and its delivery acked after that. It is made once there is a place for it.
+    pub(crate) async fn finish(&self, record: impl FnOnce() -> Record, receipt: Receipt) {
         // The task outlives every handle.
-        let _task_is_gone = self.0.send(Finished { record, receipt }).await;
+        let Ok(place) = self.0.reserve().await else { return };
+        place.send(Finished { record: record(), receipt });
     }
 }
 

@@ -109,6 +109,10 @@ async fn consume(sender: Arc<Sender>, lane: Lane, stop: CancellationToken, tasks
     let mut deliveries = sender.queue.consume(Source::Lane(lane), prefetch, stop);
     while let Some(delivery) = deliveries.next().await {
         let (sender, slots) = (sender.clone(), slots.clone());
-        tasks.spawn(async move { sender.handle(delivery, lane, slots).await });
+        tasks.spawn(async move {
+            // Until its turn a delivery is no more than its bytes: half of all that are prefetched wait for it.
+            let slot = slots.clone().acquire_owned().await.ok();
+            Box::pin(sender.handle(delivery, lane, &slots, slot)).await;
+        });
     }
 }

@@ -1,7 +1,9 @@
 //! One job, from its delivery to its end or its next attempt.
 
 mod asking;
+mod composing;
 mod ending;
+mod reading;
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
@@ -27,6 +29,8 @@ use sha2::{Digest as _, Sha256};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, sleep};
 
+use self::composing::code;
+use self::reading::Read;
 use crate::acks::Acks;
 use crate::decision::{Decision, Situation, decide, end, next_provider};
 use crate::delay::hop;
@@ -64,6 +68,11 @@ pub(crate) struct Sender {
     pub(crate) key_missing: Arc<AtomicBool>,
 }
 
+/// Places at the providers: of those deliveries that have one the calls are made.
+pub(crate) type Slots = Arc<Semaphore>;
+/// `None` once the slots are closed, which nobody does.
+pub(crate) type Slot = Option<OwnedSemaphorePermit>;
+
 /// A job as its delivery brought it.
 #[derive(Debug)]
 struct Task {
@@ -94,54 +103,36 @@ enum Ending {
 }
 
 impl Sender {
-    /// Handles one delivery. Whatever happens, the delivery is acked only once its message is safe elsewhere.
-    pub(crate) async fn handle(&self, delivery: Delivery, lane: Lane, slots: Arc<Semaphore>) {
+    /// Handles one delivery, whose turn it is. Whatever happens, the delivery is acked only once its message is safe
+    /// elsewhere.
+    pub(crate) async fn handle(&self, delivery: Delivery, lane: Lane, slots: &Slots, slot: Slot) {
         let Delivery { body, redelivered, trace, receipt, .. } = delivery;
-        let job = match Job::decode(&body) {
-            Ok(job) => job,
-            Err(error) => return self.undecodable(&body, lane, &error.to_string(), receipt).await,
-        };
-        if job.wait_ms > 0 {
-            let (rung, rest) = hop(Duration::from_millis(job.wait_ms));
-            return self.forward(job, rung, rest, trace, receipt).await;
-        }
-        let contents = match self.open(&job) {
-            Ok(contents) => contents,
-            Err(OpenError::UnknownKey(key)) => {
-                self.key_missing.store(true, Ordering::Relaxed);
-                tracing::error!(message.id = %job.message_id, key.id = %key, "a job's key is not among POSTRIDER_SECRET");
-                let (rung, rest) = hop(KEY_MISSING);
-                return self.forward(job, rung, rest, trace, receipt).await;
+        let task = match self.read(&body, redelivered, trace) {
+            Read::Task(task) => task,
+            Read::Later(job, delay, trace) => {
+                let (rung, rest) = hop(delay);
+                return Box::pin(self.forward(job, rung, rest, trace, receipt)).await;
             }
-            Err(OpenError::Broken) => {
-                return self.broken(&job, receipt).await;
+            Read::Broken(job) => return Box::pin(self.broken(&job, receipt)).await,
+            Read::Undecodable(why) => {
+                return Box::pin(self.undecodable(&body, lane, &why, receipt)).await;
             }
         };
-        let owner = format!("{:032x}", rand::random::<u128>());
-        let called = AtomicBool::new(false);
-        let task = Task { job, contents, redelivered, trace, owner, called };
-        let worked = AssertUnwindSafe(self.work(&task, slots)).catch_unwind().await;
+        drop(body);
+        let worked = AssertUnwindSafe(self.work(&task, slots, slot)).catch_unwind().await;
         let ending = match worked {
             Ok(ending) => ending,
-            Err(_panic) => self.panicked(&task).await,
+            Err(_panic) => Box::pin(self.panicked(&task)).await,
         };
         self.finish(&task, ending, receipt).await;
     }
 
-    fn open(&self, job: &Job) -> Result<Contents, OpenError> {
-        if self.keys.get(&job.key_id).is_none() {
-            return Err(OpenError::UnknownKey(job.key_id.clone()));
-        }
-        Contents::open(&self.keys, job.message_id, &job.sealed)
-    }
-
     /// Claims the job and does what the claim says, until the attempt is over.
-    async fn work(&self, task: &Task, slots: Arc<Semaphore>) -> Ending {
+    async fn work(&self, task: &Task, slots: &Slots, mut slot: Slot) -> Ending {
         let lineup = self.providers.of(&task.job);
         // What may fail is done before the claim, which says that the provider is being called.
         let ready = self.ready(task, lineup);
         loop {
-            let slot = slots.clone().acquire_owned().await.ok();
             let (claim, clock) = self.claim(task, ready.as_ref().ok()).await;
             return match claim {
                 Claimed::Granted => match &ready {
@@ -154,6 +145,7 @@ impl Sender {
                     // Waited for in the prefetch slot alone.
                     drop(slot);
                     sleep(BUSY.min(Duration::from_millis(wait_ms.max(1).unsigned_abs()))).await;
+                    slot = slots.clone().acquire_owned().await.ok();
                     continue;
                 }
                 Claimed::Superseded => self.end(task, "superseded", None, clock).await,
@@ -161,9 +153,9 @@ impl Sender {
                     self.end(task, "poison", Some(DeadReason::NeverReached), clock).await
                 }
                 Claimed::Interrupted { called_at, provider } => {
-                    self.interrupted(task, called_at, provider, clock).await
+                    Box::pin(self.interrupted(task, called_at, provider, clock)).await
                 }
-                Claimed::Unsure => self.unsure(task, clock).await,
+                Claimed::Unsure => Box::pin(self.unsure(task, clock)).await,
                 Claimed::Resolved { resolution } => resolved(&resolution),
                 Claimed::Stale => Ending::Drop,
             };
@@ -179,13 +171,7 @@ impl Sender {
     }
 
     /// One attempt at one provider, under a claim that says so.
-    async fn attempt(
-        &self,
-        task: &Task,
-        ready: &Ready<'_>,
-        clock: Clock,
-        slot: Option<OwnedSemaphorePermit>,
-    ) -> Ending {
+    async fn attempt(&self, task: &Task, ready: &Ready<'_>, clock: Clock, slot: Slot) -> Ending {
         // The store may have kept us waiting.
         if clock.now() >= ready.begin_by {
             return self.expired(task, clock).await;
@@ -330,49 +316,6 @@ impl Sender {
         let decision = end(&task.job, error_code, dead);
         Resolution { attempt: None, response: None, decision, at: clock.now() }
     }
-
-    /// The SMS of a job, or the word of what is wrong with it.
-    fn sms(&self, task: &Task) -> Result<Sms, &'static str> {
-        let job = &task.job;
-        let template = self.template(job).ok_or("template_unknown")?;
-        let code = self.code(job);
-        let mut params = task.contents.params.clone();
-        if let Some(code) = &code {
-            params.insert("code".to_owned(), code.expose().to_owned());
-        }
-        let mut places = params.clone();
-        places.insert("sign".to_owned(), template.sign.clone());
-        if let Some(verification) = &job.verification {
-            places.insert(
-                "minutes".to_owned(),
-                verification.ttl_ms.unsigned_abs().div_ceil(60_000).to_string(),
-            );
-        }
-        let text = template::render(&template.text, &places).map_err(|_| "params_invalid")?;
-        Ok(Sms {
-            message_id: job.message_id,
-            owner: job.owner(),
-            phone: task.contents.phone.clone(),
-            text,
-            template,
-            params,
-            code,
-        })
-    }
-
-    fn template(&self, job: &Job) -> Option<Template> {
-        let templates = &self.settings.templates;
-        if !job.raw_template {
-            return templates.get(&job.template).cloned();
-        }
-        // Its text is the provider's; the sign is that of our codes.
-        let sign = templates.get(&self.settings.code.template)?.sign.clone();
-        Some(Template { text: String::new(), sign, aliyun: Some(job.template.clone()) })
-    }
-
-    fn code(&self, job: &Job) -> Option<Code> {
-        code(job, &self.keys)
-    }
 }
 
 /// The store's clock, carried on by ours since it was asked for: it is never behind.
@@ -415,15 +358,6 @@ fn kept(text: &str, task: &Task, keys: &KeyRing) -> String {
     let text = code(&task.job, keys)
         .map_or_else(|| text.to_owned(), |code| text.replace(code.expose(), "******"));
     text[..text.floor_char_boundary(RESPONSE)].to_owned()
-}
-
-/// A job's code; none of a notice. Test keys get the fixed one.
-fn code(job: &Job, keys: &KeyRing) -> Option<Code> {
-    let verification = job.verification.as_ref()?;
-    if job.test {
-        return Some(Code::fixed(verification.digits));
-    }
-    Some(Code::derive(&keys.get(&job.key_id)?.code, verification.id, verification.digits))
 }
 
 fn measure(attempt: &Attempt) {

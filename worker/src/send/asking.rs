@@ -72,7 +72,8 @@ impl Sender {
         let ask = || async {
             let answer = ask().await;
             if matches!(answer, Err(StoreError::Lost))
-                && let Err(error) = epoch::restore(&self.store, &self.database).await
+                // On the heap, as all that is rare: every job has room for the rest.
+                && let Err(error) = Box::pin(epoch::restore(&self.store, &self.database)).await
             {
                 tracing::warn!(%error, "the store's bans could not be loaded");
             }
@@ -83,11 +84,9 @@ impl Sender {
             .with_max_delay(Duration::from_secs(1))
             .with_jitter()
             .without_max_times();
+        let notify = |error: &StoreError, _| tracing::debug!(%error, "a job is held until the store answers");
         loop {
-            let answer = ask.retry(patience).notify(
-                |error, _| tracing::debug!(%error, "a job is held until the store answers"),
-            );
-            if let Ok(answer) = answer.await {
+            if let Ok(answer) = ask.retry(patience).notify(notify).await {
                 return answer;
             }
         }

@@ -10,21 +10,20 @@ impl Sender {
         };
         if let Some((job, delay_ms)) = resolution.next_job(&task.job) {
             let (rung, rest) = hop(Duration::from_millis(delay_ms));
-            return self.forward(job, rung, rest, task.trace.clone(), receipt).await;
+            return Box::pin(self.forward(job, rung, rest, task.trace.clone(), receipt)).await;
         }
         let rules = self
             .settings
             .code_rules(&task.job.purpose)
             .unwrap_or_else(|| self.settings.code.clone());
-        let code = self.code(&task.job).filter(|_| rules.store_encrypted);
-        let record = resolution.record(
-            &task.job,
-            Some(&task.contents),
-            code.as_ref(),
-            &self.keys,
-            approved_at,
-        );
-        self.log(task, &record);
+        let encrypted = rules.store_encrypted;
+        let record = || {
+            let code = self.code(&task.job).filter(|_| encrypted);
+            let (contents, code) = (Some(&task.contents), code.as_ref());
+            let record = resolution.record(&task.job, contents, code, &self.keys, approved_at);
+            self.log(task, &record);
+            record
+        };
         self.recorder.finish(record, receipt).await;
     }
 
@@ -90,9 +89,8 @@ impl Sender {
             id,
             create_time: wall_clock(),
         };
-        self.recorder
-            .finish(Record { row: None, attempts: Vec::new(), dead_letter: Some(dead) }, receipt)
-            .await;
+        let record = || Record { row: None, attempts: Vec::new(), dead_letter: Some(dead) };
+        self.recorder.finish(record, receipt).await;
     }
 
     /// A job whose sealed part is broken: it has an id, so a row is owed, though nobody knows the phone.
@@ -100,6 +98,7 @@ impl Sender {
         tracing::error!(message.id = %job.message_id, "the sealed part of a job is broken: it is poison");
         let decision = end(job, "poison", Some(DeadReason::Undecodable));
         let resolution = Resolution { attempt: None, response: None, decision, at: wall_clock() };
-        self.recorder.finish(resolution.record(job, None, None, &self.keys, None), receipt).await;
+        let record = || resolution.record(job, None, None, &self.keys, None);
+        self.recorder.finish(record, receipt).await;
     }
 }
