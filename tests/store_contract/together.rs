@@ -1,9 +1,13 @@
 //! What is asked of Redis at the same time shares a call of its script, and nothing else.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use futures::FutureExt as _;
 use futures::future::join_all;
+use postrider_common::job::Lane;
 use postrider_common::limits::Scope;
-use postrider_common::store::{AdmitAnswer, StoreError, rank};
+use postrider_common::store::{Admit, AdmitAnswer, StoreError, rank};
 
 use super::{BEGIN, admit, limit, redis};
 
@@ -42,4 +46,27 @@ async fn a_caller_that_went_away_is_not_counted() {
     assert!(held.store.admit(&ask).now_or_never().is_none());
     let answer = held.store.admit(&admit(phone, BEGIN, limits())).await.unwrap();
     assert!(matches!(answer, AdmitAnswer::Admitted { .. }), "{answer:?}");
+}
+
+#[tokio::test]
+async fn a_code_does_not_wait_for_the_notices_before_it() {
+    let held = redis().await;
+    let (asked, answered) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+    for n in 0..1_000 {
+        let code = admit(&format!("+86138{n:08}"), BEGIN, Vec::new());
+        let notice = Admit { lane: Lane::Notice, verification: None, ..code };
+        let (store, asked, answered) = (held.store.clone(), asked.clone(), answered.clone());
+        tokio::spawn(async move {
+            asked.fetch_add(1, Ordering::Relaxed);
+            store.admit(&notice).await.unwrap();
+            answered.fetch_add(1, Ordering::Relaxed);
+        });
+    }
+    while asked.load(Ordering::Relaxed) < 1_000 {
+        tokio::task::yield_now().await;
+    }
+    let before = answered.load(Ordering::Relaxed);
+    held.store.admit(&admit("+8613900000000", BEGIN, Vec::new())).await.unwrap();
+    let meanwhile = answered.load(Ordering::Relaxed) - before;
+    assert!(meanwhile < 100, "{meanwhile} notices, of {} in line, came first", 1_000 - before);
 }

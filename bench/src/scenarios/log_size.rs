@@ -163,7 +163,7 @@ async fn pages(database: &mut PgConnection) -> anyhow::Result<[(&'static str, St
 
 async fn time(stage: &Stage, path: &str) -> anyhow::Result<Latency> {
     let mut times: Histogram<u64> = latency::histogram();
-    for n in 0..110 {
+    for n in 0..1010 {
         let begun = Instant::now();
         let status = stage.get(path).await?;
         anyhow::ensure!(status == 200, "{path} was answered {status}");
