@@ -8,6 +8,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::time::{Duration, timeout};
 
+use crate::harness::eventually;
 use crate::harness::ports;
 use crate::harness::processes::{Client, Process, settings};
 use crate::harness::services;
@@ -87,14 +88,19 @@ async fn a_stop_answers_the_request_in_flight_and_waits_for_no_idle_connection()
     let body = json!({"phone": "13800138000", "purpose": "login"}).to_string();
     let head = format!(
         "POST /v1/verifications HTTP/1.1\r\nHost: postrider\r\nAuthorization: Bearer {token}\r\n\
-         Content-Type: application/json\r\nContent-Length: {}\r\n\r\n",
+         Content-Type: application/json\r\nContent-Length: {}\r\nExpect: 100-continue\r\n\r\n",
         body.len()
     );
     sending.write_all(head.as_bytes()).await.unwrap();
+    let mut goes_on = [0; 25];
+    sending.read_exact(&mut goes_on).await.unwrap();
+    assert_eq!(&goes_on, b"HTTP/1.1 100 Continue\r\n\r\n", "somebody waits for the body");
     sending.write_all(&body.as_bytes()[..10]).await.unwrap();
-    tokio::time::sleep(Duration::from_millis(500)).await;
     it.process.signal("TERM");
-    tokio::time::sleep(Duration::from_millis(500)).await;
+    eventually("nobody to be let in any more", || async {
+        TcpStream::connect(&it.address).await.is_err().then_some(())
+    })
+    .await;
     sending.write_all(&body.as_bytes()[10..]).await.unwrap();
     let begun = Instant::now();
     let (answer, _) = until_closed(&mut sending).await;

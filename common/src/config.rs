@@ -5,7 +5,9 @@ mod check;
 mod dialects;
 mod jwt;
 mod kept_secret;
+mod limits;
 mod load;
+mod providers;
 mod sections;
 #[cfg(test)]
 mod tests;
@@ -14,5 +16,7 @@ mod values;
 pub use accounts::*;
 pub use dialects::{Anonymous, Dialect, Dialects, Flask, Mall, Platform};
 pub use jwt::Jwt;
+pub use limits::{Limits, ScopeLimits, ScopeOverrides};
 pub use load::{ConfigError, Environment, load};
+pub use providers::{Provider, ProviderKind};
 pub use sections::*;

@@ -6,7 +6,8 @@ use secrecy::ExposeSecret as _;
 
 use super::accounts::Registration;
 use super::load::{ConfigError, wrong};
-use super::sections::{CodeRules, Provider, ProviderKind, Retry, Settings};
+use super::providers::{Provider, ProviderKind};
+use super::sections::{CodeRules, Retry, Settings};
 use crate::code;
 use crate::phone::{DefaultRegion, PhoneNumber};
 use crate::template;

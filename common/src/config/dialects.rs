@@ -5,7 +5,8 @@ use std::time::Duration;
 use ipnet::IpNet;
 use serde::Deserialize;
 
-use super::sections::{CodeRules, ScopeLimits, Settings};
+use super::limits::ScopeLimits;
+use super::sections::{CodeRules, Settings};
 use super::values::{duration, list};
 use crate::limits::Limit;
 

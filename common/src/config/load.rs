@@ -8,7 +8,8 @@ use secrecy::{ExposeSecret, SecretString};
 
 use super::accounts::Registration;
 use super::check;
-use super::sections::{Backends, Config, Provider, ProviderKind, Purpose, Settings, Template};
+use super::providers::{Provider, ProviderKind};
+use super::sections::{Backends, Config, Purpose, Settings, Template};
 use crate::secret::{KeyRing, SecretError};
 
 /// Environment variables: a map, so that tests need not change the process's own.

@@ -12,9 +12,10 @@ use serde::Deserialize;
 use super::accounts::Accounts;
 use super::dialects::Dialects;
 use super::jwt::Jwt;
-use super::values::{duration, list, optional_duration, optional_list};
+use super::limits::{Limits, ScopeLimits, ScopeOverrides};
+use super::providers::{Provider, ProviderKind};
+use super::values::{duration, list, optional_duration};
 use crate::job::Lane;
-use crate::limits::{Limit, Scope};
 use crate::phone::DefaultRegion;
 use crate::secret::KeyRing;
 
@@ -160,76 +161,6 @@ pub struct Purpose {
     pub check_limits: ScopeOverrides,
 }
 
-/// Limits of some scopes; the others stay as they are elsewhere.
-#[derive(Debug, Clone, Default, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct ScopeOverrides {
-    #[serde(deserialize_with = "optional_list")]
-    pub phone: Option<Vec<Limit>>,
-    #[serde(deserialize_with = "optional_list")]
-    pub phone_purpose: Option<Vec<Limit>>,
-    #[serde(deserialize_with = "optional_list")]
-    pub phone_all: Option<Vec<Limit>>,
-    #[serde(deserialize_with = "optional_list")]
-    pub ip: Option<Vec<Limit>>,
-    #[serde(deserialize_with = "optional_list")]
-    pub account: Option<Vec<Limit>>,
-    #[serde(deserialize_with = "optional_list")]
-    pub prefix: Option<Vec<Limit>>,
-    #[serde(deserialize_with = "optional_list")]
-    pub global: Option<Vec<Limit>>,
-}
-
-impl ScopeOverrides {
-    fn over(self, base: ScopeLimits) -> ScopeLimits {
-        ScopeLimits {
-            phone: self.phone.unwrap_or(base.phone),
-            phone_purpose: self.phone_purpose.unwrap_or(base.phone_purpose),
-            phone_all: self.phone_all.unwrap_or(base.phone_all),
-            ip: self.ip.unwrap_or(base.ip),
-            account: self.account.unwrap_or(base.account),
-            prefix: self.prefix.unwrap_or(base.prefix),
-            global: self.global.unwrap_or(base.global),
-        }
-    }
-}
-
-/// The limits of one kind of request, each scope a list of windows.
-#[derive(Debug, Clone, Default, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct ScopeLimits {
-    #[serde(deserialize_with = "list")]
-    pub phone: Vec<Limit>,
-    #[serde(deserialize_with = "list")]
-    pub phone_purpose: Vec<Limit>,
-    #[serde(deserialize_with = "list")]
-    pub phone_all: Vec<Limit>,
-    #[serde(deserialize_with = "list")]
-    pub ip: Vec<Limit>,
-    #[serde(deserialize_with = "list")]
-    pub account: Vec<Limit>,
-    #[serde(deserialize_with = "list")]
-    pub prefix: Vec<Limit>,
-    #[serde(deserialize_with = "list")]
-    pub global: Vec<Limit>,
-}
-
-#[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct Limits {
-    /// `phone = ["1/60s"]`, `phone_all = ["30/1d"]`, `ip = ["20/60s"]`, `global = ["1000/60s"]`.
-    #[serde(deserialize_with = "code_limits")]
-    pub code: ScopeLimits,
-    /// All empty.
-    pub notice: ScopeLimits,
-    /// Failed checks: `phone = ["10/10m"]`, `ip = ["60/60s"]`.
-    #[serde(deserialize_with = "check_limits")]
-    pub check: ScopeLimits,
-    /// Whatever test keys ask for, in place of the others: `account = ["60/60s", "1000/1d"]`.
-    #[serde(deserialize_with = "test_limits")]
-    pub test: ScopeLimits,
-}
-
 /// Bans that come by themselves: of an address for refused sends and failed checks, of a phone for wrong codes.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -306,45 +237,6 @@ pub struct Worker {
 pub struct Database {
     /// Connections a process opens at the most; 16.
     pub max_connections: u32,
-}
-
-/// `[providers.NAME]`.
-#[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Provider {
-    pub kind: ProviderKind,
-    /// Tried from the lowest; equal ones by name. 1.
-    #[serde(default = "one")]
-    pub order: u32,
-    /// Where it is reached; each kind has its own default.
-    pub endpoint: Option<String>,
-    /// aliyun; or `ALIBABA_CLOUD_ACCESS_KEY_ID`.
-    pub access_key_id: Option<SecretString>,
-    /// aliyun; or `ALIBABA_CLOUD_ACCESS_KEY_SECRET`.
-    pub access_key_secret: Option<SecretString>,
-    /// aliyun, for temporary credentials; or `ALIBABA_CLOUD_SECURITY_TOKEN`.
-    pub security_token: Option<SecretString>,
-    /// spug: the token of the push template, which is the credential.
-    pub token: Option<SecretString>,
-    /// spug: our parameter's name to the field's name in its body.
-    #[serde(default)]
-    pub fields: BTreeMap<String, String>,
-    /// For name, TCP and TLS, so that no call is begun later than this before its message's deadline; `5s`.
-    #[serde(default = "connect_timeout", deserialize_with = "duration")]
-    pub connect_timeout: Duration,
-    /// How long an answer is waited for, from the call's beginning, and then for each part of it; `10s`.
-    #[serde(default = "read_timeout", deserialize_with = "duration")]
-    pub read_timeout: Duration,
-    /// Replaces `[retry]` for what this provider answers.
-    pub retry: Option<Retry>,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum ProviderKind {
-    Aliyun,
-    Spug,
-    Sandbox,
 }
 
 /// `[templates.NAME]`.
@@ -430,31 +322,6 @@ impl CodeRules {
     }
 }
 
-impl ScopeLimits {
-    /// Every limit with its scope, in the order in which they are looked at: scope by scope, within a scope
-    /// (and over the phone scopes together) the shortest window first.
-    #[must_use]
-    pub fn in_order(&self) -> Vec<(Scope, Limit)> {
-        let mut all: Vec<(Scope, Limit)> = [
-            (Scope::Phone, &self.phone),
-            (Scope::PhonePurpose, &self.phone_purpose),
-            (Scope::PhoneAll, &self.phone_all),
-            (Scope::Ip, &self.ip),
-            (Scope::Account, &self.account),
-            (Scope::Prefix, &self.prefix),
-            (Scope::Global, &self.global),
-        ]
-        .into_iter()
-        .flat_map(|(scope, limits)| limits.iter().map(move |limit| (scope, *limit)))
-        .collect();
-        all.sort_by_key(|(scope, limit)| {
-            let place = if scope.is_phone() { Scope::Phone } else { *scope };
-            (place, limit.window, *scope)
-        });
-        all
-    }
-}
-
 impl Worker {
     /// How many jobs of a lane are handed to providers at once.
     #[must_use]
@@ -464,76 +331,6 @@ impl Worker {
             Lane::Notice => self.notice_concurrency,
         }
     }
-}
-
-impl Provider {
-    /// A sandbox provider with every default.
-    #[must_use]
-    pub fn sandbox() -> Self {
-        Self {
-            kind: ProviderKind::Sandbox,
-            order: 1,
-            endpoint: None,
-            access_key_id: None,
-            access_key_secret: None,
-            security_token: None,
-            token: None,
-            fields: BTreeMap::new(),
-            connect_timeout: connect_timeout(),
-            read_timeout: read_timeout(),
-            retry: None,
-        }
-    }
-}
-
-fn one() -> u32 {
-    1
-}
-
-fn connect_timeout() -> Duration {
-    Duration::from_secs(5)
-}
-
-fn read_timeout() -> Duration {
-    Duration::from_secs(10)
-}
-
-fn limits(texts: &[(u32, u64)]) -> Vec<Limit> {
-    texts
-        .iter()
-        .map(|&(quota, seconds)| Limit { quota, window: Duration::from_secs(seconds) })
-        .collect()
-}
-
-fn default_code_limits() -> ScopeLimits {
-    ScopeLimits {
-        phone: limits(&[(1, 60)]),
-        phone_all: limits(&[(30, 86_400)]),
-        ip: limits(&[(20, 60)]),
-        global: limits(&[(1000, 60)]),
-        ..ScopeLimits::default()
-    }
-}
-
-fn default_check_limits() -> ScopeLimits {
-    ScopeLimits { phone: limits(&[(10, 600)]), ip: limits(&[(60, 60)]), ..ScopeLimits::default() }
-}
-
-fn default_test_limits() -> ScopeLimits {
-    ScopeLimits { account: limits(&[(60, 60), (1000, 86_400)]), ..ScopeLimits::default() }
-}
-
-/// A scope that `[limits.code]` doesn't name keeps its default.
-fn code_limits<'de, D: serde::Deserializer<'de>>(d: D) -> Result<ScopeLimits, D::Error> {
-    ScopeOverrides::deserialize(d).map(|own| own.over(default_code_limits()))
-}
-
-fn check_limits<'de, D: serde::Deserializer<'de>>(d: D) -> Result<ScopeLimits, D::Error> {
-    ScopeOverrides::deserialize(d).map(|own| own.over(default_check_limits()))
-}
-
-fn test_limits<'de, D: serde::Deserializer<'de>>(d: D) -> Result<ScopeLimits, D::Error> {
-    ScopeOverrides::deserialize(d).map(|own| own.over(default_test_limits()))
 }
 
 impl Default for Server {
@@ -575,17 +372,6 @@ impl Default for CodeRules {
 impl Default for Notices {
     fn default() -> Self {
         Self { ttl: Duration::from_hours(24) }
-    }
-}
-
-impl Default for Limits {
-    fn default() -> Self {
-        Self {
-            code: default_code_limits(),
-            notice: ScopeLimits::default(),
-            check: default_check_limits(),
-            test: default_test_limits(),
-        }
     }
 }
 
