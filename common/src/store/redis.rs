@@ -25,7 +25,7 @@ use crate::job::Lane;
 /// Redis reads 16 KiB of a connection at a time, half a dozen requests, and has them on disk before it reads more. So
 /// what shares one connection also waits for many syncs; of several connections one sync takes all that came in.
 const CONNECTIONS: usize = 8;
-/// Nobody waits for an archive, but whoever waits for Redis meanwhile: so in steps of less than 1 ms.
+/// Nobody waits for an archive, but whoever waits for Redis meanwhile: so in steps of a fraction of a millisecond.
 pub(super) const ARCHIVED_AT_ONCE: usize = 32;
 /// One try at connecting.
 const CONNECT: Duration = Duration::from_millis(300);
@@ -204,7 +204,7 @@ fn scripts() -> HashMap<Operation, Script> {
         ),
         (Operation::Verification, script!("verification_record.lua", => "verification.lua")),
         (Operation::Message, script!("message_record.lua", => "message.lua")),
-        (Operation::Claim, script!("verification_record.lua", => "claim.lua")),
+        (Operation::Claim, script!("verification_record.lua", "resolution.lua", => "claim.lua")),
         (
             Operation::Resolve,
             script!(
@@ -212,10 +212,11 @@ fn scripts() -> HashMap<Operation, Script> {
                 "verification_record.lua",
                 "give_back.lua",
                 "answered.lua",
+                "resolution.lua",
                 => "resolve.lua"
             ),
         ),
-        (Operation::Archive, script!("answered.lua", => "archive.lua")),
+        (Operation::Archive, script!(=> "archive.lua")),
         (Operation::AccountVersion, script!(=> "account_version.lua")),
         (Operation::Ban, script!("ban_set.lua", => "ban.lua")),
         (Operation::SweepBans, script!("ban_set.lua", => "sweep_bans.lua")),

@@ -1,16 +1,14 @@
 -- Rows of these messages are committed: what stays is what drops late copies.
 if not epoch then return LOST end
+local records = {}
+for place, id in ipairs(request.messages) do records[place] = 'msg:' .. id end
+if redis.call('DEL', unpack(records)) == #records then return answer(nil) end
+-- Of one without a record the claim keeps the result.
 for _, id in ipairs(request.messages) do
-  local idempotency = redis.call('HGET', 'msg:' .. id, 'idempotency')
-  if idempotency then
-    answered(idempotency)
-    redis.call('DEL', 'msg:' .. id)
-  end
-  local key = 'claim:' .. id
-  local c = load(key)
-  if c and c.state == 'resolved' then
-    c.resolution, c.owner, c.provider, c.called_at, c.attempts = nil, nil, nil, nil, nil
-    save(key, c)
+  local c = load('claim:' .. id)
+  if c and c.state == 'resolved' and c.resolution then
+    c.resolution = nil
+    save('claim:' .. id, c)
   end
 end
 return answer(nil)

@@ -25,7 +25,7 @@ if c then
   if newer then return answer({ now = now, kind = 'stale' }) end
   if c.generation == request.generation and c.attempt == request.attempt then
     if c.state == 'resolved' then
-      return answer({ now = now, kind = 'resolved', resolution = c.resolution or '' })
+      return answer({ now = now, kind = 'resolved', resolution = resolution(id, c) })
     end
     local ours = c.owner == request.owner
     if c.lease_until > now and not ours then
@@ -57,7 +57,7 @@ local record = {
   generation = request.generation, attempt = request.attempt, state = state, owner = request.owner,
   lease_until = lease, claims = claims, keep_until = math.max(request.keep_until, lease),
   called_at = call and now or c and c.called_at, provider = call and call.provider or c and c.provider,
-  status = c and c.status, updated_at = c and c.updated_at, attempts = c and c.attempts,
+  status = c and c.status, updated_at = c and c.updated_at,
 }
 save('claim:' .. id, record)
 if kind == 'interrupted' then

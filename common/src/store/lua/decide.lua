@@ -112,7 +112,8 @@ local function admitted(reused)
   local confirmed = request.confirmed and '1' or '0'
   redis.call('HSET', 'msg:' .. id, 'kept', pack_kept(kept), 'confirmed', confirmed, 'asked_at', int(now),
              'idempotency', request.idempotency and request.idempotency.key or '')
-  keep('msg:' .. id, kept.deadline)
+  -- As long as its claim.
+  keep('msg:' .. id, kept.deadline + 3600000)
   if not v then set_until('last:' .. request.subject, id, kept.deadline) end
   name_by_key(id, confirmed, kept)
   return { kind = 'admitted', again = false, new = not reused, kept = kept, limits = limit_states() }

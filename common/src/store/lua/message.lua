@@ -1,9 +1,9 @@
 -- A message on its way.
 if not epoch then return LOST end
 local id = request.messages[1]
-local kept = redis.call('HGET', 'msg:' .. id, 'kept')
-if not kept then return answer(nil) end
-kept = unpack_kept(kept)
+local m = redis.call('HMGET', 'msg:' .. id, 'kept', 'attempts')
+if not m[1] then return answer(nil) end
+local kept = unpack_kept(m[1])
 local c = load('claim:' .. id) or {}
 local sending = c.state == 'calling' or c.state == 'interrupted'
 return answer({
@@ -11,5 +11,5 @@ return answer({
   status = sending and 'sending' or c.status or 'accepted',
   accepted_at = kept.accepted_at, updated_at = c.updated_at or kept.accepted_at,
   verification_id = kept.verification and cjson.decode(kept.verification).id or nil, about = cjson.decode(kept.about),
-  attempts = cjson.decode(c.attempts or '[]'),
+  attempts = cjson.decode(m[2] or '[]'),
 })

@@ -7,27 +7,29 @@ if c then
     or (c.generation == request.generation and c.attempt > request.attempt)
   if newer then return answer({ kind = 'stale' }) end
   if c.generation == request.generation and c.attempt == request.attempt and c.state == 'resolved' then
-    return answer({ kind = 'already', resolution = c.resolution or '' })
+    return answer({ kind = 'already', resolution = resolution(id, c) })
   end
 else
-  c = { owner = '', lease_until = 0, claims = 0, keep_until = now }
+  c = { lease_until = 0, claims = 0, keep_until = now }
 end
-c.generation, c.attempt, c.state, c.resolution = request.generation, request.attempt, 'resolved', request.resolution
--- What GET shows of the message, too: so its own record needn't be written again.
-c.status, c.updated_at, c.attempts = request.status, now, request.attempts
-save('claim:' .. id, c)
+c.generation, c.attempt, c.state, c.owner, c.provider, c.called_at = request.generation, request.attempt, 'resolved', nil
+c.status, c.updated_at, c.resolution = request.status, now, nil
 local m = redis.call('HMGET', 'msg:' .. id, 'confirmed', 'idempotency')
+if m[1] then
+  -- With the message's record it goes when the row is committed; and what ended was surely published.
+  redis.call('HSET', 'msg:' .. id, 'resolution', request.resolution, 'attempts', request.attempts,
+             'confirmed', request.finished and '1' or m[1])
+  if request.finished then answered(m[2]) end
+else
+  c.resolution = request.resolution
+end
+save('claim:' .. id, c)
 if m[1] and request.refund then
   local kept = unpack_kept(redis.call('HGET', 'msg:' .. id, 'kept'))
   give_back(id, kept, false)
   -- Once: entries of the same time can't be told apart.
   kept.limits = '[]'
   redis.call('HSET', 'msg:' .. id, 'kept', pack_kept(kept))
-end
-if m[1] and request.finished then
-  -- What ended was surely published.
-  if m[1] ~= '1' then redis.call('HSET', 'msg:' .. id, 'confirmed', 1) end
-  answered(m[2])
 end
 if request.finished then count('done', request.lane, now, 1) end
 return answer({ kind = 'written', approved_at = request.verification and approval(request.verification) or nil })
