@@ -101,6 +101,7 @@ fn batch(phones: impl IntoIterator<Item = usize>, of_account: u32) -> AdmitMany 
             phone: "+86138****0000".to_owned(),
             purpose: String::new(),
             template: format!("to {phone}"),
+            client_ip: None,
         },
     });
     AdmitMany { now: None, account: ACCOUNT, batch: Some(keyed("batch")), items: items.collect() }

@@ -8,11 +8,11 @@ use serde_json::{Value, json};
 use sqlx::{Connection as _, PgConnection};
 use tokio_util::sync::CancellationToken;
 
-use crate::harness::eventually;
 use crate::harness::processes::{Client, Process, Settings, api_command, settings, token};
 use crate::harness::provider::{Behaviour, Provider};
 use crate::harness::proxy::Proxy;
 use crate::harness::services::{self, PostgresServer, RabbitNode, Redis};
+use crate::harness::{PATIENCE, eventually};
 
 pub(super) struct Distributed {
     pub(super) api: Process,
@@ -406,6 +406,34 @@ async fn a_confirm_that_never_comes_is_said_and_the_same_request_sends_the_same_
         it.provider.handed().into_iter().filter(|call| call.phone == phone(2)).collect();
     assert_eq!(handed.len(), 1, "both copies are the same message: one is dropped: {handed:?}");
     assert_eq!(handed[0].out_id, id_of(&sent));
+}
+
+#[tokio::test]
+async fn a_message_in_doubt_keeps_the_address_that_it_was_counted_for() {
+    let it = start(Alone::default()).await;
+    let token = token(&it.settings, &["--account", "shop", "--scope", "on_behalf"]);
+    let client = Client::new(it.client.url.clone(), token);
+    let ask = |of: usize, address: &str| json!({ "phone": phone(of), "purpose": "login", "client_ip": address });
+    let (status, body) = client.post("/v1/verifications", &ask(1, "203.0.113.1")).await;
+    assert_eq!(status, 202, "{body}");
+    it.api_wire.swallow();
+    let begun = Instant::now();
+    let (status, body) = client.post("/v1/verifications", &ask(2, "203.0.113.2")).await;
+    assert_eq!((status, &body["code"]), (503, &json!("outcome_unknown")), "{body}");
+    // What was kept back is gone, so that somebody else's requests are what brings the message onto the queue.
+    it.api_wire.refuse();
+    it.api_wire.pass();
+    let mut connection = PgConnection::connect(&it.database).await.unwrap();
+    let address: Option<String> = loop {
+        client.post("/v1/verifications", &ask(2, "203.0.113.3")).await;
+        let row = sqlx::query_scalar("SELECT client_ip FROM sms_log WHERE phone_number = $1");
+        let row = row.bind("+8613800000002").fetch_optional(&mut connection).await.unwrap();
+        if let Some(address) = row {
+            break address;
+        }
+        assert!(begun.elapsed() < PATIENCE, "it never reaches the queue");
+    };
+    assert_eq!(address.as_deref(), Some("203.0.113.2"), "the limit of the other has no entry");
 }
 
 #[tokio::test]

@@ -138,6 +138,7 @@ fn admit(phone: &str, now: i64, limits: Vec<LimitCheck>) -> Admit {
             phone: "+86138****0000".to_owned(),
             purpose: "login".to_owned(),
             template: "verify".to_owned(),
+            client_ip: Some([203, 0, 113, 7].into()),
         },
     }
 }

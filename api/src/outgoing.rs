@@ -28,10 +28,11 @@ impl Draft {
             phone: self.contents.phone.masked(),
             purpose: self.purpose.clone(),
             template: self.template.clone(),
+            client_ip: self.contents.client_ip,
         }
     }
 
-    /// The job gets its id, times and verification from what the guard says: for a repeated request these are
+    /// The job gets its id, times, address and verification from what the guard says: for a repeated request these are
     /// the first one's.
     pub fn into_make_job(self, app: &Shared) -> MakeJob {
         let app = Arc::clone(app);
@@ -40,6 +41,7 @@ impl Draft {
 
     fn job(&self, app: &Shared, accepted: &Accepted) -> Job {
         let verification = accepted.verification.as_ref();
+        let contents = Contents { client_ip: accepted.client_ip, ..self.contents.clone() };
         Job {
             v: WIRE_NAME.to_owned(),
             message_id: accepted.message_id,
@@ -60,7 +62,7 @@ impl Draft {
             snoozed: 0,
             wait_ms: 0,
             attempts: Vec::new(),
-            sealed: self.contents.seal(&app.keys, accepted.message_id),
+            sealed: contents.seal(&app.keys, accepted.message_id),
         }
     }
 }

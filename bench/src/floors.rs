@@ -205,6 +205,7 @@ fn admit(account: AccountCheck, number: u64) -> Admit {
             phone: "+86199****0000".to_owned(),
             purpose: "login".to_owned(),
             template: "verify".to_owned(),
+            client_ip: None,
         },
     }
 }

@@ -107,6 +107,7 @@ fn admit(keys: &KeyRing) -> Admit {
             phone: "+86138****8000".to_owned(),
             purpose: "login".to_owned(),
             template: "verify".to_owned(),
+            client_ip: None,
         },
     }
 }

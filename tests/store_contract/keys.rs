@@ -63,6 +63,8 @@ pub(super) async fn a_key_that_met_a_message_in_doubt_names_it_from_then_on(stor
             key: "idem:k".to_owned(),
             fingerprints: vec!["body".to_owned()],
         }),
+        // From elsewhere: it stays the message that was counted for the first one's address.
+        about: About { client_ip: Some([203, 0, 113, 8].into()), ..unconfirmed.about.clone() },
         ..admit(phone, now, Vec::new())
     };
     let again = store.admit(&keyed(BEGIN + 1)).await.unwrap();

@@ -11,6 +11,8 @@ pub(super) mod short;
 mod take;
 mod work;
 
+use std::net::IpAddr;
+
 use serde::{Deserialize, Serialize};
 
 pub use self::batch::*;
@@ -178,12 +180,14 @@ pub struct NewVerification {
     pub remember_ms: i64,
 }
 
-/// What GET shows of a message: its phone masked, its purpose or template.
+/// What GET shows of a message: its phone masked, its purpose or template; and whom it was counted for.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct About {
     pub phone: String,
     pub purpose: String,
     pub template: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub client_ip: Option<IpAddr>,
 }
 
 /// What the guard says, in the order in which it is looked at.
@@ -240,6 +244,9 @@ pub struct Accepted {
     pub epoch: String,
     /// When the same phone may be sent to again, as far as the phone's limits say.
     pub resend_at: i64,
+    /// The address that it was counted for: of a repeated request the first one's.
+    #[serde(default)]
+    pub client_ip: Option<IpAddr>,
     #[serde(default)]
     pub verification: Option<AcceptedVerification>,
 }

@@ -18,7 +18,7 @@ local function accepted(id, kept)
   local v = kept.verification and cjson.decode(kept.verification)
   return {
     message_id = id, accepted_at = kept.accepted_at, deadline = kept.deadline, epoch = kept.epoch,
-    resend_at = kept.resend_at,
+    resend_at = kept.resend_at, client_ip = cjson.decode(kept.about).client_ip,
     verification = v and {
       id = v.id, key_id = v.key_id, digits = v.digits, ttl_ms = v.ttl_ms, first_at = kept.first_at,
       expires_at = kept.expires_at, sends = kept.sends, max_attempts = v.max_attempts, remember_ms = v.remember_ms,

@@ -36,6 +36,8 @@ pub(super) fn read(answer: &[u8], request: &Admit) -> Result<AdmitAnswer, StoreE
         },
     });
     let message_id = request.message_id;
-    let message = Accepted { message_id, accepted_at, deadline, epoch, resend_at, verification };
+    let client_ip = request.about.client_ip;
+    let message =
+        Accepted { message_id, accepted_at, deadline, epoch, resend_at, client_ip, verification };
     Ok(AdmitAnswer::Admitted { message, again: false, limits })
 }

@@ -86,7 +86,7 @@ SELECT message_id, NEW.request ->> '$.owner', NEW.request ->> '$.lane', 'accepte
        jsonb_object(
            'message_id', message_id, 'accepted_at', now, 'deadline', deadline, 'epoch', (SELECT epoch FROM store_epoch),
            'resend_at', now + coalesce((SELECT max(wait_ms) FROM limit_use WHERE rank = 1 AND "full"), 0),
-           'verification', v_answer),
+           'client_ip', NEW.request ->> '$.about.client_ip', 'verification', v_answer),
        deadline + 3600000
 FROM (
     SELECT decision.now, message_id, previous_expiry, v.id AS v_id,
