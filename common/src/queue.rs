@@ -175,8 +175,11 @@ impl Queue {
             Self::Rabbit(queue) => queue.publish(to, message).await,
             Self::Sqlite(queue) => queue.publish(to, message).await,
         };
-        metrics::histogram!("sms_publish_duration_seconds", "to" => to.word())
-            .record(began.elapsed().as_secs_f64());
+        // One that fails at once, for there is no connection, would make an outage look fast.
+        if published == Published::Confirmed {
+            metrics::histogram!("sms_publish_duration_seconds", "to" => to.word())
+                .record(began.elapsed().as_secs_f64());
+        }
         published
     }
 

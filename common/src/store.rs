@@ -43,7 +43,7 @@ pub enum StoreError {
 impl Store {
     /// The guard of a send: decides, and counts what it admits.
     pub async fn admit(&self, request: &Admit) -> Result<AdmitAnswer, StoreError> {
-        let _timer = Timer::start("admit");
+        let _timer = Timer::start("admit", Some(request.lane));
         match self {
             Self::Redis(store) => store.admit(request).await,
             Self::Sqlite(_) => self.call_of(request.lane, Operation::Admit, request).await,
@@ -53,7 +53,7 @@ impl Store {
     /// The guard of many sends, in one atomic step: decides about each in their order.
     pub async fn admit_many(&self, request: &AdmitMany) -> Result<AdmitManyAnswer, StoreError> {
         request.check_size()?;
-        let _timer = Timer::start("admit_many");
+        let _timer = Timer::start("admit_many", None);
         match self {
             Self::Redis(_) => self.call(Operation::AdmitMany, request).await,
             Self::Sqlite(store) => store.admit_many(request).await,
@@ -78,13 +78,13 @@ impl Store {
 
     /// What a check compares with. `None`: nothing was sent, or it is forgotten.
     pub async fn read(&self, request: &Read) -> Result<Option<Live>, StoreError> {
-        let _timer = Timer::start("read");
+        let _timer = Timer::start("read", None);
         self.call(Operation::Read, request).await
     }
 
     /// The guard of a check, and its verdict: approves, or counts the failure.
     pub async fn settle(&self, request: &Settle) -> Result<SettleAnswer, StoreError> {
-        let _timer = Timer::start("settle");
+        let _timer = Timer::start("settle", None);
         self.call(Operation::Settle, request).await
     }
 
@@ -104,13 +104,13 @@ impl Store {
     /// Takes a job to work on: see [`ClaimAnswer`].
     pub async fn claim(&self, request: &Claim) -> Result<ClaimAnswer, StoreError> {
         let lane = if request.verification.is_some() { Lane::Code } else { Lane::Notice };
-        let _timer = Timer::start("claim");
+        let _timer = Timer::start("claim", Some(lane));
         self.call_of(lane, Operation::Claim, request).await
     }
 
     /// Writes what came of an attempt. The first one written stands.
     pub async fn resolve(&self, request: &Resolve) -> Result<ResolveAnswer, StoreError> {
-        let _timer = Timer::start("resolve");
+        let _timer = Timer::start("resolve", Some(request.lane));
         self.call_of(request.lane, Operation::Resolve, request).await
     }
 
@@ -275,18 +275,21 @@ impl Store {
 #[derive(Debug)]
 pub(crate) struct Timer {
     operation: &'static str,
+    lane: Option<Lane>,
     began: Instant,
 }
 
 impl Timer {
-    pub(crate) fn start(operation: &'static str) -> Self {
-        Self { operation, began: Instant::now() }
+    /// Of a message its lane: Redis works on either in turns of its own.
+    pub(crate) fn start(operation: &'static str, lane: Option<Lane>) -> Self {
+        Self { operation, lane, began: Instant::now() }
     }
 }
 
 impl Drop for Timer {
     fn drop(&mut self) {
-        metrics::histogram!("sms_store_duration_seconds", "operation" => self.operation)
+        let lane = self.lane.map_or("", Lane::as_str);
+        metrics::histogram!("sms_store_duration_seconds", "operation" => self.operation, "lane" => lane)
             .record(self.began.elapsed().as_secs_f64());
     }
 }

@@ -5,7 +5,8 @@ use std::time::Duration;
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::time::timeout;
 
-/// Where connections are not taken: the kernel has no more room for them, and they try again after 1, 3 and 7 s.
+/// Where connections are not taken: the kernel has no more room for them. They try again, after 1 s and 3 s among
+/// others.
 pub struct Door {
     listener: TcpListener,
     pub url: String,

@@ -33,6 +33,8 @@ pub(crate) struct Situation<'a> {
     pub retry_after: Option<Duration>,
     /// The names of the providers, in order.
     pub providers: &'a [String],
+    /// From then on no call of theirs is begun: it could reach them after the deadline.
+    pub begin_by: i64,
     pub retry: &'a Retry,
     /// The store's clock, unix milliseconds.
     pub now: i64,
@@ -96,7 +98,7 @@ impl Situation<'_> {
         let mut attempts = self.job.attempts.clone();
         attempts.push(self.attempt.clone());
         match next_provider(&attempts, self.providers) {
-            Some(_) if self.now < self.job.deadline => Decision::Retry { delay_ms: 0 },
+            Some(_) if self.now < self.begin_by => Decision::Retry { delay_ms: 0 },
             Some(_) => self.fail("expired", None),
             None => self.fail(self.error_code(), Some(DeadReason::Refused)),
         }
@@ -124,11 +126,11 @@ impl Situation<'_> {
         self.again()
     }
 
-    /// A delay that ends after the deadline is the end: the text would come too late to be used.
+    /// A delay that ends when no call may begin any more is the end: the text would come too late to be used.
     fn in_time(&self, then: impl FnOnce(u64) -> Decision) -> Decision {
         let delay = delay(self.charged().max(1), self.retry, self.chance, self.retry_after);
         let delay_ms = u64::try_from(delay.as_millis()).unwrap_or(u64::MAX);
-        if self.now.saturating_add_unsigned(delay_ms) >= self.job.deadline {
+        if self.now.saturating_add_unsigned(delay_ms) >= self.begin_by {
             return self.fail("expired", None);
         }
         then(delay_ms)
@@ -140,6 +142,9 @@ mod tests {
     use super::*;
     use crate::testing::{attempt, job};
 
+    /// What connecting takes at the most.
+    const REACH: i64 = 100;
+
     fn decided(job: &Job, outcome: Outcome, now: i64) -> Decision {
         let providers = ["a".to_owned(), "b".to_owned()];
         let made = attempt(job.attempt, "a", outcome);
@@ -148,6 +153,7 @@ mod tests {
             attempt: &made,
             retry_after: None,
             providers: &providers,
+            begin_by: job.deadline - REACH,
             retry: &Retry::default(),
             now,
             chance: 0.0,
@@ -194,20 +200,18 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_tried_past_its_deadline() {
+    fn nothing_is_tried_that_could_come_past_its_deadline() {
         let code = job(Lane::Code, &[]);
+        let begin_by = code.deadline - REACH;
+        let expired = fail(RowStatus::Failed, "expired", None);
         for outcome in [Outcome::Later, Outcome::TooFast] {
-            assert_eq!(
-                decided(&code, outcome, code.deadline - 1000),
-                fail(RowStatus::Failed, "expired", None)
-            );
-            assert_ne!(
-                decided(&code, outcome, code.deadline - 1001),
-                fail(RowStatus::Failed, "expired", None)
-            );
+            assert_eq!(decided(&code, outcome, begin_by - 1000), expired);
+            assert_ne!(decided(&code, outcome, begin_by - 1001), expired);
         }
+        assert_eq!(decided(&code, Outcome::RefusedHere, begin_by), expired);
+        assert_ne!(decided(&code, Outcome::RefusedHere, begin_by - 1), expired);
         assert_eq!(
-            decided(&code, Outcome::Unknown, code.deadline - 1000),
+            decided(&code, Outcome::Unknown, begin_by - 1000),
             fail(RowStatus::Unknown, "expired", None)
         );
     }

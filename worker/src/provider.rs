@@ -137,6 +137,11 @@ impl Lineup {
         &self.names
     }
 
+    /// The longest that it takes until a call of any of them is on its way.
+    pub fn reach(&self) -> Duration {
+        self.providers.iter().map(|provider| provider.reach).max().unwrap_or_default()
+    }
+
     /// The longest that a call of any of them takes.
     pub fn longest(&self) -> Duration {
         self.providers.iter().map(|provider| provider.longest).max().unwrap_or_default()

@@ -30,7 +30,6 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, sleep};
 
 use self::composing::code;
-use self::reading::Read;
 use crate::acks::Acks;
 use crate::decision::{Decision, Situation, decide, end, next_provider};
 use crate::delay::hop;
@@ -108,14 +107,11 @@ impl Sender {
     pub(crate) async fn handle(&self, delivery: Delivery, lane: Lane, slots: &Slots, slot: Slot) {
         let Delivery { body, redelivered, trace, receipt, .. } = delivery;
         let task = match self.read(&body, redelivered, trace) {
-            Read::Task(task) => task,
-            Read::Later(job, delay, trace) => {
-                let (rung, rest) = hop(delay);
-                return Box::pin(self.forward(job, rung, rest, trace, receipt)).await;
-            }
-            Read::Broken(job) => return Box::pin(self.broken(&job, receipt)).await,
-            Read::Undecodable(why) => {
-                return Box::pin(self.undecodable(&body, lane, &why, receipt)).await;
+            Ok(task) => task,
+            Err(other) => {
+                // No provider is called.
+                drop(slot);
+                return Box::pin(self.pass_on(other, &body, lane, receipt)).await;
             }
         };
         drop(body);
@@ -223,13 +219,14 @@ impl Sender {
         now: i64,
     ) -> Decision {
         let retry = retry.unwrap_or(&self.settings.retry);
-        let providers = self.providers.of(&task.job).names();
+        let lineup = self.providers.of(&task.job);
         let chance = rand::random::<f64>();
         let decision = decide(&Situation {
             job: &task.job,
             attempt,
             retry_after,
-            providers,
+            providers: lineup.names(),
+            begin_by: task.job.deadline - millis(lineup.reach()),
             retry,
             now,
             chance,

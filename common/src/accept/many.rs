@@ -9,7 +9,7 @@ use crate::job::{Job, Lane};
 use crate::queue::sqlite::{ENQUEUE, SqliteQueue, enqueue_request};
 use crate::sqlite::{Sqlite, call_all};
 use crate::store::sqlite::SqliteStore;
-use crate::store::{Accepted, AdmitAnswer, AdmitMany, AdmitManyAnswer, StoreError};
+use crate::store::{Accepted, AdmitAnswer, AdmitMany, AdmitManyAnswer, StoreError, Timer};
 
 /// Makes the job of an admitted message, given its place among the items.
 pub type MakeJobs = Arc<dyn Fn(usize, &Accepted) -> Job + Send + Sync>;
@@ -70,6 +70,7 @@ async fn in_one_transaction(
     make_job: MakeJobs,
 ) -> Result<AdmitManyAnswer, AcceptError> {
     let lanes: Vec<Lane> = request.items.iter().map(|item| item.lane).collect();
+    let _timer = Timer::start("admit_many", None);
     let accepted = sqlite.write(move |connection| {
         let (request, trace, make_job) = (request.clone(), trace.clone(), make_job.clone());
         Box::pin(async move {

@@ -149,9 +149,9 @@ fn check_provider(
     if provider.connect_timeout.is_zero() || provider.read_timeout.is_zero() {
         return Err(wrong(key("connect_timeout, read_timeout"), "more than nothing"));
     }
-    if provider.kind != ProviderKind::Sandbox && provider.connect_timeout >= shortest_wait {
+    if provider.kind != ProviderKind::Sandbox && provider.connect_timeout * 2 > shortest_wait {
         let problem =
-            "shorter than every message may wait: two thirds of a code's ttl, notices.ttl";
+            "at most half of what any message may wait: two thirds of a code's ttl, notices.ttl";
         return Err(wrong(key("connect_timeout"), problem));
     }
     provider.retry.as_ref().map_or(Ok(()), |retry| check_retry(&key("retry"), retry))

@@ -33,7 +33,8 @@ pub struct Provider {
     /// For name, TCP and TLS, so that no call is begun later than this before its message's deadline; `5s`.
     #[serde(default = "connect_timeout", deserialize_with = "duration")]
     pub connect_timeout: Duration,
-    /// How long an answer is waited for, from the call's beginning, and then for each part of it; `10s`.
+    /// How long an answer is waited for, from the call's beginning, and then for each part of it; longer than
+    /// `connect_timeout` in any case; `10s`.
     #[serde(default = "read_timeout", deserialize_with = "duration")]
     pub read_timeout: Duration,
     /// Replaces `[retry]` for what this provider answers.

@@ -275,11 +275,11 @@ fn what_cannot_work_is_named() {
         ("[providers.push]\nkind = \"spug\"", "providers.push.token"),
         ("[providers.push]\nkind = \"spug\"\ntoken = \"t\"\nendpoint = \"ftp://x\"", "endpoint"),
         (
-            "[providers.push]\nkind = \"spug\"\ntoken = \"t\"\n[purposes.pay]\nttl = \"7s\"",
+            "[providers.push]\nkind = \"spug\"\ntoken = \"t\"\n[purposes.pay]\nttl = \"14s\"",
             "providers.push.connect_timeout",
         ),
         (
-            "[providers.push]\nkind = \"spug\"\ntoken = \"t\"\n[notices]\nttl = \"5s\"",
+            "[providers.push]\nkind = \"spug\"\ntoken = \"t\"\n[notices]\nttl = \"9s\"",
             "providers.push.connect_timeout",
         ),
         ("[jwt]\njwks_file = \"keys.json\"", "jwt.issuer"),

@@ -25,7 +25,8 @@ pub struct Response {
     pub body: String,
 }
 
-/// A client with both time-outs, that follows no redirect: a credential goes nowhere else.
+/// A client with both time-outs, that follows no redirect: a credential goes nowhere else. It speaks HTTP/1.1 alone, so
+/// that each call has a connection: the streams of HTTP/2 are few, and a call would wait for one unseen.
 pub(super) fn client(config: &config::Provider) -> Result<Client, reqwest::Error> {
     Client::builder()
         .connect_timeout(config.connect_timeout)
