@@ -20,7 +20,7 @@ use crate::floors::Floors;
 use crate::generator;
 use crate::machine::{MOST_STEAL, Watch};
 use crate::report::Report;
-use crate::stage::Stage;
+use crate::stage::{OTHER_KEYS, Stage};
 use crate::timeline::Timeline;
 
 /// How often a run is done again for its steal.
@@ -76,6 +76,9 @@ pub(crate) async fn run(scenario: &Scenario, common: &Common) -> anyhow::Result<
             Scenario::Flood(options) => flood::run(options).await?,
             Scenario::LogSize(options) => log_size::run(options).await?,
         };
+        if !matches!(scenario, Scenario::Embedded(_)) {
+            report.note(format!("Redis had {OTHER_KEYS} other keys before"));
+        }
         let shares = watch.shares();
         (report.processors, report.repeated) = (Some(shares), repeated);
         report.print();

@@ -14,6 +14,7 @@ use crate::generator::{Plan, Request};
 use crate::harness::services::{self, PostgresServer, RabbitNode, Redis};
 use crate::harness::{eventually, ports};
 use crate::latency::{self, Latency};
+use crate::load::{clear, progress};
 use crate::process::{Process, Settings, command, ourselves};
 use crate::provider::{Arrivals, Calls, Manner};
 
@@ -45,6 +46,10 @@ pub(crate) const SETTINGS: [(&str, &str); 23] = [
     ("POSTRIDER_ACCOUNTS__LOGIN_LIMITS__ACCOUNT", "1000000/10m"),
     ("POSTRIDER_ACCOUNTS__LOGIN_LIMITS__IP", "1000000/10m"),
 ];
+
+/// Keys that are in Redis before: more than 2^21, so that its table has room for two million more.
+pub(crate) const OTHER_KEYS: usize = 2_200_000;
+const OTHERS_AT_ONCE: usize = 20_000;
 
 /// The services of the distributed form.
 #[derive(Debug)]
@@ -89,6 +94,7 @@ impl Stage {
             redis: services::redis().await,
             postgres: PostgresServer::with(&[]),
         };
+        age(&services.redis).await?;
         let urls = [
             ("AMQP_URL", services.rabbit.url()),
             ("REDIS_URL", services.redis.url()),
@@ -265,6 +271,23 @@ impl Worker {
         let values = text.lines().filter(|line| line.starts_with(name));
         Some(values.filter_map(|line| line.rsplit(' ').next()?.parse::<u64>().ok()).sum())
     }
+}
+
+/// Gives Redis the keys of one that has been at work for a while. From none it would double its table five times in a run
+/// of a minute, and work a quarter slower for the seconds that each doubling takes; later that is rare.
+async fn age(redis: &Redis) -> anyhow::Result<()> {
+    let client = redis::Client::open(redis.url())?;
+    let mut connection = client.get_multiplexed_async_connection().await?;
+    let fill = redis::Script::new(
+        "for key = ARGV[1], ARGV[2] do redis.call('SET', 'other:' .. key, '', 'EX', 86400) end",
+    );
+    for from in (0..OTHER_KEYS).step_by(OTHERS_AT_ONCE) {
+        progress(&format!("Redis has {from} other keys"));
+        let mut some = fill.arg(from);
+        some.arg(from + OTHERS_AT_ONCE - 1).invoke_async::<()>(&mut connection).await?;
+    }
+    clear();
+    Ok(())
 }
 
 fn settings(more: &[(&str, &str)]) -> Settings {

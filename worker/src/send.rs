@@ -176,7 +176,8 @@ impl Sender {
         let at = clock.now();
         let answer = ready.provider.provider.send(&ready.sms).await;
         drop(slot);
-        self.answered(task, ready.provider, answer, at, clock).await
+        // On the heap: while the provider takes its time, its place is small.
+        Box::pin(self.answered(task, ready.provider, answer, at, clock)).await
     }
 
     async fn expired(&self, task: &Task, clock: Clock) -> Ending {
