@@ -278,13 +278,16 @@ impl Worker {
 async fn age(redis: &Redis) -> anyhow::Result<()> {
     let client = redis::Client::open(redis.url())?;
     let mut connection = client.get_multiplexed_async_connection().await?;
-    let fill = redis::Script::new(
-        "for key = ARGV[1], ARGV[2] do redis.call('SET', 'other:' .. key, '', 'EX', 86400) end",
-    );
-    for from in (0..OTHER_KEYS).step_by(OTHERS_AT_ONCE) {
-        progress(&format!("Redis has {from} other keys"));
-        let mut some = fill.arg(from);
-        some.arg(from + OTHERS_AT_ONCE - 1).invoke_async::<()>(&mut connection).await?;
+    let fill =
+        "for key = ARGV[1], ARGV[2] do redis.call('SET', 'other:' .. key, '', 'EX', 86400) end";
+    // Each look moves a part of what the last doubling left to move.
+    let settle = "for key = ARGV[1], ARGV[2] do redis.call('EXISTS', 'other:' .. key) end";
+    for script in [fill, settle].map(redis::Script::new) {
+        for from in (0..OTHER_KEYS).step_by(OTHERS_AT_ONCE) {
+            progress(&format!("other keys of Redis: {from}"));
+            let mut some = script.arg(from);
+            some.arg(from + OTHERS_AT_ONCE - 1).invoke_async::<()>(&mut connection).await?;
+        }
     }
     clear();
     Ok(())

@@ -5,7 +5,7 @@ use futures::future::BoxFuture;
 use postrider_common::config;
 use postrider_common::job::Outcome;
 use postrider_common::phone::PhoneNumber;
-use reqwest::Client;
+use reqwest::{Client, RequestBuilder};
 use secrecy::SecretString;
 use serde::Deserialize;
 use time::OffsetDateTime;
@@ -63,6 +63,14 @@ impl Aliyun {
             return Answer::of(Outcome::RefusedHere, "template_missing")
                 .with_message("the template has no `aliyun` template code");
         };
+        match http::exchange(self.post(sms, template)).await {
+            Ok(response) => classify(&response),
+            Err(answer) => answer,
+        }
+    }
+
+    /// The call, signed. What it is made from is gone before the answer is waited for.
+    fn post(&self, sms: &Sms, template: String) -> RequestBuilder {
         #[expect(clippy::disallowed_methods, reason = "the signature is dated by the wall clock")]
         let now = OffsetDateTime::from(std::time::SystemTime::now());
         // A nonce is good for one try: the vendor refuses one that it has seen.
@@ -70,17 +78,9 @@ impl Aliyun {
         let request = self.request(sms, template, now, nonce);
         let mut url = self.endpoint.clone();
         url.set_query(Some(&request.canonical_query()));
-        let mut post = self
-            .client
-            .post(url)
-            .header("authorization", request.authorization(&self.key_id, &self.key_secret));
-        for (name, value) in &request.headers {
-            post = post.header(*name, value);
-        }
-        match http::exchange(post).await {
-            Ok(response) => classify(&response),
-            Err(answer) => answer,
-        }
+        let authorization = request.authorization(&self.key_id, &self.key_secret);
+        let post = self.client.post(url).header("authorization", authorization);
+        request.headers.iter().fold(post, |post, (name, value)| post.header(*name, value))
     }
 
     fn request(

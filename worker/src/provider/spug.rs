@@ -49,7 +49,8 @@ impl Spug {
                 .with_message("this provider reaches mainland numbers alone");
         };
         let url = format!("{}/{}", self.endpoint, self.token.expose_secret());
-        match http::exchange(self.client.post(url).json(&self.body(sms, national))).await {
+        let post = self.client.post(url).json(&self.body(sms, national));
+        match http::exchange(post).await {
             Ok(response) => self.without_token(classify(&response)),
             Err(answer) => answer,
         }
