@@ -157,9 +157,8 @@ async fn accept_in_one_transaction(
         };
         Ok((answer, enqueue))
     });
-    let timer = Timer::start("admit", Some(lane));
+    let _timer = Timer::start("admit", Some(lane));
     let answer = accepted.await.map_err(|error| StoreError::Unavailable(error.to_string()))?;
-    drop(timer);
     queue.wake(lane);
     Ok(answer?)
 }
