@@ -21,7 +21,10 @@ use postrider_common::store::{
     About, AccountCheck, Admit, AdmitAnswer, BanCheck, LimitCheck, NewVerification, Store, rank,
 };
 use serde::Serialize;
+use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous};
+use sqlx::{ConnectOptions as _, Connection as _};
 
+use crate::harness::services::new_folder;
 use crate::load::{clear, progress};
 use crate::stage::Services;
 
@@ -42,7 +45,7 @@ pub(crate) struct Floors {
     pub(crate) publish: f64,
     /// Deliveries of a quorum queue to one consumer, each acked.
     pub(crate) consume: f64,
-    /// The guard's script, all its limits, 256 calls in flight on one connection, each of a new phone.
+    /// The guard's script, all its limits, 256 calls in flight through the service's own client, each of a new phone.
     pub(crate) guard: f64,
 }
 
@@ -159,6 +162,29 @@ async fn guard(redis: &str, time: Duration) -> anyhow::Result<f64> {
     Ok(done.load(Ordering::Relaxed) as f64 / begun.elapsed().as_secs_f64())
 }
 
+/// Commits a second of one row of 700 bytes each to SQLite as the embedded form has it, one after the other: what would
+/// bound it if it committed each request by itself.
+pub(crate) async fn commits(seconds: f64) -> anyhow::Result<f64> {
+    progress("floor: commits");
+    let options = SqliteConnectOptions::new()
+        .filename(new_folder("floor").join("floor.db"))
+        .create_if_missing(true)
+        .journal_mode(SqliteJournalMode::Wal)
+        .synchronous(SqliteSynchronous::Full);
+    let mut database = options.connect().await?;
+    sqlx::query("CREATE TABLE floor (body BLOB)").execute(&mut database).await?;
+    let (begun, mut done) = (Instant::now(), 0_u64);
+    while begun.elapsed().as_secs_f64() < seconds {
+        let insert = sqlx::query("INSERT INTO floor VALUES (?)").bind(BODY.as_slice());
+        insert.execute(&mut database).await?;
+        done += 1;
+    }
+    let rate = done as f64 / begun.elapsed().as_secs_f64();
+    database.close().await?;
+    clear();
+    Ok(rate)
+}
+
 /// What the API asks for a code, with the limits of [`crate::stage::SETTINGS`].
 fn admit(account: AccountCheck, number: u64) -> Admit {
     let phone = format!("+86199{:08}", number.wrapping_mul(7_919) % 100_000_000);
@@ -167,7 +193,7 @@ fn admit(account: AccountCheck, number: u64) -> Admit {
         (Scope::Phone, format!("{}:{phone}", account.id), 1, 60_000, rank::PHONE),
         (Scope::PhonePurpose, format!("{}:{phone}:login", account.id), 5, HOUR_MS, rank::PHONE),
         (Scope::PhoneAll, phone.clone(), 30, 24 * HOUR_MS, rank::PHONE),
-        (Scope::Ip, format!("11.0.{}", number % (1 << 20)), 1000, 60_000, rank::IP),
+        (Scope::Ip, format!("11.0.{}", number % (1 << 20)), 20, 60_000, rank::IP),
         (Scope::Account, account.id.to_string(), 100_000_000, HOUR_MS, rank::ACCOUNT),
         (Scope::Prefix, phone[..phone.len() - 4].to_owned(), 1_000_000, HOUR_MS, rank::PREFIX),
         (Scope::Global, "bench".to_owned(), 100_000_000, 60_000, rank::GLOBAL),

@@ -17,7 +17,7 @@ use crate::latency::{self, Latency};
 
 /// How often the pacer releases what is due.
 const TICK: Duration = Duration::from_micros(250);
-/// How long what was due may still take after the end; what is open then counts as unanswered.
+/// How long what was due may still take after the end; what is open then, or never began, counts as unanswered.
 const DRAIN: Duration = Duration::from_secs(10);
 
 /// What a generator is to do.
@@ -120,9 +120,9 @@ pub(crate) async fn run(plan: &Path) -> anyhow::Result<()> {
     }
     let at = shared.start.elapsed().as_secs_f64();
     shared.over.store(true, Ordering::Relaxed);
-    shared.due.close();
     let drained = Instant::now();
-    while shared.open.load(Ordering::Relaxed) > 0 && drained.elapsed() < DRAIN {
+    let at_work = || shared.open.load(Ordering::Relaxed) > 0 || shared.due.available_permits() > 0;
+    while at_work() && drained.elapsed() < DRAIN {
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
     say(&shared.all(at));
@@ -173,7 +173,8 @@ impl Shared {
                 Some(rate)
             }
         };
-        if self.over.load(Ordering::Relaxed) {
+        // What was due by then is still asked for.
+        if due.is_none() && self.over.load(Ordering::Relaxed) {
             return None;
         }
         let number = self.next.fetch_add(1, Ordering::Relaxed);
@@ -213,7 +214,7 @@ impl Shared {
     fn all(&self, at: f64) -> Report {
         let counts = self.counts.lock().unwrap();
         let mut answers = counts.answers.clone();
-        let open = self.open.load(Ordering::Relaxed);
+        let open = self.open.load(Ordering::Relaxed) + self.due.available_permits() as u64;
         if open > 0 {
             *answers.entry(0).or_default() += open;
         }

@@ -1,13 +1,14 @@
 //! What a scenario plays on: private services, the real processes, the fake provider.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use anyhow::{Context as _, ensure};
-use postrider_common::queue::Queue;
+use postrider_common::job::Lane;
 use postrider_common::queue::rabbitmq::RabbitQueue;
-use sqlx::{Connection as _, PgConnection};
+use sqlx::sqlite::SqliteConnectOptions;
+use sqlx::{ConnectOptions as _, Connection as _, PgConnection};
 use std::time::Duration;
 
 use crate::generator::{Plan, Request};
@@ -47,8 +48,8 @@ pub(crate) const SETTINGS: [(&str, &str); 23] = [
     ("POSTRIDER_ACCOUNTS__LOGIN_LIMITS__IP", "1000000/10m"),
 ];
 
-/// Keys that are in Redis before: more than 2^21, so that its table has room for two million more.
-pub(crate) const OTHER_KEYS: usize = 2_200_000;
+/// Keys that are in Redis before: more than 2^22, so that its table has room for four million more, of 580,000 messages.
+pub(crate) const OTHER_KEYS: usize = 4_300_000;
 const OTHERS_AT_ONCE: usize = 20_000;
 
 /// The services of the distributed form.
@@ -84,6 +85,34 @@ struct Provider {
 pub(crate) struct Worker {
     pub(crate) process: Process,
     metrics: SocketAddr,
+}
+
+/// The queues of either form.
+#[derive(Debug, Clone)]
+pub(crate) enum Queues {
+    Rabbit(RabbitQueue),
+    /// The data directory.
+    Embedded(PathBuf),
+}
+
+impl Queues {
+    /// Jobs ready in both lanes; none where that can't be seen.
+    pub(crate) async fn ready(&self) -> Option<u64> {
+        match self {
+            Self::Rabbit(queue) => {
+                let code = queue.ready(Lane::Code).await.ok()?;
+                Some(code + queue.ready(Lane::Notice).await.ok()?)
+            }
+            Self::Embedded(folder) => {
+                let file = SqliteConnectOptions::new().filename(folder.join("postrider.db"));
+                let mut database = file.read_only(true).connect().await.ok()?;
+                let ready = "SELECT count(*) FROM queue_job WHERE taken = 0 AND rung IS NULL";
+                let ready: i64 = sqlx::query_scalar(ready).fetch_one(&mut database).await.ok()?;
+                database.close().await.ok()?;
+                u64::try_from(ready).ok()
+            }
+        }
+    }
 }
 
 impl Stage {
@@ -190,8 +219,8 @@ impl Stage {
         Ok(answer.json().await?)
     }
 
-    /// How long messages that came to the provider since it was last asked took from their acceptance: from the store's
-    /// decision, which their rows hold, all of them written by now.
+    /// How long messages that came to the provider since it was last asked took from their acceptance to their first call:
+    /// from the store's decision, which their rows hold, all of them written by now.
     pub(crate) async fn since_accepted(&self) -> anyhow::Result<Latency> {
         let address = &self.provider.address;
         let answer = client().get(format!("http://{address}/arrivals")).send().await?;
@@ -200,8 +229,9 @@ impl Stage {
             .fetch_all(&mut self.database().await?)
             .await?;
         let accepted: HashMap<String, i64> = rows.into_iter().collect();
-        let mut times = latency::histogram();
-        for (message, arrived) in arrivals {
+        let (mut times, mut seen) = (latency::histogram(), HashSet::new());
+        // Of a message that was tried again the first call counts.
+        for (message, arrived) in arrivals.into_iter().filter(|(id, _)| seen.insert(*id)) {
             let accepted = accepted.get(&message.to_string()).context("a message without a row")?;
             let took = Duration::from_millis((arrived - accepted).max(0).unsigned_abs());
             latency::record(&mut times, took);
@@ -218,11 +248,15 @@ impl Stage {
         rows
     }
 
-    /// The queue as the bench looks into it.
-    pub(crate) fn queue(&self) -> Option<Queue> {
-        let services = self.services.as_ref()?;
-        let url = services.rabbit.url().into();
-        Some(Queue::Rabbit(RabbitQueue::start(&url, Duration::from_secs(5))))
+    /// The queues as the bench looks into them.
+    pub(crate) fn queues(&self) -> Queues {
+        match &self.services {
+            Some(services) => {
+                let url = services.rabbit.url().into();
+                Queues::Rabbit(RabbitQueue::start(&url, Duration::from_secs(5)))
+            }
+            None => Queues::Embedded(self.settings["POSTRIDER_DATA_DIR"].clone().into()),
+        }
     }
 
     pub(crate) async fn database(&self) -> anyhow::Result<PgConnection> {
@@ -274,7 +308,7 @@ impl Worker {
 }
 
 /// Gives Redis the keys of one that has been at work for a while. From none it would double its table five times in a run
-/// of a minute, and work a quarter slower for the seconds that each doubling takes; later that is rare.
+/// of a minute, and work at half its speed for the seconds that each doubling takes; later that is rare.
 async fn age(redis: &Redis) -> anyhow::Result<()> {
     let client = redis::Client::open(redis.url())?;
     let mut connection = client.get_multiplexed_async_connection().await?;
@@ -282,6 +316,8 @@ async fn age(redis: &Redis) -> anyhow::Result<()> {
         "for key = ARGV[1], ARGV[2] do redis.call('SET', 'other:' .. key, '', 'EX', 86400) end";
     // Each look moves a part of what the last doubling left to move.
     let settle = "for key = ARGV[1], ARGV[2] do redis.call('EXISTS', 'other:' .. key) end";
+    // Without them its file would reach the size of a rewrite within a run.
+    append_only(&mut connection, "no").await?;
     for script in [fill, settle].map(redis::Script::new) {
         for from in (0..OTHER_KEYS).step_by(OTHERS_AT_ONCE) {
             progress(&format!("other keys of Redis: {from}"));
@@ -289,8 +325,25 @@ async fn age(redis: &Redis) -> anyhow::Result<()> {
             some.arg(from + OTHERS_AT_ONCE - 1).invoke_async::<()>(&mut connection).await?;
         }
     }
+    append_only(&mut connection, "yes").await?;
+    let written = async || {
+        let mut info = redis::cmd("INFO");
+        let info: String =
+            info.arg("persistence").query_async(&mut connection.clone()).await.ok()?;
+        let busy = ["aof_rewrite_in_progress:1", "aof_rewrite_scheduled:1", "aof_enabled:0"];
+        (!busy.iter().any(|word| info.contains(word))).then_some(())
+    };
+    eventually("Redis to have its file", written).await;
     clear();
     Ok(())
+}
+
+async fn append_only(
+    connection: &mut redis::aio::MultiplexedConnection,
+    value: &str,
+) -> anyhow::Result<()> {
+    let mut set = redis::cmd("CONFIG");
+    Ok(set.arg("SET").arg("appendonly").arg(value).query_async(connection).await?)
 }
 
 fn settings(more: &[(&str, &str)]) -> Settings {

@@ -3,12 +3,11 @@
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use postrider_common::job::Lane;
-use postrider_common::queue::Queue;
 use serde::Serialize;
 use tokio::task::JoinHandle;
 
 use crate::generator::Report;
+use crate::stage::Queues;
 
 /// Between two looks at the queues.
 const EVERY: Duration = Duration::from_millis(500);
@@ -45,15 +44,14 @@ impl Timeline {
     }
 
     /// Looks at the queues until it is aborted.
-    pub(crate) fn watch(&self, queue: Queue) -> JoinHandle<()> {
+    pub(crate) fn watch(&self, queues: Queues) -> JoinHandle<()> {
         let timeline = self.clone();
         tokio::spawn(async move {
             let mut looks = tokio::time::interval(EVERY);
             loop {
                 looks.tick().await;
-                let Ok(code) = queue.ready(Lane::Code).await else { continue };
-                let Ok(notice) = queue.ready(Lane::Notice).await else { continue };
-                let point = (timeline.seconds(), code + notice);
+                let Some(ready) = queues.ready().await else { continue };
+                let point = (timeline.seconds(), ready);
                 timeline.points.lock().unwrap().depths.push(point);
             }
         })

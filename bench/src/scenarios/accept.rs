@@ -2,7 +2,7 @@
 
 use clap::Args;
 
-use super::{Common, floors, refused, watch};
+use super::{Common, floors, refused, usual, watch};
 use crate::generator::Request;
 use crate::load;
 use crate::provider::Manner;
@@ -38,6 +38,7 @@ pub(crate) async fn run(options: &Options, common: &Common) -> anyhow::Result<Re
             .at_least(target),
     );
     report.add(Figure::new("the same", rate, "/s").of_floor("guard", floors.guard));
+    report.add(Figure::new("beside what is usual", rate, "/s").at_least(usual::ACCEPTED));
     report.add(Figure::new("p50 then", most.latency.p50, "ms"));
     report.add(Figure::new("p99 then", most.latency.p99, "ms").at_most(50.0));
     report.add(Figure::new("refused or unanswered then", refused(&most), "").at_most(0.0));

@@ -3,7 +3,7 @@
 use clap::Args;
 
 use super::carrying::{carried, fill};
-use super::{Common, floors, watch};
+use super::{Common, floors, usual, watch};
 use crate::generator::Request;
 use crate::provider::Manner;
 use crate::report::{Figure, Report};
@@ -30,6 +30,10 @@ pub(crate) async fn run(options: &Options, common: &Common) -> anyhow::Result<Re
         let name = format!("carried, provider at {latency_ms} ms");
         let figure = Figure::new(name, rate, "/s").of_floor("consume", floors.consume);
         report.add(figure.at_least(share * floors.consume));
+        if latency_ms > 0 {
+            let figure = Figure::new("beside what is usual", rate, "/s");
+            report.add(figure.at_least(usual::CARRIED));
+        }
     }
     report.note(format!("{} jobs each; one worker, 1,000 at the provider at once", options.jobs));
     report.points = timeline.points();

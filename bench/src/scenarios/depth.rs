@@ -2,13 +2,15 @@
 
 use clap::Args;
 
-use super::carrying::{carried_for, fill};
-use super::{evenness, watch};
+use super::carrying::{carried, fill};
+use super::{Common, evenness, floors, watch};
 use crate::generator::Request;
+use crate::harness::eventually;
 use crate::load;
 use crate::provider::Manner;
 use crate::report::{Figure, Report};
 use crate::stage::Stage;
+use crate::timeline::Timeline;
 
 #[derive(Debug, Args)]
 pub(crate) struct Options {
@@ -16,40 +18,57 @@ pub(crate) struct Options {
     #[arg(long, value_delimiter = ',', default_value = "0,10000,100000,1000000")]
     depths: Vec<u64>,
     /// Seconds of accepting, and of carrying.
-    #[arg(long, default_value_t = 10.0)]
+    #[arg(long, default_value_t = 5.0)]
     seconds: f64,
 }
 
-pub(crate) async fn run(options: &Options) -> anyhow::Result<Report> {
+pub(crate) async fn run(options: &Options, common: &Common) -> anyhow::Result<Report> {
     let mut report = Report::new("depth");
     let mut stage = Stage::distributed(Manner::takes(0), &[]).await?;
+    let floors = floors(&stage, &mut report, common).await?;
     let timeline = watch(&stage);
-    // What is waiting already; as much is accepted in a turn as is carried, or more.
-    let mut waiting = 0;
     let (mut accepting, mut carrying) = (Vec::new(), Vec::new());
     for depth in &options.depths {
-        if *depth >= waiting + 1000 {
-            let batches = (depth - waiting) / 1000;
-            fill(&mut stage, Request::Notices, batches, &timeline).await?;
-            waiting += batches * 1000;
-        }
+        bring_to(&mut stage, *depth, &timeline).await?;
         let plan = stage.plan(Request::Notice, None, options.seconds);
         let accepted = load::run("accepting", &plan, &timeline).await?;
-        waiting += accepted.accepted();
-        accepting.push(accepted.accepted() as f64 / accepted.at);
+        let rate = accepted.accepted() as f64 / accepted.at;
+        let figure = Figure::new(format!("accepted with {depth} waiting"), rate, "/s");
+        report.add(figure.of_floor("publish", floors.publish));
+        accepting.push(rate);
+        // What was accepted is carried: from a little more than the depth down to it.
         stage.add_worker(&[])?;
-        tokio::time::sleep(std::time::Duration::from_secs(1)).await;
-        carrying.push(carried_for(&stage, options.seconds.min(5.0)).await);
-        waiting = waiting.saturating_sub(stage.rows().await);
+        let rate = carried(&stage, accepted.accepted()).await?;
         stage.workers.clear();
-        let (accepted, carried) = (accepting.last(), carrying.last());
-        let name = |what| format!("{what} with {depth} waiting");
-        report.add(Figure::new(name("accepted"), *accepted.unwrap_or(&0.0), "/s"));
-        report.add(Figure::new(name("carried"), *carried.unwrap_or(&0.0), "/s"));
+        let figure = Figure::new(format!("carried with {depth} waiting"), rate, "/s");
+        report.add(figure.of_floor("consume", floors.consume));
+        carrying.push(rate);
     }
     report.add(Figure::new("accepting: least of most", evenness(&accepting), "").at_least(0.85));
     report.add(Figure::new("carrying: least of most", evenness(&carrying), "").at_least(0.85));
-    report.note("notices; provider at 0 ms; what a turn leaves is part of the next one's backlog");
+    report.note("notices, which have no limits; provider at 0 ms");
+    report.note(format!(
+        "so many waited when accepting began; what {} s gave was carried then",
+        options.seconds
+    ));
     report.points = timeline.points();
     Ok(report)
+}
+
+/// Makes so many jobs wait, to a thousand: fills the queue, or has a worker take what is too much.
+async fn bring_to(stage: &mut Stage, depth: u64, timeline: &Timeline) -> anyhow::Result<()> {
+    let queues = stage.queues();
+    let ready = async || queues.ready().await;
+    let waiting = eventually("the depth of the queue", ready).await;
+    if waiting > depth {
+        stage.add_worker(&[])?;
+        let taken = async || (queues.ready().await? <= depth).then_some(());
+        eventually("the queue to be short enough", taken).await;
+        stage.workers.clear();
+    }
+    let missing = depth.saturating_sub(waiting) / 1000;
+    if missing > 0 {
+        fill(stage, Request::Notices, missing, timeline).await?;
+    }
+    Ok(())
 }

@@ -4,7 +4,8 @@ use std::time::{Duration, Instant};
 
 use clap::Args;
 
-use super::{refused, watch};
+use super::{Common, refused, watch};
+use crate::floors::commits;
 use crate::generator::Request;
 use crate::load;
 use crate::provider::{Calls, Manner};
@@ -21,8 +22,10 @@ pub(crate) struct Options {
     latency_ms: u64,
 }
 
-pub(crate) async fn run(options: &Options) -> anyhow::Result<Report> {
+pub(crate) async fn run(options: &Options, common: &Common) -> anyhow::Result<Report> {
     let mut report = Report::new("embedded");
+    let commits = commits(common.floor_seconds).await?;
+    report.add(Figure::new("floor: commits of one row, one after the other", commits, "/s"));
     let mut stage = Stage::embedded(Manner::takes(options.latency_ms), &[]).await?;
     let timeline = watch(&stage);
     for (name, rate) in [("closed loop", None), ("steady", Some(options.rate))] {
@@ -38,7 +41,8 @@ pub(crate) async fn run(options: &Options) -> anyhow::Result<Report> {
         report.add(Figure::new(format!("{name}: carried"), carried, "/s"));
         // At a steady rate a little is lost to the ends of the run.
         let least = rate.map_or(2000.0, |rate| rate * 0.97);
-        report.add(Figure::new(format!("{name}: both at once"), both, "/s").at_least(least));
+        let figure = Figure::new(format!("{name}: both at once"), both, "/s");
+        report.add(figure.of_floor("commits", commits).at_least(least));
         report.add(Figure::new(format!("{name}: p50"), sent.latency.p50, "ms"));
         report.add(Figure::new(format!("{name}: p99"), sent.latency.p99, "ms"));
         let bad = Figure::new(format!("{name}: refused or unanswered"), refused(&sent), "");

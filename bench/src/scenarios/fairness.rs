@@ -3,7 +3,7 @@
 use clap::Args;
 
 use super::carrying::fill;
-use super::watch;
+use super::{Common, floors, watch};
 use crate::generator::Request;
 use crate::latency::Latency;
 use crate::load;
@@ -22,43 +22,58 @@ pub(crate) struct Options {
     rate: f64,
     #[arg(long, default_value_t = 20.0)]
     seconds: f64,
+    /// Notices at the provider at once: `[worker] notice_concurrency`, whose default it is.
+    #[arg(long, default_value_t = 256)]
+    at_once: u16,
+    /// How long the provider takes, in milliseconds.
+    #[arg(long, default_value_t = 50)]
+    provider: u64,
 }
 
-pub(crate) async fn run(options: &Options) -> anyhow::Result<Report> {
+pub(crate) async fn run(options: &Options, common: &Common) -> anyhow::Result<Report> {
     let mut report = Report::new("fairness");
-    let mut stage = Stage::distributed(Manner::takes(50), &[]).await?;
+    let mut stage = Stage::distributed(Manner::takes(options.provider), &[]).await?;
+    let floors = floors(&stage, &mut report, common).await?;
     let timeline = watch(&stage);
-    let idle = codes(&mut stage, options, &timeline, "idle").await?;
+    let (idle, _) = codes(&mut stage, options, &timeline, "idle").await?;
     fill(&mut stage, Request::Notices, options.waiting.div_ceil(1000), &timeline).await?;
-    let behind = codes(&mut stage, options, &timeline, "with a backlog").await?;
+    let (behind, notices) = codes(&mut stage, options, &timeline, "with a backlog").await?;
     report.add(Figure::new("a code to the provider, idle: p50", idle.p50, "ms"));
     report.add(Figure::new("a code to the provider, idle: p99", idle.p99, "ms"));
     report.add(Figure::new("with notices waiting: p50", behind.p50, "ms"));
     let figure = Figure::new("with notices waiting: p99", behind.p99, "ms");
     report.add(figure.at_most(1.5 * idle.p99));
+    let figure = Figure::new("notices carried meanwhile", notices, "/s");
+    report.add(figure.of_floor("consume", floors.consume));
     report.note(format!(
         "{} notices waiting, being carried; codes at {}/s",
         options.waiting, options.rate
     ));
-    report.note("one worker with the default of 256 notices at the provider at once, at 50 ms");
+    report.note(format!(
+        "one worker with {} notices at the provider at once, at {} ms",
+        options.at_once, options.provider
+    ));
     report.points = timeline.points();
     Ok(report)
 }
 
-/// How long codes take to the provider, with a worker that is started for it.
+/// How long codes take to the provider, with a worker that is started for it, and the notices that it carries a second.
 async fn codes(
     stage: &mut Stage,
     options: &Options,
     timeline: &Timeline,
     name: &str,
-) -> anyhow::Result<Latency> {
-    stage.add_worker(&[("POSTRIDER_WORKER__NOTICE_CONCURRENCY", "256")])?;
+) -> anyhow::Result<(Latency, f64)> {
+    let at_once = options.at_once.to_string();
+    stage.add_worker(&[("POSTRIDER_WORKER__NOTICE_CONCURRENCY", &at_once)])?;
     let plan = stage.plan(Request::Code, Some(options.rate), 5.0);
     load::run("warming up", &plan, timeline).await?;
     stage.calls().await?;
     let plan = stage.plan(Request::Code, Some(options.rate), options.seconds);
     load::run(name, &plan, timeline).await?;
-    let codes = stage.calls().await?.remove("SMS_CODE").unwrap_or_default();
+    let mut calls = stage.calls().await?;
     stage.workers.clear();
-    Ok(codes)
+    let codes = calls.remove("SMS_CODE").unwrap_or_default();
+    let notices = calls.remove("SMS_NOTICE").unwrap_or_default();
+    Ok((codes, notices.count as f64 / options.seconds))
 }

@@ -1,8 +1,8 @@
-//! flood: log-ins of nobody beside sends; each log-in costs a hash.
+//! flood: log-ins of nobody beside sends. A log-in that finds a place costs a hash; the rest is refused at once.
 
 use clap::Args;
 
-use super::{refused, watch};
+use super::{Common, floors, refused, watch};
 use crate::generator::Request;
 use crate::load::{self, Load};
 use crate::provider::Manner;
@@ -22,9 +22,10 @@ pub(crate) struct Options {
     seconds: f64,
 }
 
-pub(crate) async fn run(options: &Options) -> anyhow::Result<Report> {
+pub(crate) async fn run(options: &Options, common: &Common) -> anyhow::Result<Report> {
     let mut report = Report::new("flood");
     let mut stage = Stage::distributed(Manner::takes(50), &[]).await?;
+    floors(&stage, &mut report, common).await?;
     let timeline = watch(&stage);
     stage.add_worker(&[])?;
     let plan = stage.plan(Request::Code, Some(options.rate), options.seconds);

@@ -9,7 +9,7 @@ use hdrhistogram::Histogram;
 use sqlx::{AssertSqlSafe, Connection as _, PgConnection};
 
 use super::carrying::{carried, fill};
-use super::{evenness, watch};
+use super::{Common, evenness, floors, watch};
 use crate::generator::Request;
 use crate::latency::{self, Latency};
 use crate::load::{clear, progress};
@@ -36,9 +36,10 @@ pub(crate) struct Options {
     jobs: u64,
 }
 
-pub(crate) async fn run(options: &Options) -> anyhow::Result<Report> {
+pub(crate) async fn run(options: &Options, common: &Common) -> anyhow::Result<Report> {
     let mut report = Report::new("log-size");
     let mut stage = Stage::distributed(Manner::takes(0), &[]).await?;
+    let floors = floors(&stage, &mut report, common).await?;
     let timeline = watch(&stage);
     let mut database = stage.database().await?;
     let (mut there, mut rates) = (0, Vec::new());
@@ -46,10 +47,11 @@ pub(crate) async fn run(options: &Options) -> anyhow::Result<Report> {
         insert(&stage, &mut database, there..*rows).await?;
         there = *rows;
         clear();
-        sqlx::query("VACUUM ANALYZE sms_log").execute(&mut database).await?;
+        sqlx::query("VACUUM ANALYZE sms_log, sms_attempt").execute(&mut database).await?;
         sqlx::query("CHECKPOINT").execute(&mut database).await?;
         let rate = carry(&mut stage, options.jobs, &timeline).await?;
-        report.add(Figure::new(format!("carried with {rows} rows"), rate, "/s"));
+        let figure = Figure::new(format!("carried with {rows} rows"), rate, "/s");
+        report.add(figure.of_floor("consume", floors.consume));
         rates.push(rate);
         for (what, path) in pages(&mut database).await? {
             let took = time(&stage, &path).await?;
@@ -59,6 +61,7 @@ pub(crate) async fn run(options: &Options) -> anyhow::Result<Report> {
     }
     report.add(Figure::new("carrying: least of most", evenness(&rates), "").at_least(0.85));
     let days = days_to_purge(there);
+    execute(&mut database, attempts(days)).await?;
     let mut purge = stage.api_command()?;
     purge.args(["purge", "--older-than", &format!("{}d", DAYS - days)]);
     let (begun, purge) = (Instant::now(), tokio::task::spawn_blocking(move || purge.output()));
@@ -134,6 +137,17 @@ fn insertion(from: u64, count: u64, all: u64) -> String {
              LATERAL (SELECT (extract(epoch FROM now()) * 1000)::bigint - {span} + n % {all} * {span} / {all} AS at) t,
              LATERAL (SELECT (lpad(to_hex(t.at), 12, '0') || '7' || right(md5('m' || n), 19))::uuid::text AS id) m
          WHERE a.username = 'shop'"
+    )
+}
+
+/// An attempt of each message that the purge will delete.
+fn attempts(days: u64) -> String {
+    format!(
+        "INSERT INTO sms_attempt (message_id, number, provider, outcome, at, duration_ms, provider_message_id)
+         SELECT id, 1, 'main', 'accepted', create_time + 10, 50, provider_message_id FROM sms_log
+         WHERE create_time < (extract(epoch FROM now()) * 1000)::bigint - {}
+         ON CONFLICT DO NOTHING",
+        (DAYS - days) * DAY_MS
     )
 }
 

@@ -3,7 +3,7 @@
 use clap::Args;
 
 use super::carrying::{carried, fill};
-use super::watch;
+use super::{Common, floors, watch};
 use crate::generator::Request;
 use crate::provider::Manner;
 use crate::report::{Figure, Report};
@@ -19,9 +19,10 @@ pub(crate) struct Options {
     jobs: u64,
 }
 
-pub(crate) async fn run(options: &Options) -> anyhow::Result<Report> {
+pub(crate) async fn run(options: &Options, common: &Common) -> anyhow::Result<Report> {
     let mut report = Report::new("replicas");
     let mut stage = Stage::distributed(Manner::takes(50), &[]).await?;
+    let floors = floors(&stage, &mut report, common).await?;
     let timeline = watch(&stage);
     let concurrency = options.concurrency.to_string();
     let mut alone = 0.0;
@@ -37,7 +38,8 @@ pub(crate) async fn run(options: &Options) -> anyhow::Result<Report> {
             alone = rate;
         }
         let name = format!("carried by {workers}");
-        report.add(Figure::new(name, rate, "/s").at_least(alone * workers as f64 * 0.85));
+        let figure = Figure::new(name, rate, "/s").of_floor("consume", floors.consume);
+        report.add(figure.at_least(alone * workers as f64 * 0.85));
     }
     report.note(format!("provider at 50 ms, {concurrency} calls at once for each worker"));
     report.points = timeline.points();
