@@ -107,6 +107,17 @@ impl Distributed {
         sqlx::query_as("SELECT id, status FROM sms_log").fetch_all(&mut connection).await.unwrap()
     }
 
+    /// Stops the worker as an operator would; it ends well.
+    async fn stop_worker(&mut self) {
+        self.worker.signal("TERM");
+        assert_eq!(self.worker.ended().await, Some(0), "{}", self.worker.output());
+    }
+
+    async fn worker_says(&self, words: &str) {
+        let says = || async { self.worker.output().contains(words).then_some(()) };
+        eventually(words, says).await;
+    }
+
     pub(super) async fn rows_of(&self, accepted: &[String]) -> Vec<(String, i32)> {
         eventually(&format!("{} rows", accepted.len()), || async {
             let rows = self.rows().await;
@@ -373,6 +384,66 @@ async fn sends_go_on_while_the_database_is_down_and_their_rows_follow() {
     let rows = it.rows_of(&accepted).await;
     assert_eq!(rows.len(), accepted.len());
     assert!(rows.iter().all(|(_, status)| *status == 1));
+}
+
+#[tokio::test]
+async fn a_row_that_waits_is_left_to_a_worker_that_has_its_key() {
+    let mut it = start(Alone { postgres: true, ..Alone::default() }).await;
+    let sent = id_of(&it.client.send_code(&phone(1)).await.1);
+    it.rows_of(&[sent]).await;
+    // As while secrets are rotated: this worker has both, and seals with the new one.
+    let old = it.settings["POSTRIDER_SECRET"].clone();
+    let mut both = it.settings.clone();
+    both.insert(
+        "POSTRIDER_SECRET".to_owned(),
+        format!("a-new-secret-of-more-than-32-bytes-x,{old}"),
+    );
+    it.stop_worker().await;
+    it.worker = Process::worker(both.clone());
+    it.postgres.as_mut().unwrap().kill();
+    let (status, sent) = it.client.send_code(&phone(2)).await;
+    assert_eq!(status, 202, "{sent}");
+    it.worker_says("rows go to sms.rows").await;
+    it.stop_worker().await;
+    // One that has only the old secret can't open the row.
+    it.worker = Process::worker(it.settings.clone());
+    it.postgres.as_mut().unwrap().start();
+    it.worker_says("a row's key is not among POSTRIDER_SECRET").await;
+    it.stop_worker().await;
+    it.worker = Process::worker(both);
+    let rows = it.rows_of(&[id_of(&sent)]).await;
+    assert_eq!(rows.len(), 2);
+    assert!(rows.iter().all(|(_, status)| *status == 1), "{rows:?}");
+}
+
+#[tokio::test]
+async fn a_worker_that_stops_begins_nothing_more() {
+    let one_at_a_time = ("POSTRIDER_WORKER__CODE_CONCURRENCY", "1");
+    let mut it = start(Alone { more: vec![one_at_a_time], ..Alone::default() }).await;
+    let ops = token(&it.settings, &["--account", "ops", "--admin"]);
+    let ops = Client::new(it.client.url.clone(), ops);
+    it.provider.always(Behaviour::AcceptAfter(Duration::from_millis(800)));
+    let mut sent = vec![id_of(&it.client.send_code(&phone(1)).await.1)];
+    let provider = it.provider.clone();
+    eventually("the provider to be called", || async {
+        (!provider.handed().is_empty()).then_some(())
+    })
+    .await;
+    // It has the second one already, which waits for its turn.
+    sent.push(id_of(&it.client.send_code(&phone(2)).await.1));
+    eventually("the worker to have both", || async {
+        let (_, queues) = ops.get("/v1/queues").await;
+        let queues = queues["queues"].as_array().unwrap().clone();
+        let lane = queues.into_iter().find(|queue| queue["name"] == "sms.code").unwrap();
+        (lane["ready"] == 0).then_some(())
+    })
+    .await;
+    it.stop_worker().await;
+    assert_eq!(provider.handed().len(), 1, "what wasn't begun went back");
+    it.worker = Process::worker(it.settings.clone());
+    let rows = it.rows_of(&sent).await;
+    assert!(rows.iter().all(|(_, status)| *status == 1), "{rows:?}");
+    assert_eq!(provider.handed().len(), 2, "each once");
 }
 
 #[tokio::test]

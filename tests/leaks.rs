@@ -1,13 +1,14 @@
-//! What no log, metric or table of refusals may hold: codes, tokens, keys, passwords, whole phone numbers and query
+//! What no log, metric, table of refusals or attempts, and no dead letter may hold: codes, tokens, keys, passwords, whole phone numbers and query
 //! strings, sent through every endpoint that there is, at the finest log level.
 
 use reqwest::Method;
 use serde_json::{Map, Value, json};
-use sqlx::{Connection as _, PgConnection};
+use sqlx::{AssertSqlSafe, Connection as _, PgConnection};
 
 use crate::distributed::{Alone, Distributed, start};
 use crate::harness::eventually;
 use crate::harness::processes::{Client, token};
+use crate::harness::provider::Behaviour;
 
 /// So many digits that none are there by chance.
 const LENGTH: (&str, &str) = ("POSTRIDER_CODE__LENGTH", "9");
@@ -23,6 +24,7 @@ const BODY: &str = "marked-body-0e0e";
 const BEARER: &str = "marked-bearer-12dd";
 const PARAM: &str = "marked-param-5511";
 const PHONE: &str = "13912345678";
+const REFUSED: &str = "13912345677";
 
 /// Says and asks what callers do, each thing with a secret in it; gives the secrets that came up.
 async fn use_it(it: &Distributed) -> Vec<String> {
@@ -91,6 +93,12 @@ async fn use_it(it: &Distributed) -> Vec<String> {
     let notice = json!({"template": "parcel", "params": {"number": PARAM}, "phones": [PHONE, "1"]});
     let (_, sent) = client.post("/v1/notices", &notice).await;
     client.message_once(sent["accepted"][0]["id"].as_str().unwrap(), "sent").await;
+
+    // What a provider refuses in words that repeat the number and the parameters.
+    it.provider.always_for(REFUSED, Behaviour::Say(400, "isv.MOBILE_NUMBER_ILLEGAL"));
+    let notice = json!({"template": "parcel", "params": {"number": PARAM}, "phone": REFUSED});
+    let (_, sent) = client.post("/v1/notices", &notice).await;
+    client.message_once(sent["id"].as_str().unwrap(), "failed").await;
 
     // What looks for a number, and what bans one.
     client.get(&format!("/v1/messages?phone={PHONE}")).await;
@@ -166,13 +174,24 @@ fn names_of(document: &Value, operation: &Value) -> Vec<String> {
 }
 
 #[tokio::test]
-async fn nothing_secret_reaches_a_log_a_metric_or_the_table_of_refusals() {
+async fn nothing_secret_reaches_a_log_a_metric_or_a_table_but_the_messages() {
     let it = start(Alone { more: vec![LENGTH, TRACE, OPEN], ..Alone::default() }).await;
     let mut secrets = use_it(&it).await;
     assert!(abuse(&it).await > 150);
     secrets.extend(
-        [PASSWORD, NEW_PASSWORD, WRONG_PASSWORD, ANSWER, QUERY, BODY, BEARER, PARAM, PHONE]
-            .map(str::to_owned),
+        [
+            PASSWORD,
+            NEW_PASSWORD,
+            WRONG_PASSWORD,
+            ANSWER,
+            QUERY,
+            BODY,
+            BEARER,
+            PARAM,
+            PHONE,
+            REFUSED,
+        ]
+        .map(str::to_owned),
     );
     secrets.push("987654321".to_owned());
 
@@ -187,17 +206,27 @@ async fn nothing_secret_reaches_a_log_a_metric_or_the_table_of_refusals() {
         assert!(metrics.contains(name), "{metrics}");
     }
     let mut connection = PgConnection::connect(&it.database).await.unwrap();
-    let refusals: Vec<(String,)> = sqlx::query_as("SELECT to_json(r)::text FROM sms_refusal AS r")
-        .fetch_all(&mut connection)
-        .await
-        .unwrap();
-    let refusals = refusals.into_iter().map(|(row,)| row).collect::<Vec<_>>().join("\n");
-    assert!(refusals.contains("phone_limited"), "{refusals}");
+    let mut tables = Vec::new();
+    for (table, word) in [
+        ("sms_refusal", "phone_limited"),
+        ("sms_attempt", "MOBILE_NUMBER_ILLEGAL"),
+        ("dead_letter", "MOBILE_NUMBER_ILLEGAL"),
+    ] {
+        let rows =
+            format!("SELECT coalesce(string_agg(to_json(r)::text, '\n'), '') FROM {table} AS r");
+        let rows = sqlx::query_scalar(AssertSqlSafe(rows)).fetch_one(&mut connection);
+        let rows: String = rows.await.unwrap();
+        assert!(rows.contains(word), "{table}: {rows}");
+        tables.push(rows);
+    }
+    let [refusals, attempts, dead_letters] = tables.try_into().unwrap();
     for (place, text) in [
         ("the API's log", it.api.output()),
         ("the worker's log", it.worker.output()),
         ("the metrics", metrics),
         ("the refusals", refusals),
+        ("the attempts", attempts),
+        ("the dead letters", dead_letters),
     ] {
         assert!(text.len() > 500, "{place} is hardly there: {text}");
         for secret in &secrets {

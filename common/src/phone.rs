@@ -115,6 +115,18 @@ impl PhoneNumber {
     }
 }
 
+impl PhoneNumber {
+    /// The text with the number masked wherever it stands in it: with `+`, without, or in its national form, as it ends
+    /// alike in each.
+    #[must_use]
+    pub fn blot(&self, text: &str) -> String {
+        let (_, digits) = self.0.split_at(1);
+        let (rest, last) = digits.split_at(digits.len() - 4);
+        let tail = &digits[rest.len().saturating_sub(4)..];
+        text.replace(tail, &format!("****{last}"))
+    }
+}
+
 impl fmt::Display for PhoneNumber {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.masked())
@@ -159,6 +171,19 @@ mod tests {
         assert_eq!(phone.prefix(), "+861380013");
         let shortest = PhoneNumber::from_e164("+2901234").unwrap();
         assert_eq!(shortest.masked(), "+****1234");
+    }
+
+    #[test]
+    fn it_is_masked_in_a_text_in_every_form() {
+        let phone = PhoneNumber::from_e164("+8613912345678").unwrap();
+        for form in ["+8613912345678", "8613912345678", "008613912345678", "13912345678"] {
+            let text = phone.blot(&format!("{form}invalid mobile number, {form}"));
+            assert!(!text.contains("1234"), "{text}");
+            assert_eq!(text.matches("139****5678").count(), 2, "{text}");
+        }
+        assert_eq!(phone.blot("no number"), "no number");
+        let short = PhoneNumber::from_e164("+1234567").unwrap();
+        assert_eq!(short.blot("to 1234567"), "to ****4567");
     }
 
     #[test]

@@ -136,6 +136,16 @@ impl Receipt {
             Acker::Sqlite(acker) => acker.ack(self.tag, multiple).await,
         }
     }
+
+    /// Whether its session is over: nothing of it can be acked any more.
+    #[must_use]
+    pub fn is_over(&self) -> bool {
+        match &self.acker {
+            Acker::Rabbit(acker) => acker.is_over(),
+            // As long as the process.
+            Acker::Sqlite(_) => false,
+        }
+    }
 }
 
 impl fmt::Debug for Receipt {

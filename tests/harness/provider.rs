@@ -168,7 +168,9 @@ async fn answer(
         Pending { shared: shared.clone(), place: handed.len() - 1 }
     };
     let said = |status: u16, code: &str| {
-        let body = json!({ "Code": code, "Message": code, "RequestId": "r", "BizId": "9006^0" });
+        // As the real one does, it repeats what it was given.
+        let message = format!("{}{code}: {}", field("PhoneNumbers"), field("TemplateParam"));
+        let body = json!({ "Code": code, "Message": message, "RequestId": "r", "BizId": "9006^0" });
         (StatusCode::from_u16(status).unwrap(), axum::Json(body)).into_response()
     };
     let response = match behaviour {

@@ -12,8 +12,6 @@ use tokio::time::Instant;
 /// How long a finished delivery waits behind an unfinished one.
 const PATIENCE: Duration = Duration::from_millis(50);
 const WAITING: usize = 4096;
-/// Sessions that nothing came from for so long are over.
-const SESSION_LIFE: Duration = Duration::from_mins(10);
 
 /// Hands receipts to the task that acks them.
 #[derive(Debug, Clone)]
@@ -86,11 +84,40 @@ impl Session {
     }
 }
 
+/// The sessions that aren't over, each with a receipt of its own to ack by.
+struct Sessions<R>(HashMap<u64, (Session, R)>);
+
+impl<R: Clone> Sessions<R> {
+    fn finish(&mut self, number: u64, tag: u64, receipt: &R, now: Instant) {
+        let begin = || (Session::default(), receipt.clone());
+        let (session, _) = self.0.entry(number).or_insert_with(begin);
+        session.finish(tag, now);
+    }
+
+    fn due(&mut self, now: Instant) -> Vec<(R, Ack)> {
+        let of = |(session, receipt): &mut (Session, R)| {
+            let receipt = receipt.clone();
+            session.due(now).into_iter().map(move |ack| (receipt.clone(), ack))
+        };
+        self.0.values_mut().flat_map(of).collect()
+    }
+
+    fn waits(&self) -> bool {
+        self.0.values().any(|(session, _)| session.waits())
+    }
+
+    /// Forgets those that are over. One that only rests is kept, however long: where its tags had got to is known
+    /// nowhere else.
+    fn forget(&mut self, is_over: impl Fn(&R) -> bool) {
+        self.0.retain(|_, (_, receipt)| !is_over(receipt));
+    }
+}
+
 async fn ack_finished(mut receipts: mpsc::Receiver<Receipt>) {
-    let mut sessions: HashMap<u64, (Session, Receipt, Instant)> = HashMap::new();
+    let mut sessions = Sessions(HashMap::new());
     let mut batch = Vec::with_capacity(WAITING);
     loop {
-        let open = if sessions.values().any(|(session, ..)| session.waits()) {
+        let open = if sessions.waits() {
             let received =
                 tokio::time::timeout(PATIENCE / 2, receipts.recv_many(&mut batch, WAITING));
             received.await.map_or(true, |count| count > 0)
@@ -99,25 +126,18 @@ async fn ack_finished(mut receipts: mpsc::Receiver<Receipt>) {
         };
         let now = Instant::now();
         for receipt in batch.drain(..) {
-            let (session, _, seen) = sessions
-                .entry(receipt.session)
-                .or_insert_with(|| (Session::default(), receipt.clone(), now));
-            session.finish(receipt.tag, now);
-            *seen = now;
+            sessions.finish(receipt.session, receipt.tag, &receipt, now);
         }
-        let due = sessions.values_mut().flat_map(|(session, receipt, _)| {
-            // On the way out nobody waits for company.
-            let at = if open { now } else { now + PATIENCE };
-            session.due(at).into_iter().map(|ack| (receipt.with_tag(ack.tag), ack.multiple))
-        });
+        // On the way out nobody waits for company.
+        let due = sessions.due(if open { now } else { now + PATIENCE });
         // All at once: an ack of the embedded queue waits for its commit.
-        join_all(due.map(async |(receipt, multiple)| {
-            if !receipt.ack(multiple).await {
+        join_all(due.into_iter().map(async |(receipt, ack)| {
+            if !receipt.with_tag(ack.tag).ack(ack.multiple).await {
                 tracing::debug!(?receipt, "the session is over: its claims drop what comes again");
             }
         }))
         .await;
-        sessions.retain(|_, (_, _, seen)| now.duration_since(*seen) < SESSION_LIFE);
+        sessions.forget(Receipt::is_over);
         if !open {
             return;
         }
@@ -159,5 +179,19 @@ mod tests {
         assert_eq!(session.due(now + PATIENCE), [Ack { tag: 2, multiple: false }]);
         session.finish(1, now + PATIENCE);
         assert_eq!(session.due(now + PATIENCE), [Ack { tag: 1, multiple: true }]);
+    }
+
+    #[test]
+    fn a_session_that_rested_goes_on_where_it_was() {
+        let (mut sessions, now) = (Sessions(HashMap::new()), Instant::now());
+        sessions.finish(7, 1, &"receipt", now);
+        assert_eq!(sessions.due(now), [("receipt", Ack { tag: 1, multiple: true })]);
+        sessions.forget(|_| false);
+        let later = now + Duration::from_hours(1);
+        sessions.finish(7, 2, &"receipt", later);
+        assert_eq!(sessions.due(later), [("receipt", Ack { tag: 2, multiple: true })]);
+        assert!(!sessions.waits());
+        sessions.forget(|receipt| *receipt == "receipt");
+        assert!(sessions.0.is_empty());
     }
 }

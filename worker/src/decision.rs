@@ -10,6 +10,11 @@ use serde::{Deserialize, Serialize};
 
 use crate::delay::delay;
 
+/// From so many on, an answer of "too fast" is waited out longer than `[retry]` says.
+const PATIENT_AFTER: u32 = 8;
+/// A message that waits for a day is tried some 150 times then.
+const LONGEST_SNOOZE: Duration = Duration::from_mins(10);
+
 /// How an attempt ends.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
@@ -108,11 +113,13 @@ impl Situation<'_> {
         if self.charged() >= self.retry.max_attempts {
             return self.fail("attempts_spent", Some(DeadReason::AttemptsSpent));
         }
-        self.in_time(|delay_ms| Decision::Retry { delay_ms })
+        self.in_time(self.charged(), self.retry_after, |delay_ms| Decision::Retry { delay_ms })
     }
 
+    /// Each time that it is too fast it waits longer: a notice may wait a day, and takes its attempts along.
     fn snooze(&self) -> Decision {
-        self.in_time(|delay_ms| Decision::Snooze { delay_ms })
+        let wish = self.retry_after.max(patience(self.job.snoozed));
+        self.in_time(self.job.attempt, wish, |delay_ms| Decision::Snooze { delay_ms })
     }
 
     fn after_unknown(&self) -> Decision {
@@ -127,14 +134,25 @@ impl Situation<'_> {
     }
 
     /// A delay that ends when no call may begin any more is the end: the text would come too late to be used.
-    fn in_time(&self, then: impl FnOnce(u64) -> Decision) -> Decision {
-        let delay = delay(self.charged().max(1), self.retry, self.chance, self.retry_after);
+    fn in_time(
+        &self,
+        attempt: u32,
+        wish: Option<Duration>,
+        then: impl FnOnce(u64) -> Decision,
+    ) -> Decision {
+        let delay = delay(attempt.max(1), self.retry, self.chance, wish);
         let delay_ms = u64::try_from(delay.as_millis()).unwrap_or(u64::MAX);
         if self.now.saturating_add_unsigned(delay_ms) >= self.begin_by {
             return self.fail("expired", None);
         }
         then(delay_ms)
     }
+}
+
+/// What a provider that goes on saying that it is too fast is left alone for at least, beside the schedule of retries.
+fn patience(snoozed: u32) -> Option<Duration> {
+    let minutes = snoozed.checked_sub(PATIENT_AFTER)?.saturating_add(1);
+    Some(Duration::from_mins(minutes.into()).min(LONGEST_SNOOZE))
 }
 
 #[cfg(test)]
@@ -197,6 +215,22 @@ mod tests {
         for (job, outcome, decision) in cases {
             assert_eq!(decided(job, outcome, 0), decision, "{outcome:?} {:?}", job.attempts);
         }
+    }
+
+    #[test]
+    fn a_provider_that_stays_too_fast_is_asked_ever_more_seldom() {
+        let mut notice = Job { deadline: 86_400_000, ..job(Lane::Notice, &[]) };
+        let (mut now, mut delays) = (0, Vec::new());
+        while let Decision::Snooze { delay_ms } = decided(&notice, Outcome::TooFast, now) {
+            now += i64::try_from(delay_ms).unwrap();
+            delays.push(delay_ms / 1000);
+            notice.attempt += 1;
+            notice.snoozed += 1;
+        }
+        assert_eq!(delays[..5], [1, 1, 2, 4, 8], "the least within the jitter");
+        assert!(delays.is_sorted(), "{delays:?}");
+        assert_eq!(delays.last(), Some(&600));
+        assert!(delays.len() < 160, "{} attempts travel with the job", delays.len());
     }
 
     #[test]

@@ -1,6 +1,8 @@
 //! What ended beside the lanes: rows that waited for the database, jobs that the broker gave up, messages that the
 //! work exchange had no queue for.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use postrider_common::database::Database;
@@ -8,7 +10,7 @@ use postrider_common::database::dead_letter::{DeadReason, NewDeadLetter};
 use postrider_common::database::sms_log::Record;
 use postrider_common::job::{Contents, Job, Lane};
 use postrider_common::queue::{Consumer, Delivery, Destination, Outgoing, Published, Queue};
-use postrider_common::secret::{KeyRing, SealedFor};
+use postrider_common::secret::{KeyRing, OpenError, SealedFor};
 use sha2::{Digest as _, Sha256};
 use tokio::time::sleep;
 
@@ -16,38 +18,80 @@ use crate::acks::Acks;
 use crate::decision::end;
 use crate::recorder::{self, Recorder};
 use crate::resolution::Resolution;
+use crate::send::wall_clock;
 
 /// Rows taken at once from `sms.rows`.
 pub(crate) const ROWS: u16 = 500;
 const PAUSE: Duration = Duration::from_millis(500);
 
+/// What [`rows`] works with.
+pub(crate) struct WaitingRows {
+    pub(crate) database: Database,
+    pub(crate) queue: Queue,
+    pub(crate) keys: KeyRing,
+    pub(crate) acks: Acks,
+    /// Set once a row's key is missing here.
+    pub(crate) key_missing: Arc<AtomicBool>,
+}
+
 /// Writes the rows that waited, and acks them. While the database is away it holds what it has.
-pub(crate) async fn rows(mut waiting: Consumer, database: Database, keys: KeyRing, acks: Acks) {
+pub(crate) async fn rows(mut waiting: Consumer, parts: WaitingRows) {
     while let Some(first) = waiting.next().await {
         let mut batch = vec![first];
         while batch.len() < usize::from(ROWS) {
             let Some(Some(next)) = futures::FutureExt::now_or_never(waiting.next()) else { break };
             batch.push(next);
         }
-        let records: Vec<Record> =
-            batch.iter().filter_map(|delivery| opened(&keys, delivery)).collect();
-        while let Err(error) = recorder::write(&database, &records).await {
+        let (mut records, mut foreign) = (Vec::new(), Vec::new());
+        for delivery in &batch {
+            match recorder::open(&parts.keys, &delivery.body) {
+                Ok(record) => records.push(record),
+                Err(OpenError::UnknownKey(key)) => {
+                    parts.key_missing.store(true, Ordering::Relaxed);
+                    tracing::error!(key.id = %key, "a row's key is not among POSTRIDER_SECRET");
+                    foreign.push(delivery.body.clone());
+                }
+                Err(OpenError::Broken) => records.push(unreadable(&parts.keys, &delivery.body)),
+            }
+        }
+        while let Err(error) = recorder::write(&parts.database, &records).await {
             tracing::debug!(%error, rows = records.len(), "rows wait for the database");
             sleep(PAUSE).await;
         }
         tracing::info!(rows = records.len(), "rows that waited for the database are written");
+        for body in foreign {
+            pass_on(&parts.queue, body).await;
+        }
         for delivery in batch {
-            acks.finished(delivery.receipt).await;
+            parts.acks.finished(delivery.receipt).await;
         }
     }
 }
 
-fn opened(keys: &KeyRing, delivery: &Delivery) -> Option<Record> {
-    recorder::open(keys, &delivery.body)
-        .inspect_err(
-            |error| tracing::error!(%error, "a row in sms.rows can't be opened and is dropped"),
-        )
-        .ok()
+/// Puts a row back that another worker can open, not in a hurry: where there is none it comes straight back.
+async fn pass_on(queue: &Queue, body: Vec<u8>) {
+    let message = Outgoing { id: String::new(), body, trace: None };
+    sleep(PAUSE).await;
+    while queue.publish(Destination::Rows, message.clone()).await != Published::Confirmed {
+        sleep(PAUSE).await;
+    }
+}
+
+/// What waited as a row and is none: kept as a dead letter, so that somebody can look at it.
+fn unreadable(keys: &KeyRing, body: &[u8]) -> Record {
+    let id = format!("sha256.{}", hex::encode(Sha256::digest(body)));
+    tracing::error!(dead_letter.id = id, "a row in sms.rows can't be opened: it is a dead letter");
+    let dead_letter = NewDeadLetter {
+        message_id: None,
+        lane: None,
+        reason: DeadReason::Undecodable,
+        detail: "a row that waited for the database, and can't be opened".to_owned(),
+        attempts: Vec::new(),
+        job: keys.seal(SealedFor::Log, body, id.as_bytes()),
+        id,
+        create_time: wall_clock(),
+    };
+    Record { row: None, attempts: Vec::new(), dead_letter: Some(dead_letter) }
 }
 
 /// Takes in what the broker gave up: a dead letter, and the row that is still owed.

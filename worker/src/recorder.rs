@@ -11,12 +11,17 @@ use postrider_common::queue::{Destination, Outgoing, Published, Queue, Receipt};
 use postrider_common::secret::{KeyRing, OpenError, SealedFor};
 use postrider_common::store::Store;
 use tokio::sync::mpsc;
+use tokio::time::Instant;
 
 use crate::acks::Acks;
 
 /// What sealed rows are bound to.
 const BOUND_TO: &[u8] = b"sms.rows";
 const PAUSE: Duration = Duration::from_millis(200);
+/// A batch takes milliseconds. One that takes longer than this waits in the queue, and the jobs behind it don't wait.
+const WRITE: Duration = Duration::from_secs(2);
+/// For so long the database isn't asked again then: each time might cost as much.
+const AWAY: Duration = Duration::from_secs(10);
 
 /// A record, and the delivery to ack once it is kept.
 #[derive(Debug)]
@@ -59,11 +64,12 @@ impl RecorderParts {
     async fn write_all(self, mut waiting: mpsc::Receiver<Finished>) {
         let mut batch = Vec::with_capacity(self.batch);
         let mut kept = Vec::new();
+        let mut away_until = Instant::now();
         while waiting.recv_many(&mut batch, self.batch).await > 0 {
             let (records, receipts): (Vec<_>, Vec<_>) =
                 batch.drain(..).map(|finished| (finished.record, finished.receipt)).unzip();
             // The database and the store work at the same time.
-            tokio::join!(self.keep(&records), self.archive(&kept));
+            tokio::join!(self.keep(&records, &mut away_until), self.archive(&kept));
             for receipt in receipts {
                 self.acks.finished(receipt).await;
             }
@@ -75,26 +81,34 @@ impl RecorderParts {
     }
 
     /// Returns once every record is in the database, or on the broker's disk.
-    async fn keep(&self, records: &[Record]) {
-        match write(&self.database, records).await {
-            Ok(()) => {}
-            Err(error) if matches!(self.queue, Queue::Sqlite(_)) => {
-                tracing::error!(%error, rows = records.len(), "rows wait for the database");
-                self.keep_trying(records).await;
-            }
-            Err(error) => {
-                tracing::warn!(%error, rows = records.len(), "rows go to sms.rows until the database is back");
-                join_all(records.iter().map(|record| self.set_aside(record))).await;
-            }
+    async fn keep(&self, records: &[Record], away_until: &mut Instant) {
+        if matches!(self.queue, Queue::Sqlite(_)) {
+            return self.keep_trying(records).await;
         }
+        if Instant::now() >= *away_until {
+            let Err(error) = self.write_soon(records).await else { return };
+            tracing::warn!(%error, rows = records.len(), "rows go to sms.rows until the database is back");
+            *away_until = Instant::now() + AWAY;
+        }
+        join_all(records.iter().map(|record| self.set_aside(record))).await;
     }
 
+    async fn write_soon(&self, records: &[Record]) -> Result<(), DatabaseError> {
+        let written = tokio::time::timeout(WRITE, write(&self.database, records)).await;
+        written.unwrap_or_else(|_elapsed| {
+            Err(DatabaseError::Unavailable(format!("no answer within {WRITE:?}")))
+        })
+    }
+
+    /// Embedded, where jobs and rows are in one file: without it there is nothing to go on with.
     async fn keep_trying(&self, records: &[Record]) {
-        while write(&self.database, records).await.is_err() {
+        while let Err(error) = write(&self.database, records).await {
+            tracing::error!(%error, rows = records.len(), "rows wait for the database");
             tokio::time::sleep(PAUSE).await;
         }
     }
 
+    /// Neither may answer for a while: then it goes to whichever does first.
     async fn set_aside(&self, record: &Record) {
         loop {
             let message =
@@ -106,7 +120,7 @@ impl RecorderParts {
                     tokio::time::sleep(PAUSE).await;
                 }
             }
-            if write(&self.database, std::slice::from_ref(record)).await.is_ok() {
+            if self.write_soon(std::slice::from_ref(record)).await.is_ok() {
                 return;
             }
         }

@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::acks::Acks;
-use crate::drains;
+use crate::drains::{self, WaitingRows};
 use crate::provider::Providers;
 use crate::recorder::{Recorder, RecorderParts};
 use crate::send::Sender;
@@ -88,13 +88,15 @@ fn drain(
     stop: &CancellationToken,
 ) {
     let consume = |source, prefetch| parts.queue.consume(source, prefetch, stop.clone());
-    let (database, keys, queue) = (parts.database.clone(), parts.keys.clone(), parts.queue.clone());
-    tasks.spawn(drains::rows(
-        consume(Source::Rows, drains::ROWS),
-        database,
-        keys.clone(),
-        acks.clone(),
-    ));
+    let (keys, queue) = (parts.keys.clone(), parts.queue.clone());
+    let waiting = WaitingRows {
+        database: parts.database.clone(),
+        queue: queue.clone(),
+        keys: keys.clone(),
+        acks: acks.clone(),
+        key_missing: parts.key_missing.clone(),
+    };
+    tasks.spawn(drains::rows(consume(Source::Rows, drains::ROWS), waiting));
     tasks.spawn(drains::dead(consume(Source::Dead, FEW), keys, recorder.clone()));
     tasks.spawn(drains::unrouted(consume(Source::Unrouted, FEW), queue, acks.clone()));
 }
@@ -106,12 +108,17 @@ async fn consume(sender: Arc<Sender>, lane: Lane, stop: CancellationToken, tasks
     let slots = Arc::new(Semaphore::new(usize::from(concurrency)));
     // More would strand codes behind a hanging provider while other replicas have nothing to do.
     let prefetch = concurrency.saturating_mul(2);
-    let mut deliveries = sender.queue.consume(Source::Lane(lane), prefetch, stop);
+    let mut deliveries = sender.queue.consume(Source::Lane(lane), prefetch, stop.clone());
     while let Some(delivery) = deliveries.next().await {
-        let (sender, slots) = (sender.clone(), slots.clone());
+        let (sender, slots, stop) = (sender.clone(), slots.clone(), stop.clone());
         tasks.spawn(async move {
             // Until its turn a delivery is no more than its bytes: half of all that are prefetched wait for it.
-            let slot = slots.clone().acquire_owned().await.ok();
+            let slot = tokio::select! {
+                biased;
+                // What isn't begun goes back with the rest: begun now, it might be cut off in its call.
+                () = stop.cancelled() => return,
+                slot = slots.clone().acquire_owned() => slot.ok(),
+            };
             Box::pin(sender.handle(delivery, lane, &slots, slot)).await;
         });
     }

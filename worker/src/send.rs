@@ -49,6 +49,10 @@ const KEY_MISSING: Duration = Duration::from_secs(8);
 const PAUSE: Duration = Duration::from_millis(200);
 /// How soon somebody else's claim is looked at again.
 const BUSY: Duration = Duration::from_millis(500);
+/// What stands in the place of a secret.
+const BLOT: &str = "******";
+/// Parameters shorter than that, in bytes, tell nothing, and are part of other words.
+const TELLING: usize = 4;
 /// Of a provider's answer so much is kept.
 const RESPONSE: usize = 1024;
 
@@ -351,10 +355,15 @@ fn lost(task: &Task, provider: String, at: i64, now: i64, word: &str) -> Attempt
     }
 }
 
-/// What of a provider's words is kept: the beginning, with our code blotted out.
+/// What of a provider's words is kept: the beginning, with what is sealed in the job blotted out.
 fn kept(text: &str, task: &Task, keys: &KeyRing) -> String {
-    let text = code(&task.job, keys)
-        .map_or_else(|| text.to_owned(), |code| text.replace(code.expose(), "******"));
+    let mut text = task.contents.phone.blot(text);
+    if let Some(code) = code(&task.job, keys) {
+        text = text.replace(code.expose(), BLOT);
+    }
+    for value in task.contents.params.values().filter(|value| value.len() >= TELLING) {
+        text = text.replace(value.as_str(), BLOT);
+    }
     text[..text.floor_char_boundary(RESPONSE)].to_owned()
 }
 
@@ -371,7 +380,7 @@ fn millis(duration: Duration) -> i64 {
 }
 
 /// Where no store's clock is at hand, and nothing is compared with it.
-fn wall_clock() -> i64 {
+pub(crate) fn wall_clock() -> i64 {
     #[expect(
         clippy::disallowed_methods,
         reason = "the time a dead letter is shown with; no deadline goes by it"

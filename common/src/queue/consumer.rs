@@ -51,7 +51,11 @@ impl RabbitAcker {
             Some(sent) => sent,
             None => ack.await,
         };
-        sent.is_ok() && session.channel.status().connected()
+        sent.is_ok() && !self.is_over()
+    }
+
+    pub(super) fn is_over(&self) -> bool {
+        !self.0.channel.status().connected()
     }
 }
 
