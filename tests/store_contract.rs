@@ -43,6 +43,7 @@ use self::checks::{
 use self::claims::{
     a_claim_asked_for_again_by_its_owner_counts_once, a_claim_is_a_lease_that_only_moves_on,
     a_job_of_a_lost_store_stays_unsure_until_its_result_is_written,
+    a_job_that_comes_again_when_its_claim_is_gone_with_its_time_is_unsure,
     a_message_that_ends_unsent_gives_its_phone_windows_back,
     a_resend_of_what_was_approved_is_superseded,
 };
@@ -50,7 +51,7 @@ use self::keys::{
     a_key_that_met_a_message_in_doubt_is_forgotten_with_it,
     a_key_that_met_a_message_in_doubt_names_it_from_then_on,
     a_message_in_doubt_is_published_again_and_one_withdrawn_leaves_nothing,
-    a_repeat_is_answered_by_its_key,
+    a_repeat_is_answered_by_its_key, what_is_withdrawn_takes_along_nothing_that_another_send_needs,
 };
 use self::many_bans::{bans_that_ended_are_forgotten, many_bans_slow_nobody_down};
 use self::strikes::{
@@ -318,6 +319,7 @@ over_both!(
     refusals_come_in_their_order_and_count_nothing,
     a_repeat_is_answered_by_its_key,
     a_message_in_doubt_is_published_again_and_one_withdrawn_leaves_nothing,
+    what_is_withdrawn_takes_along_nothing_that_another_send_needs,
     a_key_that_met_a_message_in_doubt_names_it_from_then_on,
     a_key_that_met_a_message_in_doubt_is_forgotten_with_it,
     a_resend_is_the_same_verification_until_it_closes,
@@ -328,6 +330,7 @@ over_both!(
     a_claim_is_a_lease_that_only_moves_on,
     a_claim_asked_for_again_by_its_owner_counts_once,
     a_job_of_a_lost_store_stays_unsure_until_its_result_is_written,
+    a_job_that_comes_again_when_its_claim_is_gone_with_its_time_is_unsure,
     a_message_that_ends_unsent_gives_its_phone_windows_back,
     a_resend_of_what_was_approved_is_superseded,
     bans_hit_what_they_name_and_end,

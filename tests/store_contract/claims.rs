@@ -84,6 +84,20 @@ pub(super) async fn a_job_of_a_lost_store_stays_unsure_until_its_result_is_writt
     assert_eq!(take("c", BEGIN + 30_002).await, Claimed::Resolved { resolution: "r".to_owned() });
 }
 
+pub(super) async fn a_job_that_comes_again_when_its_claim_is_gone_with_its_time_is_unsure(
+    store: Store,
+) {
+    let sent = accepted(store.admit(&admit("+8613800000001", BEGIN, Vec::new())).await.unwrap());
+    let met = async |redelivered, keep_until| {
+        let known = claim(MessageId::generate(), 1, "a", BEGIN);
+        let ask = Claim { epoch: sent.epoch.clone(), redelivered, keep_until, ..known };
+        store.claim(&ask).await.unwrap().claim
+    };
+    assert_eq!(met(true, BEGIN + 1).await, Claimed::Granted, "a claim would still be there");
+    assert_eq!(met(true, BEGIN).await, Claimed::Unsure, "a provider may have been called");
+    assert_eq!(met(false, BEGIN).await, Claimed::Granted, "nobody had it before");
+}
+
 pub(super) async fn a_message_that_ends_unsent_gives_its_phone_windows_back(store: Store) {
     let phone = "+8613800000001";
     let limits = || {

@@ -53,6 +53,24 @@ pub(super) async fn a_message_in_doubt_is_published_again_and_one_withdrawn_leav
     accepted(store.admit(&admit(phone, BEGIN + 2, limits())).await.unwrap());
 }
 
+pub(super) async fn what_is_withdrawn_takes_along_nothing_that_another_send_needs(store: Store) {
+    let phone = "+8613800000001";
+    let unconfirmed = |now| Admit { confirmed: false, ..admit(phone, now, Vec::new()) };
+    let first = accepted(store.admit(&unconfirmed(BEGIN)).await.unwrap());
+    let second = accepted(store.admit(&unconfirmed(BEGIN + 1)).await.unwrap());
+    let verification = first.verification.unwrap().job.id;
+    assert_eq!(second.verification.unwrap().job.id, verification, "it is a re-send");
+    store.withdraw(first.message_id).await.unwrap();
+    assert_eq!(store.message(first.message_id).await.unwrap(), None);
+    assert_eq!(live(&store, phone).await, Some(verification), "the second one's code is checked");
+
+    // A repeat had it published meanwhile.
+    store.confirm(&[second.message_id]).await.unwrap();
+    store.withdraw(second.message_id).await.unwrap();
+    assert!(store.message(second.message_id).await.unwrap().is_some(), "it is queued");
+    assert_eq!(live(&store, phone).await, Some(verification));
+}
+
 pub(super) async fn a_key_that_met_a_message_in_doubt_names_it_from_then_on(store: Store) {
     let phone = "+8613800000001";
     let unconfirmed = Admit { confirmed: false, ..admit(phone, BEGIN, Vec::new()) };

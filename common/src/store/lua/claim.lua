@@ -42,7 +42,8 @@ if c then
       if claims >= request.max_claims then kind = 'poison' end
     end
   end
-elseif request.redelivered and request.epoch ~= epoch then
+elseif request.redelivered and (request.epoch ~= epoch or now >= request.keep_until) then
+  -- Its claim may be lost, or gone with its time.
   kind = 'unsure'
 end
 if kind == 'granted' and approved_at then kind = 'superseded' end

@@ -29,9 +29,11 @@ UPDATE decision SET (kind, left) = (
     UNION ALL SELECT 'unsure', claims FROM c WHERE same AND state = 'unsure'
     -- A worker that got no answer asks again: that is the same claim, and it hasn't called.
     UNION ALL SELECT iif(claims + another >= max_claims, 'poison', 'granted'), claims + another FROM c WHERE same
+    -- Its claim may be lost, or gone with its time.
     UNION ALL SELECT 'unsure', 1
         WHERE NOT EXISTS (SELECT 1 FROM c) AND NEW.request ->> '$.redelivered'
-          AND NEW.request ->> '$.epoch' IS NOT (SELECT epoch FROM store_epoch)
+          AND (NEW.request ->> '$.epoch' IS NOT (SELECT epoch FROM store_epoch)
+               OR decision.now >= NEW.request ->> '$.keep_until')
     UNION ALL SELECT 'granted', 1
     LIMIT 1
 );
