@@ -183,6 +183,19 @@ async fn what_is_old_is_purged_beside_a_running_server() {
     assert_eq!(refused.status.code(), Some(2), "{}", String::from_utf8_lossy(&refused.stderr));
 }
 
+/// As cron would run it, without the service's environment.
+#[tokio::test]
+async fn a_command_that_finds_no_database_says_so_and_makes_none() {
+    let data = services::new_folder("empty").join("data");
+    let settings = settings(&[("POSTRIDER_DATA_DIR", data.to_str().unwrap())]);
+    for command in [&["purge", "--older-than", "90d"][..], &["dead", "list"]] {
+        let output = api_command(&settings).args(command).output().unwrap();
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(!output.status.success() && said.contains("there is no "), "{command:?}: {said}");
+        assert!(!data.join("postrider.db").exists(), "{command:?}");
+    }
+}
+
 #[tokio::test]
 async fn who_may_not_gets_nothing() {
     let Embedded { mut process, client, .. } = start(&[]).await;

@@ -30,6 +30,20 @@ pub async fn tables_and_store(config: &Config) -> anyhow::Result<(Database, Stor
     }
 }
 
+/// The same for commands that look into what is there: they make no new embedded file, in which they would find nothing.
+pub async fn existing_tables_and_store(config: &Config) -> anyhow::Result<(Database, Store)> {
+    if let Backends::Embedded { data_dir } = &config.backends {
+        let file = data_dir.join(DATABASE_FILE);
+        anyhow::ensure!(
+            file.exists(),
+            "there is no {}: POSTRIDER_DATA_DIR says where the embedded form keeps its data; AMQP_URL, REDIS_URL and \
+             DATABASE_URL make it the distributed one",
+            file.display()
+        );
+    }
+    tables_and_store(config).await
+}
+
 /// Opens the embedded database, with its tables.
 pub async fn open_embedded(data_dir: &Path) -> anyhow::Result<Sqlite> {
     let path = data_dir.join(DATABASE_FILE);

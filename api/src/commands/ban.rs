@@ -71,7 +71,7 @@ pub async fn ban(config: &Config, asked: Asked) -> anyhow::Result<()> {
     if is_safe(&config.settings.bans, kind, &entry.value) {
         bail!("it is on the safe list, [bans] safe_phones and safe_networks");
     }
-    let (database, store) = connect::tables_and_store(config).await?;
+    let (database, store) = connect::existing_tables_and_store(config).await?;
     blacklist::set(&database, &store, &entry).await.context("ban again")?;
     let end =
         until.map_or_else(|| "for good".to_owned(), |until| format!("until {}", rfc3339(until)));
@@ -81,7 +81,7 @@ pub async fn ban(config: &Config, asked: Asked) -> anyhow::Result<()> {
 
 pub async fn unban(config: &Config, lifted: &Lifted) -> anyhow::Result<()> {
     let (kind, value) = lifted.whom.normalised(config)?;
-    let (database, store) = connect::tables_and_store(config).await?;
+    let (database, store) = connect::existing_tables_and_store(config).await?;
     let reason = &lifted.reason;
     let lift = Lift { kind, value: &value, reason, by: BY, now: unix_ms() };
     let was_there = blacklist::lift(&database, &store, &lift).await.context("lift it again")?;

@@ -23,7 +23,7 @@ pub struct Asked {
 }
 
 pub async fn list(config: &Config, asked: &Asked) -> anyhow::Result<()> {
-    let (database, _) = connect::tables_and_store(config).await?;
+    let (database, _) = connect::existing_tables_and_store(config).await?;
     let letters = database.dead_letters(None, asked.limit).await.context("the dead letters")?;
     if !asked.json {
         print(&format!(

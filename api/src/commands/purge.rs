@@ -31,7 +31,7 @@ fn at_least_a_day(text: &str) -> Result<Duration, String> {
 }
 
 pub async fn run(config: &Config, asked: &Asked) -> anyhow::Result<()> {
-    let (database, _) = connect::tables_and_store(config).await?;
+    let (database, _) = connect::existing_tables_and_store(config).await?;
     let now = unix_ms();
     let before = now.saturating_sub(as_ms(asked.older_than));
     let said = if asked.dry_run { "to be deleted" } else { "deleted" };

@@ -36,6 +36,9 @@ pub(super) fn all(settings: &Settings) -> Result<(), ConfigError> {
     for (name, template) in &settings.templates {
         template::places(&template.text)
             .map_err(|error| wrong(format!("templates.{name}.text"), error.to_string()))?;
+        if template.text.is_empty() && template.aliyun.is_none() {
+            return Err(wrong(format!("templates.{name}.text"), "is empty"));
+        }
     }
     settings.jwt.check()?;
     if settings.jwt.provider().is_some()

@@ -130,6 +130,16 @@ fn settings(environment: &Environment) -> Result<Settings, ConfigError> {
     Ok(settings)
 }
 
+/// What the template of codes is where it isn't said.
+fn complete_verify(template: &mut Template) {
+    if template.text.is_empty() {
+        "【{sign}】您的验证码是{code}，{minutes}分钟内有效。".clone_into(&mut template.text);
+    }
+    if template.sign.is_empty() {
+        "Postrider".clone_into(&mut template.sign);
+    }
+}
+
 /// Adds what is there when nothing is said: purposes, the template of codes, the sandbox, and the
 /// credentials that come from the environment.
 fn complete(
@@ -141,11 +151,7 @@ fn complete(
         let built_in = ["login", "register", "reset_password"];
         settings.purposes = built_in.map(|name| (name.to_owned(), Purpose::default())).into();
     }
-    settings.templates.entry("verify".to_owned()).or_insert_with(|| Template {
-        text: "【{sign}】您的验证码是{code}，{minutes}分钟内有效。".to_owned(),
-        sign: "Postrider".to_owned(),
-        aliyun: None,
-    });
+    complete_verify(settings.templates.entry("verify".to_owned()).or_default());
     let embedded = matches!(backends, Backends::Embedded { .. });
     let sandbox_asked = match environment.get("POSTRIDER_SANDBOX").map(String::as_str) {
         None | Some("" | "0") => false,

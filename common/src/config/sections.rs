@@ -178,7 +178,7 @@ pub struct Bans {
     /// Numbers in E.164 that are never banned; none.
     #[serde(deserialize_with = "list")]
     pub safe_phones: Vec<String>,
-    /// Networks whose addresses are never banned; this machine's own.
+    /// Networks whose addresses are never banned; loopback.
     #[serde(deserialize_with = "list")]
     pub safe_networks: Vec<IpNet>,
 }
@@ -197,7 +197,7 @@ pub struct Queue {
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Retry {
-    /// Attempts in all; 4.
+    /// Attempts after which a message that is put off is given up; 4.
     pub max_attempts: u32,
     /// The delay before the second attempt; `1s`.
     #[serde(deserialize_with = "duration")]

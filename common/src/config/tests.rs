@@ -261,6 +261,7 @@ fn what_cannot_work_is_named() {
         ("[accounts]\nsession_ttl = \"32d\"", "accounts.session_ttl"),
         ("[accounts]\ncurrency = \"yuan\"", "accounts.currency"),
         ("[accounts.login_limits]\nip = [\"often\"]", "`often`"),
+        ("[templates.parcel]\nsign = \"Shop\"", "templates.parcel.text"),
         ("[templates.verify]\ntext = \"{name}\"", "templates.verify"),
         ("[templates.verify]\ntext = \"{code\"", "templates.verify"),
         ("[retry]\njitter = 1.5", "jitter"),
@@ -480,4 +481,12 @@ fn what_strangers_may_do_depends_on_what_it_costs() {
     assert_eq!(settings.accounts.registration, Some(Registration::Closed));
     let open = with_file(&format!("{jwt}\n[accounts]\nregistration = \"open\"")).load();
     assert!(open.unwrap_err().to_string().contains("accounts.registration"));
+}
+
+#[test]
+fn of_the_template_of_codes_what_is_not_said_is_built_in() {
+    let setup = with_file("").set("POSTRIDER_TEMPLATES__VERIFY__ALIYUN", "SMS_1");
+    let verify = setup.load().unwrap().settings.templates["verify"].clone();
+    assert!(verify.text.contains("{code}"), "{}", verify.text);
+    assert_eq!((verify.sign.as_str(), verify.aliyun.as_deref()), ("Postrider", Some("SMS_1")));
 }

@@ -19,7 +19,7 @@ const PAUSE: Duration = Duration::from_millis(10);
 pub enum Kept {
     /// `sms_log`, with the tries in `sms_attempt`.
     Messages,
-    /// `dead_letter`: the old, and those whose message was sent since, by a replay or by a late answer.
+    /// `dead_letter`: the old, and those whose message was sent since, by a late answer.
     DeadLetters,
     /// `sms_refusal`.
     Refusals,
