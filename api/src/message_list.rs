@@ -40,6 +40,7 @@ pub struct Wanted {
     /// Those to this number, of any time
     #[param(min_length = 1, max_length = 64)]
     pub phone: Option<String>,
+    /// None is `delivered` yet
     #[param(schema_with = words::<MessageStatus>)]
     pub status: Option<String>,
     #[param(schema_with = words::<Lane>)]

@@ -79,7 +79,8 @@ struct Event {
 
 /// Show a message
 ///
-/// One message and its timeline, from the moment it was accepted. Another account's isn't found.
+/// One message and its timeline, from the moment it was accepted. Another account's isn't found. No message is
+/// `delivered` yet: what providers report after they accepted it isn't taken.
 #[utoipa::path(
     get, path = "/v1/messages/{id}", tag = "messages", operation_id = "show_message",
     security(("bearer" = ["read"])), params(("id" = String, Path, description = "The message's id")),

@@ -36,7 +36,7 @@ pub struct SendCode {
     /// What the code is for; each has rules of its own
     #[schema(pattern = "^[a-z0-9_.-]{1,64}$", example = "login")]
     pub purpose: String,
-    /// The language that is wished for
+    /// The language that is wished for; taken and ignored, since a template has one
     #[schema(min_length = 1, max_length = 35)]
     pub locale: Option<String>,
     /// The end user's address; believed of a token with the scope `on_behalf`
