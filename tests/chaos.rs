@@ -55,6 +55,7 @@ async fn run(plan: &Plan, form: Form) -> (Evidence, Vec<String>) {
     let evidence = Evidence {
         sends: told.sends,
         checks: told.checks,
+        bans: told.bans,
         poison: told.poison,
         calls: gather::calls(&providers, clock),
         rows,
@@ -69,20 +70,15 @@ async fn run(plan: &Plan, form: Form) -> (Evidence, Vec<String>) {
     (evidence, inside.logs())
 }
 
-/// Shows what every check found. Fails where one found something wrong, but for those that may err here.
-fn prove(evidence: &Evidence, logs: &[String], may_err: &[&str]) {
+/// Shows what every check found. Fails where one found something wrong that nothing excuses.
+fn prove(evidence: &Evidence, logs: &[String]) {
     let findings = checks::all(evidence);
     for finding in &findings {
         println!("{finding}");
     }
-    let (erred, wrong): (Vec<_>, Vec<_>) = findings
-        .iter()
-        .filter(|finding| !finding.wrong.is_empty())
-        .partition(|finding| may_err.contains(&finding.name));
-    for finding in erred {
-        println!("erred by the lost window: {} times: {}", finding.wrong.len(), finding.name);
-    }
-    if !wrong.is_empty() {
+    let wrong = findings.iter().filter(|finding| !finding.wrong.is_empty());
+    let names: Vec<_> = wrong.map(|finding| finding.name).collect();
+    if !names.is_empty() {
         for log in logs {
             println!(
                 "---- a log ends with\n{}",
@@ -90,7 +86,6 @@ fn prove(evidence: &Evidence, logs: &[String], may_err: &[&str]) {
             );
         }
     }
-    let names: Vec<_> = wrong.iter().map(|finding| finding.name).collect();
     assert!(names.is_empty(), "these don't hold: {names:?}");
 }
 
@@ -107,29 +102,19 @@ fn asked(plan: fn(u64, Duration) -> Plan) -> Plan {
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn under_load_and_faults_nothing_is_lost_doubled_late_or_let_through() {
     let (evidence, logs) = run(&asked(Plan::of), Form::Plain).await;
-    prove(&evidence, &logs, &[]);
+    prove(&evidence, &logs);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 #[ignore = "scripts/chaos --scenario rabbitmq-cluster"]
 async fn a_cluster_of_three_that_loses_nodes_loses_no_message() {
     let (evidence, logs) = run(&asked(Plan::of_cluster), Form::RabbitCluster).await;
-    prove(&evidence, &logs, &[]);
+    prove(&evidence, &logs);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 #[ignore = "scripts/chaos --scenario redis-sentinel"]
 async fn a_redis_that_fails_over_loses_no_row() {
     let (evidence, logs) = run(&asked(Plan::of_sentinel), Form::RedisSentinel).await;
-    // What Redis forgets with its lost window: claims, keys, limits, verifications. Rows, deadlines and dead letters don't
-    // depend on it.
-    let may_err = [
-        checks::KEY,
-        checks::TWICE,
-        checks::COUNTS,
-        checks::APPROVED,
-        checks::TRIES,
-        checks::LIMITS,
-    ];
-    prove(&evidence, &logs, &may_err);
+    prove(&evidence, &logs);
 }

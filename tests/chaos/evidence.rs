@@ -4,14 +4,19 @@
 use std::collections::BTreeMap;
 
 use postrider_common::job::Lane;
+use postrider_common::limits::Scope;
 
 use super::plan::Fault;
+
+/// From when to when.
+pub type Span = (i64, i64);
 
 /// All of it.
 #[derive(Debug, Clone, Default)]
 pub struct Evidence {
     pub sends: Vec<Send>,
     pub checks: Vec<Check>,
+    pub bans: Vec<Ban>,
     /// Poison that was put onto the queue, by the id that its dead letter must have.
     pub poison: BTreeMap<String, Poison>,
     pub calls: Vec<Call>,
@@ -49,14 +54,6 @@ pub struct Limit {
     pub window_ms: i64,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Scope {
-    /// Given back where a message surely wasn't sent.
-    Phone,
-    Address,
-    Account,
-}
-
 /// One phone of one request.
 #[derive(Debug, Clone)]
 pub struct Send {
@@ -89,6 +86,8 @@ pub struct Check {
     /// Where it was checked by id.
     pub verification: Option<String>,
     pub right: bool,
+    pub asked: i64,
+    pub ended: i64,
     pub verdict: Verdict,
 }
 
@@ -97,6 +96,18 @@ pub enum Verdict {
     Approved(String),
     Refused { word: String, attempts_left: Option<i64> },
     Doubtful(String),
+}
+
+/// A phone's ban, which its admin was told is set, and which was lifted later.
+#[derive(Debug, Clone)]
+pub struct Ban {
+    pub phone: String,
+    /// When it was asked for by the request that was told so.
+    pub asked: i64,
+    /// When that was told.
+    pub told: i64,
+    /// From when on it may have been lifted.
+    pub lifting: i64,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -174,5 +185,19 @@ impl Evidence {
         self.faults
             .iter()
             .any(|done| done.begun <= to && done.ended >= from && is_cause(done.fault))
+    }
+
+    /// Whether Redis may have forgotten what it was told then, since it failed over: that lasts from before its replica
+    /// lags until after the promoted one serves, so that all that was lost lies in between.
+    pub fn may_forget(&self, (from, to): Span) -> bool {
+        self.fault(from, to, |fault| fault == Fault::FailOver)
+    }
+
+    /// Whether Redis may have forgotten all of what it was told at these times but the last, which it should have refused.
+    pub fn may_forget_all_before_the_last(&self, times: impl IntoIterator<Item = Span>) -> bool {
+        let mut times: Vec<_> = times.into_iter().collect();
+        times.sort_unstable();
+        let before = times.split_last().map_or(&[][..], |(_, before)| before);
+        before.iter().all(|time| self.may_forget(*time))
     }
 }

@@ -1,5 +1,7 @@
 //! The callers: each step of a plan at its time, whatever becomes of the others, and what each was told.
 
+mod admin;
+
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -15,7 +17,7 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use super::clock::Clock;
-use super::evidence::{Check, Fate, Poison, Send, Verdict};
+use super::evidence::{Ban, Check, Fate, Poison, Send, Verdict};
 use super::plan::{Op, Plan, Step};
 use super::system::{Addresses, SECRET};
 use crate::harness::processes::{Answer, Client};
@@ -32,11 +34,14 @@ const CHECKS: &str = "/v1/verifications/check";
 pub struct Told {
     pub sends: Vec<Send>,
     pub checks: Vec<Check>,
+    pub bans: Vec<Ban>,
     pub poison: BTreeMap<String, Poison>,
 }
 
 struct Callers {
     clients: Vec<Client>,
+    /// As an admin, who may ban.
+    admins: Vec<Client>,
     providers: Vec<Provider>,
     queue: Queue,
     keys: KeyRing,
@@ -66,6 +71,7 @@ pub async fn drive(
 ) -> Told {
     let callers = Arc::new(Callers {
         clients: addresses.clients.clone(),
+        admins: addresses.admins.clone(),
         providers: providers.to_vec(),
         queue: Queue::Rabbit(RabbitQueue::start(
             &addresses.amqp.clone().into(),
@@ -112,6 +118,7 @@ impl Callers {
                     self.check(step, step, &body).await;
                 }
             }
+            Op::Ban { phone, lasts } => self.ban(step, phone, *lasts).await,
             Op::Garbage => self.garbage(step).await,
             Op::BrokenJob => self.broken_job(step).await,
         }
@@ -216,7 +223,9 @@ impl Callers {
     async fn check(&self, step: usize, of: usize, body: &Value) {
         let Op::Check { right, .. } = self.steps[of].op else { unreachable!("it is a check") };
         let key = self.key(of);
+        let asked = self.clock.now();
         let answer = self.ask(step, CHECKS, key.as_deref(), body).await;
+        let ended = self.clock.now();
         let verdict = match &answer {
             Err(why) => Verdict::Doubtful(why.clone()),
             Ok((200, body)) => Verdict::Approved(text(body, "id")),
@@ -229,7 +238,8 @@ impl Callers {
             },
         };
         let verification = body["id"].as_str().map(str::to_owned);
-        self.told.lock().unwrap().checks.push(Check { step, key, verification, right, verdict });
+        let check = Check { step, key, verification, right, asked, ended, verdict };
+        self.told.lock().unwrap().checks.push(check);
     }
 
     async fn garbage(&self, step: usize) {

@@ -125,6 +125,11 @@ pub enum Op {
         by_id: bool,
         keyed: bool,
     },
+    /// A ban of that phone, lifted after so long.
+    Ban {
+        phone: String,
+        lasts: Duration,
+    },
     /// Bytes that are no job, straight onto the queue.
     Garbage,
     /// A job whose sealed part is broken, straight onto the queue.
@@ -251,5 +256,28 @@ fn faults_of_a_track_follow_each_other_and_leave_time_to_recover() {
             repeats.into_iter().all(|(at, of)| at >= of),
             "nothing is repeated before it is asked"
         );
+    }
+}
+
+#[test]
+fn each_phone_is_banned_once_and_asked_for_meanwhile() {
+    let minute = Duration::from_mins(1);
+    for plan in [Plan::of(7, minute), Plan::of_sentinel(7, minute), Plan::of_cluster(7, minute)] {
+        let mut banned = std::collections::BTreeSet::new();
+        for step in &plan.steps {
+            let Op::Ban { phone, lasts } = &step.op else { continue };
+            assert!(banned.insert(phone), "{phone}");
+            let meanwhile = step.at..step.at + *lasts;
+            let is_asked = |other: &&Step| {
+                let of_phone = match &other.op {
+                    Op::Code { phone: of, .. } | Op::Notice { phone: of, .. } => of == phone,
+                    Op::Many { phones, .. } => phones.contains(phone),
+                    _ => false,
+                };
+                of_phone && meanwhile.contains(&other.at)
+            };
+            assert!(plan.steps.iter().filter(is_asked).count() > 1, "{phone}");
+        }
+        assert_eq!(banned.len(), 10);
     }
 }

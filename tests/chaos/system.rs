@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::evidence::{Limit, Rules, Scope};
+use super::evidence::{Limit, Rules};
 use super::plan::{NODES, PROVIDERS, PURPOSES, Program, REFUSED, REPLICAS, Service, Wire};
 use crate::harness::eventually;
 use crate::harness::ports::free_port;
@@ -11,6 +11,7 @@ use crate::harness::provider::{Behaviour, Provider};
 use crate::harness::proxy::Proxy;
 use crate::harness::services::{self, PostgresServer, RabbitNode, RedisServers};
 use postrider_common::job::Lane;
+use postrider_common::limits::Scope;
 
 pub const SECRET: &str = "a-secret-of-the-tests-of-more-than-32-bytes";
 pub const READ_TIMEOUT: Duration = Duration::from_secs(1);
@@ -53,6 +54,8 @@ pub struct Inside {
 #[derive(Debug, Clone)]
 pub struct Addresses {
     pub clients: Vec<Client>,
+    /// The same, as an admin.
+    pub admins: Vec<Client>,
     /// Where each program says whether it is ready, past every wire.
     pub ready: Vec<(String, String)>,
     pub database: String,
@@ -76,9 +79,14 @@ pub fn rules() -> Rules {
     Rules {
         limits: vec![
             limit(Lane::Code, Scope::Phone, 2, 6),
-            limit(Lane::Code, Scope::Address, 6, 5),
+            limit(Lane::Code, Scope::PhonePurpose, 3, 20),
+            limit(Lane::Code, Scope::PhoneAll, 4, 15),
+            limit(Lane::Code, Scope::Ip, 6, 5),
             limit(Lane::Code, Scope::Account, 60, 4),
+            limit(Lane::Code, Scope::Prefix, 36, 2),
+            limit(Lane::Code, Scope::Global, 86, 6),
             limit(Lane::Notice, Scope::Phone, 3, 8),
+            limit(Lane::Notice, Scope::PhoneAll, 5, 20),
             limit(Lane::Notice, Scope::Account, 1_000, 8),
         ],
         code_lives_ms: PURPOSES.into_iter().map(handed_over).collect(),
@@ -97,8 +105,6 @@ fn common_settings(database: &str) -> Settings {
         ("POSTRIDER_WORKER__CODE_CONCURRENCY", "32"),
         ("POSTRIDER_WORKER__NOTICE_CONCURRENCY", "32"),
         ("POSTRIDER_BANS__THRESHOLD", "0"),
-        ("POSTRIDER_LIMITS__CODE__PHONE_ALL", ""),
-        ("POSTRIDER_LIMITS__CODE__GLOBAL", ""),
         ("POSTRIDER_LIMITS__CHECK__PHONE", ""),
         ("POSTRIDER_LIMITS__CHECK__IP", ""),
         ("POSTRIDER_TEMPLATES__VERIFY__TEXT", "{sign}: {code}, {minutes} min"),
@@ -113,11 +119,7 @@ fn common_settings(database: &str) -> Settings {
         settings.insert(ttl, format!("{}s", lives.as_secs()));
     }
     for limit in rules().limits {
-        let scope = match limit.scope {
-            Scope::Phone => "PHONE",
-            Scope::Address => "IP",
-            Scope::Account => "ACCOUNT",
-        };
+        let scope = limit.scope.policy().to_uppercase().replace('-', "_");
         let lane = limit.lane.as_str().to_uppercase();
         let value = format!("{}/{}s", limit.quota, limit.window_ms / 1_000);
         settings.insert(format!("POSTRIDER_LIMITS__{lane}__{scope}"), value);
@@ -174,10 +176,12 @@ pub async fn start(form: Form) -> System {
         api_command(&direct).arg("migrate").output().unwrap().status.success().then_some(())
     };
     eventually("the migrations to be applied", migrated).await;
-    let token = token(&direct, &["--account", "shop", "--scope", "on_behalf"]);
+    let caller = token(&direct, &["--account", "shop", "--scope", "on_behalf"]);
+    let admin = token(&direct, &["--account", "ops", "--admin"]);
 
     let mut wires = Vec::new();
-    let (mut apis, mut workers, mut clients, mut ready) = (vec![], vec![], vec![], vec![]);
+    let (mut apis, mut workers, mut ready) = (vec![], vec![], vec![]);
+    let (mut clients, mut admins) = (vec![], vec![]);
     for n in 0..REPLICAS {
         let (mut settings, port) =
             (over_wires(Program::Api(n), &outside, &mut wires).await, free_port());
@@ -188,7 +192,9 @@ pub async fn start(form: Form) -> System {
         ready.push((format!("API {n}"), url.clone()));
         let (wire, url) = Proxy::before(&url).await;
         wires.push((Wire::FromCallers(n), wire));
-        clients.push(Client::new(url.trim_end_matches('/').to_owned(), token.clone()));
+        let client = |token: &str| Client::new(url.trim_end_matches('/').into(), token.to_owned());
+        clients.push(client(&caller));
+        admins.push(client(&admin));
     }
     for n in 0..REPLICAS {
         let (mut settings, port) =
@@ -204,6 +210,7 @@ pub async fn start(form: Form) -> System {
     }
     let addresses = Addresses {
         clients,
+        admins,
         ready,
         amqp: outside.amqp(),
         management: outside.rabbits[0].management(),

@@ -4,11 +4,15 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use postrider_common::job::Lane;
 
-use super::super::evidence::{Evidence, Row, Verdict};
+use super::super::evidence::{Evidence, Row, Span, Verdict};
 use super::super::plan::{Damage, Fault, Program, Wire};
+use super::{Wrong, first_of_each};
 
 /// From the last look at the clock to the provider's own.
 const ON_THE_WAY_MS: i64 = 300;
+/// From the end of what held a call back to the provider's clock: a worker that goes on may have to connect first, for which
+/// it has `CONNECT_TIMEOUT`.
+const SET_FREE_MS: i64 = 1_000;
 
 pub(super) fn one_code(evidence: &Evidence) -> (String, Vec<String>) {
     let rows: HashMap<&str, &Row> =
@@ -73,77 +77,88 @@ pub(super) fn in_time(evidence: &Evidence) -> (String, Vec<String>) {
     (counted, wrong)
 }
 
-/// Whether the test itself held the call back over the deadline, in a worker that stood still just there or on the wire.
+/// Whether the test itself held the call back over the deadline, in a worker that stood still just there or on the wire, and
+/// its end set the call free. What ended before left the call time enough, and what began later came too late to hold one
+/// that was in time. Which worker made a call isn't known: what befell either will do.
 fn was_held(evidence: &Evidence, deadline: i64, at: i64) -> bool {
-    let (from, to) = (deadline + ON_THE_WAY_MS, at - 1_500);
-    let over_the_deadline = |fault| {
+    // A wire that is slow is so by less than a call begins before its deadline.
+    let holds = |fault| {
         matches!(
             fault,
             Fault::Pause(Program::Worker(_))
                 | Fault::Flood
-                | Fault::Wire(Wire::ToProviders(_), Damage::Silent | Damage::Late(_))
+                | Fault::Wire(Wire::ToProviders(_), Damage::Silent)
         )
     };
-    evidence
-        .faults
-        .iter()
-        .any(|done| over_the_deadline(done.fault) && done.begun <= from && done.ended >= to)
+    evidence.faults.iter().filter(|done| holds(done.fault)).any(|done| {
+        done.begun <= deadline + ON_THE_WAY_MS
+            && done.ended >= deadline - ON_THE_WAY_MS
+            // Its end is noted once it is over.
+            && (-ON_THE_WAY_MS..=SET_FREE_MS).contains(&(at - done.ended))
+    })
 }
 
-pub(super) fn approved_once(evidence: &Evidence) -> (String, Vec<String>) {
-    // A repeat under its key is the same approval.
-    let mut approvals: BTreeMap<&str, BTreeSet<String>> = BTreeMap::new();
-    let mut answers = 0;
+pub(super) fn approved_once(evidence: &Evidence) -> (String, Vec<Wrong>) {
+    let mut approvals: BTreeMap<&str, Vec<(String, Span)>> = BTreeMap::new();
     for check in &evidence.checks {
         if let Verdict::Approved(verification) = &check.verdict {
-            answers += 1;
+            // A repeat under its key is the same approval.
             let by = check.key.clone().unwrap_or_else(|| format!("step {}", check.step));
-            approvals.entry(verification).or_default().insert(by);
+            let when = (check.asked, check.ended);
+            approvals.entry(verification).or_default().push((by, when));
         }
     }
-    let mut wrong: Vec<String> = approvals
+    let mut wrong: Vec<Wrong> = approvals
         .iter()
+        .map(|(verification, by)| (verification, first_of_each(by.iter().cloned())))
         .filter(|(_, by)| by.len() > 1)
-        .map(|(verification, by)| format!("{verification} was approved of {by:?}"))
+        .map(|(verification, by)| Wrong {
+            what: format!("{verification} was approved of {by:?}"),
+            forgotten: evidence.may_forget_all_before_the_last(by.into_values()),
+        })
         .collect();
     let approved = evidence
         .checks
         .iter()
         .filter(|check| matches!(check.verdict, Verdict::Approved(_)) && !check.right);
-    wrong.extend(approved.map(|check| format!("a wrong code was approved: {check:?}")));
+    wrong.extend(approved.map(|check| Wrong {
+        what: format!("a wrong code was approved: {check:?}"),
+        forgotten: false,
+    }));
     let used = evidence.checks.iter().filter(
         |check| matches!(&check.verdict, Verdict::Refused { word, .. } if word == "already_used"),
     );
     let counted = format!(
-        "{} verifications approved in {answers} answers, {} told that they were used",
+        "{} verifications approved in {} answers, {} told that they were used",
         approvals.len(),
+        approvals.values().map(Vec::len).sum::<usize>(),
         used.count()
     );
     (counted, wrong)
 }
 
 /// Each wrong try leaves one less, and none is answered twice alike.
-pub(super) fn wrong_tries_count(evidence: &Evidence) -> (String, Vec<String>) {
-    let mut left: BTreeMap<&str, Vec<i64>> = BTreeMap::new();
+pub(super) fn wrong_tries_count(evidence: &Evidence) -> (String, Vec<Wrong>) {
+    let mut tries: BTreeMap<(&str, i64), Vec<Span>> = BTreeMap::new();
     for check in &evidence.checks {
-        if let (Some(verification), Verdict::Refused { attempts_left: Some(attempts), .. }) =
+        if let (Some(verification), Verdict::Refused { attempts_left: Some(left), .. }) =
             (&check.verification, &check.verdict)
         {
-            left.entry(verification).or_default().push(*attempts);
+            tries.entry((verification, *left)).or_default().push((check.asked, check.ended));
         }
     }
-    let tries: usize = left.values().map(Vec::len).sum();
-    let is_wrong = |attempts: &Vec<i64>| {
-        let distinct: BTreeSet<i64> = attempts.iter().copied().collect();
-        distinct.len() != attempts.len()
-            || distinct.iter().any(|left| !(0..evidence.rules.max_attempts).contains(left))
-    };
-    let wrong = left
+    let possible = 0..evidence.rules.max_attempts;
+    let wrong = tries
         .iter()
-        .filter(|(_, attempts)| is_wrong(attempts))
-        .map(|(verification, attempts)| {
-            format!("{verification} had these attempts left: {attempts:?}")
+        .filter(|((_, left), times)| times.len() > 1 || !possible.contains(left))
+        .map(|((verification, left), times)| Wrong {
+            what: format!("{verification} had {left} tries left at each of {times:?}"),
+            forgotten: possible.contains(left)
+                && evidence.may_forget_all_before_the_last(times.iter().copied()),
         })
         .collect();
-    (format!("{tries} wrong tries at {} verifications", left.len()), wrong)
+    let verifications: BTreeSet<&str> =
+        tries.keys().map(|(verification, _)| *verification).collect();
+    let all: usize = tries.values().map(Vec::len).sum();
+    (format!("{all} wrong tries at {} verifications", verifications.len()), wrong)
 }

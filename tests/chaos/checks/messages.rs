@@ -1,9 +1,15 @@
-//! Messages, their rows, and the calls of providers.
+//! Messages: what callers were told of them, and how often providers carried them.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use super::super::evidence::{Attempt, Call, Evidence, FAILED, Fate, Poison, Row, SENT, Send};
+use super::super::evidence::{Attempt, Call, Evidence, Fate, Poison, Row, Send, Span};
 use super::super::plan::{Damage, Fault, Program, Service, Trouble, Wire};
+use super::{Wrong, first_of_each};
+
+/// How far two clocks of this machine, the store's and ours, may be read apart.
+pub(super) const APART_MS: i64 = 5;
+/// A claim is written before its call, whose connection may take its time, and what came of it after the answer.
+const ABOUT_A_CALL_MS: i64 = 1_000;
 
 /// Ids of messages that callers were told, with the send that says so first.
 fn accepted(evidence: &Evidence) -> BTreeMap<&str, &Send> {
@@ -17,12 +23,8 @@ fn accepted(evidence: &Evidence) -> BTreeMap<&str, &Send> {
 }
 
 /// As tables have it.
-fn e164(phone: &str) -> String {
+pub(super) fn e164(phone: &str) -> String {
     format!("+86{phone}")
-}
-
-fn rows_by_id(evidence: &Evidence) -> HashMap<&str, &Row> {
-    evidence.rows.iter().map(|row| (row.id.as_str(), row)).collect()
 }
 
 pub(super) fn by_message<T>(all: &[T], id: impl Fn(&T) -> &str) -> HashMap<String, Vec<&T>> {
@@ -77,9 +79,9 @@ pub(super) fn no_row_from_nowhere(evidence: &Evidence) -> (String, Vec<String>) 
     for row in &unnamed {
         let phone = row.phone_number.trim_start_matches("+86");
         let of_phone = doubtful.entry((phone, row.kind)).or_default();
-        // Clocks are read apart.
-        let could =
-            |send: &Send| send.asked - 5 <= row.create_time && row.create_time <= send.ended + 5;
+        let could = |send: &Send| {
+            (send.asked - APART_MS..=send.ended + APART_MS).contains(&row.create_time)
+        };
         let ends_first = of_phone
             .iter()
             .enumerate()
@@ -101,20 +103,23 @@ fn broken_jobs(evidence: &Evidence) -> impl Iterator<Item = &str> {
     })
 }
 
-pub(super) fn a_key_is_one_message(evidence: &Evidence) -> (String, Vec<String>) {
-    let mut answers: BTreeMap<(&str, &str), (BTreeSet<&str>, usize)> = BTreeMap::new();
+pub(super) fn a_key_is_one_message(evidence: &Evidence) -> (String, Vec<Wrong>) {
+    let mut answers: BTreeMap<(&str, &str), Vec<(&str, Span)>> = BTreeMap::new();
     for send in &evidence.sends {
         if let (Some(key), Fate::Accepted { id, .. }) = (&send.key, &send.fate) {
-            let (ids, count) = answers.entry((key, &send.phone)).or_default();
-            ids.insert(id);
-            *count += 1;
+            let of_key = answers.entry((key, &send.phone)).or_default();
+            of_key.push((id, (send.asked, send.ended)));
         }
     }
-    let repeated = answers.values().filter(|(_, count)| *count > 1).count();
+    let repeated = answers.values().filter(|of_key| of_key.len() > 1).count();
     let wrong = answers
         .iter()
-        .filter(|(_, (ids, _))| ids.len() > 1)
-        .map(|(key, (ids, _))| format!("{key:?} was answered with {ids:?}"))
+        .map(|(key, of_key)| (key, first_of_each(of_key.iter().copied())))
+        .filter(|(_, ids)| ids.len() > 1)
+        .map(|(key, ids)| Wrong {
+            what: format!("{key:?} was answered with {ids:?}"),
+            forgotten: evidence.may_forget_all_before_the_last(ids.into_values()),
+        })
         .collect();
     (
         format!("{} keys and phones, {repeated} of them answered more than once", answers.len()),
@@ -122,7 +127,7 @@ pub(super) fn a_key_is_one_message(evidence: &Evidence) -> (String, Vec<String>)
     )
 }
 
-pub(super) fn carried_twice_only_in_doubt(evidence: &Evidence) -> (String, Vec<String>) {
+pub(super) fn carried_twice_only_in_doubt(evidence: &Evidence) -> (String, Vec<Wrong>) {
     let attempts = by_message(&evidence.attempts, |attempt| &attempt.message_id);
     let calls = by_message(&evidence.calls, |call| &call.id);
     let (mut wrong, mut twice, mut lost) = (Vec::new(), 0, 0);
@@ -131,36 +136,58 @@ pub(super) fn carried_twice_only_in_doubt(evidence: &Evidence) -> (String, Vec<S
             lost += 1;
             let calls = calls.get(id).map(Vec::as_slice).unwrap_or_default();
             if !can_be_lost(evidence, attempt, calls) {
-                wrong.push(format!(
-                    "nothing explains that this answer was lost: {attempt:?} {calls:?}"
-                ));
+                wrong.push(Wrong {
+                    what: format!(
+                        "nothing explains that this answer was lost: {attempt:?} {calls:?}"
+                    ),
+                    // Its claim is there, and what came of it isn't: another worker met that.
+                    forgotten: attempt.error_code.as_deref() == Some("interrupted")
+                        && evidence.may_forget(about(attempt)),
+                });
             }
         }
     }
     let none = Vec::new();
     for (id, calls) in &calls {
-        let carried = calls.iter().filter(|call| call.carried).count();
+        let carried: Vec<&Call> = calls.iter().copied().filter(|call| call.carried).collect();
         let unknown = attempts
             .get(id)
             .unwrap_or(&none)
             .iter()
             .filter(|attempt| attempt.outcome == "unknown")
             .count();
-        twice += usize::from(carried > 1);
+        twice += usize::from(carried.len() > 1);
         // A lost answer of a notice isn't followed by another try.
         let most = if calls.iter().any(|call| call.code.is_some()) { 1 + unknown } else { 1 };
-        if carried > most {
-            wrong
-                .push(format!("{id} was carried {carried} times, and {unknown} answers were lost"));
+        if carried.len() > most {
+            let times = carried.len();
+            wrong.push(Wrong {
+                what: format!("{id} was carried {times} times, and {unknown} answers were lost"),
+                forgotten: claims_forgotten(evidence, &carried) >= times - most,
+            });
         }
     }
     let messages = calls.len();
     (format!("{messages} messages called for, {twice} carried twice, {lost} answers lost"), wrong)
 }
 
+/// How many calls that another followed Redis may have forgotten: their claim, or what came of it.
+pub(super) fn claims_forgotten(evidence: &Evidence, calls: &[&Call]) -> usize {
+    let is_forgotten = |call: &&&Call| {
+        let answered = call.at + evidence.rules.read_timeout_ms;
+        evidence.may_forget((call.at - ABOUT_A_CALL_MS, answered + ABOUT_A_CALL_MS))
+    };
+    let before = calls.split_last().map_or(&[][..], |(_, before)| before);
+    before.iter().filter(is_forgotten).count()
+}
+
+fn about(attempt: &Attempt) -> Span {
+    (attempt.at - ABOUT_A_CALL_MS, attempt.at + attempt.duration_ms + ABOUT_A_CALL_MS)
+}
+
 /// Whether something that was done to the service explains that an attempt's answer was lost.
 fn can_be_lost(evidence: &Evidence, attempt: &Attempt, calls: &[&Call]) -> bool {
-    let (from, to) = (attempt.at - 1_000, attempt.at + attempt.duration_ms + 1_000);
+    let (from, to) = about(attempt);
     match attempt.error_code.as_deref().unwrap_or_default() {
         "timeout" => attempt.duration_ms >= evidence.rules.read_timeout_ms - 100,
         // Its worker ended, stood still, or couldn't tell the store.
@@ -186,66 +213,4 @@ fn can_be_lost(evidence: &Evidence, attempt: &Attempt, calls: &[&Call]) -> bool 
         }
         _ => evidence.fault(from, to, |fault| matches!(fault, Fault::Provider(_, Trouble::Breaks))),
     }
-}
-
-pub(super) fn counts_add_up(evidence: &Evidence) -> (String, Vec<String>) {
-    let attempts = by_message(&evidence.attempts, |attempt| &attempt.message_id);
-    let calls = by_message(&evidence.calls, |call| &call.id);
-    let rows = rows_by_id(evidence);
-    let mut wrong = Vec::new();
-    for row in &evidence.rows {
-        let of_row = attempts.get(&row.id).map(Vec::as_slice).unwrap_or_default();
-        let its_calls = calls.get(&row.id).map(Vec::as_slice).unwrap_or_default();
-        wrong.extend(
-            misfits(row, of_row, its_calls)
-                .map(|why| format!("{why}: {row:?} {of_row:?} {its_calls:?}")),
-        );
-    }
-    for id in calls.keys().filter(|id| !rows.contains_key(id.as_str())) {
-        wrong.push(format!("{id} was handed to a provider and has no row"));
-    }
-    for id in attempts.keys().filter(|id| !rows.contains_key(id.as_str())) {
-        wrong.push(format!("{id} has attempts and no row"));
-    }
-    let of_status = |status| evidence.rows.iter().filter(|row| row.status == status).count();
-    let (sent, failed) = (of_status(SENT), of_status(FAILED));
-    let unknown = evidence.rows.len() - sent - failed;
-    let carried = evidence.calls.iter().filter(|call| call.carried).count();
-    let counted = format!(
-        "{} rows: {sent} sent, {failed} failed, {unknown} unknown; {} attempts, {} calls, {carried} carried",
-        evidence.rows.len(),
-        evidence.attempts.len(),
-        evidence.calls.len()
-    );
-    (counted, wrong)
-}
-
-/// What of a row its attempts and its calls contradict.
-fn misfits(
-    row: &Row,
-    attempts: &[&Attempt],
-    calls: &[&Call],
-) -> impl Iterator<Item = &'static str> {
-    let count =
-        |outcome: &str| attempts.iter().filter(|attempt| attempt.outcome == outcome).count();
-    let numbers: BTreeSet<i32> = attempts.iter().map(|attempt| attempt.number).collect();
-    let carried = calls.iter().any(|call| call.carried);
-    let complete = attempts.len() == numbers.len() && numbers.into_iter().eq(1..=row.attempts);
-    let superseded = row.error_code.as_deref() == Some("superseded");
-    [
-        (!complete, "its attempts aren't 1 to as many as it says"),
-        (calls.len() > attempts.len(), "it was called for more often than it says"),
-        (
-            count("accepted") != usize::from(row.status == SENT),
-            "it is sent where one attempt was accepted",
-        ),
-        (row.status == SENT && !carried, "it says sent and no provider has it"),
-        (row.status == FAILED && carried && !superseded, "it says failed and a provider has it"),
-        (
-            row.status == FAILED && count("unknown") > 0 && !superseded,
-            "it says failed and nobody knows",
-        ),
-    ]
-    .into_iter()
-    .filter_map(|(is_so, why)| is_so.then_some(why))
 }

@@ -73,10 +73,13 @@ pub(super) fn at_rest(evidence: &Evidence) -> (String, Vec<String>) {
 }
 
 /// What a caller may be told.
-const REFUSALS: [&str; 9] = [
+const REFUSALS: [&str; 12] = [
     "phone_limited",
     "ip_limited",
     "account_limited",
+    "prefix_limited",
+    "global_limited",
+    "phone_blocked",
     "max_sends_reached",
     "request_in_flight",
     "overloaded",
@@ -119,7 +122,7 @@ pub(super) fn something_to_see(evidence: &Evidence) -> (String, Vec<String>) {
         }
     }
     let flooded = evidence.faults.iter().any(|done| is_flood(evidence, done));
-    for needed in ["accepted", "approved", "phone_limited", "overloaded"] {
+    for needed in ["accepted", "approved", "phone_limited", "phone_blocked", "overloaded"] {
         if !answers.contains_key(needed) && (flooded || needed != "overloaded") {
             wrong.push(format!("no request was {needed}: this run shows too little"));
         }

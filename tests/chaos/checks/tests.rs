@@ -1,14 +1,21 @@
 //! Each check fails where the evidence is wrong: right evidence passes all of them, and is then spoilt in one place.
 
+mod forgotten;
+mod limits;
+
+use std::time::Duration;
+
 use postrider_common::job::Lane;
+use postrider_common::limits::Scope;
 
 use super::super::evidence::{
-    Attempt, Call, Check, Dead, Done, Evidence, FAILED, Fate, Limit, Poison, Row, Rules, SENT,
-    Scope, Send, Verdict,
+    Attempt, Ban, Call, Check, Dead, Done, Evidence, FAILED, Fate, Limit, Poison, Row, Rules, SENT,
+    Send, Span, Verdict,
 };
 use super::super::plan::{Damage, Fault, Program, Service, Wire};
 use super::{
-    APPROVED, COUNTS, DEAD, KEY, LATE, LIMITS, NOWHERE, REST, ROW, SAME, SEEN, TRIES, TWICE, all,
+    APPROVED, BANNED, BELIED, COUNTS, DEAD, Finding, KEY, LATE, LIMITS, NOWHERE, REST, ROW, SAME,
+    SEEN, TRIES, TWICE, all,
 };
 
 const T: i64 = 1_000_000;
@@ -52,13 +59,16 @@ fn call(id: &str, code: Option<&str>, at: i64, carried: bool) -> Call {
     Call { id: id.to_owned(), code: code.map(str::to_owned), at, carried, answered: true }
 }
 
+/// One a second, in the order of the steps.
 fn verdict(step: usize, verdict: Verdict) -> Check {
-    Check { step, key: None, verification: Some("v".to_owned()), right: true, verdict }
+    let asked = T + 1_000 * i64::try_from(step).unwrap();
+    let verification = Some("v".to_owned());
+    Check { step, key: None, verification, right: true, asked, ended: asked + 10, verdict }
 }
 
 fn mismatch(step: usize, left: i64) -> Check {
-    let verdict = Verdict::Refused { word: "code_mismatch".to_owned(), attempts_left: Some(left) };
-    Check { step, key: None, verification: Some("v".to_owned()), right: false, verdict }
+    let refused = Verdict::Refused { word: "code_mismatch".to_owned(), attempts_left: Some(left) };
+    Check { right: false, ..verdict(step, refused) }
 }
 
 fn refused(word: &str) -> Fate {
@@ -77,6 +87,7 @@ fn right() -> Evidence {
             send(3, Lane::Notice, "136", accepted("refused", None)),
             send(4, Lane::Code, "138", refused("phone_limited")),
             send(5, Lane::Code, "138", refused("overloaded")),
+            send(6, Lane::Notice, "135", refused("phone_blocked")),
         ],
         checks: vec![
             mismatch(6, 4),
@@ -112,7 +123,7 @@ fn right() -> Evidence {
         rules: Rules {
             limits: vec![
                 limit(Lane::Code, Scope::Phone),
-                limit(Lane::Code, Scope::Address),
+                limit(Lane::Code, Scope::Ip),
                 limit(Lane::Notice, Scope::Phone),
                 Limit { quota: 2, ..limit(Lane::Notice, Scope::Account) },
             ],
@@ -121,6 +132,12 @@ fn right() -> Evidence {
             read_timeout_ms: 1_000,
             recovery_ms: 30_000,
         },
+        bans: vec![Ban {
+            phone: "135".to_owned(),
+            asked: T - 60,
+            told: T - 50,
+            lifting: T + 2_000,
+        }],
         recovered: [("API".to_owned(), Some(300))].into(),
         drained: Some(7_000),
         ..Evidence::default()
@@ -140,14 +157,14 @@ fn right() -> Evidence {
 
 /// The names of the checks that find something once the evidence is spoilt.
 fn found(spoil: impl FnOnce(&mut Evidence)) -> Vec<&'static str> {
+    named(spoil, |finding| !finding.wrong.is_empty())
+}
+
+/// The names of the checks of whose findings that is so once the evidence is spoilt.
+fn named(spoil: impl FnOnce(&mut Evidence), is_so: impl Fn(&Finding) -> bool) -> Vec<&'static str> {
     let mut evidence = right();
     spoil(&mut evidence);
-    let findings = all(&evidence);
-    findings
-        .into_iter()
-        .filter(|finding| !finding.wrong.is_empty())
-        .map(|finding| finding.name)
-        .collect()
+    all(&evidence).into_iter().filter(is_so).map(|finding| finding.name).collect()
 }
 
 #[test]
@@ -211,16 +228,26 @@ fn a_second_carry_without_a_lost_answer_is_found() {
 fn counts_that_don_t_add_up_are_found() {
     assert!(found(|e| drop(e.attempts.pop())).contains(&COUNTS));
     assert!(found(|e| e.attempts[1].number = 3).contains(&COUNTS));
-    assert!(
-        found(|e| e.rows[1].status = FAILED).contains(&COUNTS),
-        "it says failed and was carried"
-    );
-    assert!(
-        found(|e| e.calls[2].carried = false).contains(&COUNTS),
-        "it says sent and wasn't carried"
-    );
-    assert!(found(|e| e.calls.push(call("gone", None, T, true))).contains(&COUNTS));
-    assert!(found(|e| e.attempts.push(attempt("gone", 1, "accepted", None))).contains(&COUNTS));
+    assert_eq!(found(|e| e.calls.push(call("refused", None, T + 200, false))), [COUNTS]);
+    assert_eq!(found(|e| e.attempts[2].outcome = "later".to_owned()), [COUNTS]);
+}
+
+#[test]
+fn a_row_that_is_belied_is_found() {
+    let failed = |e: &mut Evidence| {
+        e.rows[1].status = FAILED;
+        e.attempts[2].outcome = "later".to_owned();
+    };
+    assert_eq!(found(failed), [BELIED], "it was carried");
+    assert_eq!(found(|e| e.calls[2].carried = false), [BELIED], "it says sent");
+    assert_eq!(found(|e| e.attempts[3].outcome = "accepted".to_owned()), [BELIED]);
+    let in_doubt = |e: &mut Evidence| {
+        e.attempts[3].outcome = "unknown".to_owned();
+        e.attempts[3].error_code = Some("timeout".to_owned());
+    };
+    assert_eq!(found(in_doubt), [BELIED], "nobody knows");
+    assert_eq!(found(|e| e.calls.push(call("gone", None, T, true))), [BELIED]);
+    assert_eq!(found(|e| e.attempts.push(attempt("gone", 1, "accepted", None))), [BELIED]);
 }
 
 #[test]
@@ -235,16 +262,27 @@ fn another_code_for_the_same_verification_is_found() {
 #[test]
 fn a_late_code_is_found_unless_it_was_held_back() {
     assert_eq!(found(|e| e.calls[1].at = T + 6_400), [LATE]);
-    let held = |begun, ended| {
-        move |e: &mut Evidence| {
-            e.calls[1].at = T + 8_000;
-            let fault = Fault::Wire(Wire::ToProviders(0), Damage::Silent);
-            e.faults.push(Done { fault, begun, ended });
-        }
+    let silent = Fault::Wire(Wire::ToProviders(0), Damage::Silent);
+    let held = |fault, begun, ended, at| {
+        found(|e| {
+            e.calls[1].at = T + at;
+            e.faults.push(Done { fault, begun: T + begun, ended: T + ended });
+        })
     };
-    assert!(found(held(T + 5_000, T + 7_900)).is_empty());
-    assert_eq!(found(held(T + 6_500, T + 7_900)), [LATE], "the deadline had passed before");
-    assert_eq!(found(held(T + 5_000, T + 6_100)), [LATE], "it was free long before");
+    let none: [&str; 0] = [];
+    for fault in [silent, Fault::Pause(Program::Worker(1)), Fault::Flood] {
+        assert_eq!(held(fault, 5_000, 7_900, 8_000), none, "{fault:?}");
+    }
+    assert_eq!(held(silent, 5_000, 5_700, 6_400), none, "it was there until just before");
+    assert_eq!(held(silent, 4_000, 5_699, 6_400), [LATE], "it had time enough");
+    assert_eq!(held(silent, 4_000, 4_900, 6_400), [LATE], "it was free long before");
+    assert_eq!(held(silent, 6_301, 7_900, 8_000), [LATE], "the deadline had passed before");
+    assert_eq!(held(silent, 5_000, 6_999, 8_000), [LATE], "it was free for a second");
+    assert_eq!(held(silent, 5_000, 9_000, 8_000), [LATE], "what is held doesn't come");
+    let slow = Damage::Late(Duration::from_millis(200));
+    for other in [Fault::Wire(Wire::ToProviders(0), slow), Fault::Kill(Program::Worker(0))] {
+        assert_eq!(held(other, 5_000, 7_900, 8_000), [LATE], "{other:?} holds nothing so long");
+    }
 }
 
 #[test]
@@ -265,35 +303,6 @@ fn a_second_approval_and_one_of_a_wrong_code_are_found() {
 fn a_wrong_try_that_wasn_t_counted_is_found() {
     assert_eq!(found(|e| e.checks.push(mismatch(22, 3))), [TRIES]);
     assert_eq!(found(|e| e.checks.push(mismatch(22, 5))), [TRIES]);
-}
-
-#[test]
-fn an_exceeded_limit_is_found() {
-    let third = |e: &mut Evidence| {
-        for id in ["second", "third"] {
-            e.rows.push(Row { create_time: T + 999, ..row(id, Lane::Notice, "139", SENT, 1) });
-        }
-    };
-    assert!(found(third).contains(&LIMITS));
-    let given_back = |e: &mut Evidence| {
-        e.rules.limits.pop();
-        for id in ["second", "third"] {
-            e.rows.push(Row { create_time: T + 999, ..row(id, Lane::Notice, "139", FAILED, 1) });
-        }
-    };
-    assert!(!found(given_back).contains(&LIMITS), "what surely wasn't sent is given back");
-    let later = |e: &mut Evidence| {
-        e.rows.push(Row { create_time: T + 999, ..row("second", Lane::Notice, "139", SENT, 1) });
-        e.rows.push(Row { create_time: T + 1_000, ..row("third", Lane::Notice, "139", SENT, 1) });
-    };
-    assert!(
-        found(|e| {
-            e.rules.limits.pop();
-            later(e);
-        })
-        .iter()
-        .all(|name| *name != LIMITS)
-    );
 }
 
 #[test]
@@ -331,4 +340,5 @@ fn an_answer_that_nobody_allowed_and_a_run_that_shows_nothing_are_found() {
     let other = Fault::PauseService(Service::Redis);
     assert!(found(|e| e.faults[0].fault = other).is_empty());
     assert!(found(|e| e.faults.clear()).contains(&SEEN));
+    assert_eq!(found(|e| drop(e.sends.pop())), [SEEN], "no ban refused anything");
 }

@@ -13,6 +13,10 @@ const NOTICES_PER_SECOND: u32 = 12;
 const BATCHES_PER_SECOND: u32 = 2;
 const BATCHES_PER_SECOND_OF_FLOOD: u32 = 20;
 const PHONES_OF_FLOOD: usize = 50;
+const SECONDS_PER_BAN: u32 = 6;
+const ASKED_PER_BAN: usize = 14;
+/// How long callers ask for a phone before it is banned, and after.
+const UNBANNED: Duration = Duration::from_secs(1);
 
 /// Draws requests.
 pub(super) struct Steps {
@@ -42,6 +46,9 @@ impl Steps {
         let floods = inside.iter().filter(|planned| planned.fault == Fault::Flood);
         for (number, flood) in floods.enumerate() {
             self.flood(number, flood);
+        }
+        for number in 0..self.count(1) / SECONDS_PER_BAN {
+            self.ban(number);
         }
         self.drawn
     }
@@ -75,11 +82,19 @@ impl Steps {
         }
     }
 
+    fn address(&mut self) -> String {
+        format!("203.0.113.{}", self.chance.random_range(1..25))
+    }
+
+    fn purpose(&mut self) -> &'static str {
+        PURPOSES[usize::from(self.chance.random_bool(0.6))].0
+    }
+
     fn code(&mut self) {
         let phone = self.phone("138");
-        let address = format!("203.0.113.{}", self.chance.random_range(1..25));
+        let address = self.address();
         let keyed = self.chance.random_bool(0.4);
-        let purpose = PURPOSES[usize::from(self.chance.random_bool(0.6))].0;
+        let purpose = self.purpose();
         let sent = self.sending(Op::Code { phone, purpose, address, keyed });
         if self.chance.random_bool(0.6) {
             return;
@@ -145,5 +160,27 @@ impl Steps {
             let at = flood.at + Duration::from_millis(batch * lasts / batches);
             self.push(at, Op::Many { phones, keyed: false });
         }
+    }
+
+    /// Of a phone of its own, once: a second ban could meet what is left to be done of the first one's lifting.
+    fn ban(&mut self, number: u32) {
+        let (phone, lasts) = (format!("135{number:08}"), millis(&mut self.chance, 2_000..6_000));
+        let asked = u64::try_from((UNBANNED + lasts + UNBANNED).as_millis()).unwrap();
+        let end = u64::try_from(self.lasts.as_millis()).unwrap().saturating_sub(asked).max(1);
+        let first = millis(&mut self.chance, 0..end);
+        for _ in 0..ASKED_PER_BAN {
+            let (phone, keyed) = (phone.clone(), false);
+            let op = match self.chance.random_range(0..3) {
+                0 => {
+                    let (purpose, address) = (self.purpose(), self.address());
+                    Op::Code { phone, purpose, address, keyed }
+                }
+                1 => Op::Notice { phone, keyed },
+                _ => Op::Many { phones: vec![phone, self.phone("139")], keyed },
+            };
+            let at = first + millis(&mut self.chance, 0..asked);
+            self.push(at, op);
+        }
+        self.push(first + UNBANNED, Op::Ban { phone, lasts });
     }
 }
