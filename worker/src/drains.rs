@@ -59,21 +59,23 @@ pub(crate) async fn rows(mut waiting: Consumer, parts: WaitingRows) {
             sleep(PAUSE).await;
         }
         tracing::info!(rows = records.len(), "rows that waited for the database are written");
-        for body in foreign {
-            pass_on(&parts.queue, body).await;
-        }
+        pass_on(&parts.queue, foreign).await;
         for delivery in batch {
             parts.acks.finished(delivery.receipt).await;
         }
     }
 }
 
-/// Puts a row back that another worker can open, not in a hurry: where there is none it comes straight back.
-async fn pass_on(queue: &Queue, body: Vec<u8>) {
-    let message = Outgoing { id: String::new(), body, trace: None };
-    sleep(PAUSE).await;
-    while queue.publish(Destination::Rows, message.clone()).await != Published::Confirmed {
+/// Puts rows back that another worker can open, not in a hurry: where there is none they come straight back.
+async fn pass_on(queue: &Queue, rows: Vec<Vec<u8>>) {
+    if !rows.is_empty() {
         sleep(PAUSE).await;
+    }
+    for body in rows {
+        let message = Outgoing { id: String::new(), body, trace: None };
+        while queue.publish(Destination::Rows, message.clone()).await != Published::Confirmed {
+            sleep(PAUSE).await;
+        }
     }
 }
 
