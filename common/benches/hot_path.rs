@@ -1,4 +1,4 @@
-//! What every message costs in this crate: the guard's request as MessagePack, the job's encoding and decoding, the code.
+//! What every message costs in this crate: the guard's request as `MessagePack`, the job's encoding and decoding, the code.
 #![expect(clippy::expect_used, reason = "what is measured is made of constants")]
 
 use std::hint::black_box;
