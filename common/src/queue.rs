@@ -137,6 +137,15 @@ impl Receipt {
         }
     }
 
+    /// Gives this delivery back, for another consumer to take at once. (Embedded there is none: it goes back when the queue
+    /// is closed.)
+    pub async fn give_back(&self) {
+        match &self.acker {
+            Acker::Rabbit(acker) => acker.give_back(self.tag).await,
+            Acker::Sqlite(_) => {}
+        }
+    }
+
     /// Whether its session is over: nothing of it can be acked any more.
     #[must_use]
     pub fn is_over(&self) -> bool {

@@ -6,13 +6,14 @@ use postrider_common::config::Retry;
 use postrider_common::database::dead_letter::DeadReason;
 use postrider_common::database::sms_log::RowStatus;
 use postrider_common::job::{Attempt, Job, Lane, Outcome};
+use postrider_common::queue::Rung;
 use serde::{Deserialize, Serialize};
 
 use crate::delay::delay;
 
 /// From so many on, an answer of "too fast" is waited out longer than `[retry]` says.
 const PATIENT_AFTER: u32 = 8;
-/// A message that waits for a day is tried some 150 times then.
+/// A message that waits for a day is tried some 160 times then.
 const LONGEST_SNOOZE: Duration = Duration::from_mins(10);
 
 /// How an attempt ends.
@@ -113,13 +114,20 @@ impl Situation<'_> {
         if self.charged() >= self.retry.max_attempts {
             return self.fail("attempts_spent", Some(DeadReason::AttemptsSpent));
         }
-        self.in_time(self.charged(), self.retry_after, |delay_ms| Decision::Retry { delay_ms })
+        let delay = delay(self.charged().max(1), self.retry, self.chance, self.retry_after);
+        self.in_time(delay, |delay_ms| Decision::Retry { delay_ms })
     }
 
-    /// Each time that it is too fast it waits longer: a notice may wait a day, and takes its attempts along.
+    /// Each time that it is too fast it waits longer: a notice may wait a day, and takes its attempts along. Only what the
+    /// provider asks for ends it: our own delay is as long as its time allows.
     fn snooze(&self) -> Decision {
-        let wish = self.retry_after.max(patience(self.job.snoozed));
-        self.in_time(self.job.attempt, wish, |delay_ms| Decision::Snooze { delay_ms })
+        let ours = delay(self.job.attempt, self.retry, self.chance, patience(self.job.snoozed));
+        let left = self.begin_by.saturating_sub(self.now).saturating_sub(1);
+        let left = Duration::from_millis(u64::try_from(left).unwrap_or(0));
+        let longest = Rung::all().map(Rung::delay).take_while(|delay| *delay <= left).last();
+        let ours = if ours > left { longest.unwrap_or(ours) } else { ours };
+        let theirs = self.retry_after.map(|wish| delay(1, self.retry, self.chance, Some(wish)));
+        self.in_time(ours.max(theirs.unwrap_or_default()), |delay_ms| Decision::Snooze { delay_ms })
     }
 
     fn after_unknown(&self) -> Decision {
@@ -134,13 +142,7 @@ impl Situation<'_> {
     }
 
     /// A delay that ends when no call may begin any more is the end: the text would come too late to be used.
-    fn in_time(
-        &self,
-        attempt: u32,
-        wish: Option<Duration>,
-        then: impl FnOnce(u64) -> Decision,
-    ) -> Decision {
-        let delay = delay(attempt.max(1), self.retry, self.chance, wish);
+    fn in_time(&self, delay: Duration, then: impl FnOnce(u64) -> Decision) -> Decision {
         let delay_ms = u64::try_from(delay.as_millis()).unwrap_or(u64::MAX);
         if self.now.saturating_add_unsigned(delay_ms) >= self.begin_by {
             return self.fail("expired", None);
@@ -228,9 +230,28 @@ mod tests {
             notice.snoozed += 1;
         }
         assert_eq!(delays[..5], [1, 1, 2, 4, 8], "the least within the jitter");
-        assert!(delays.is_sorted(), "{delays:?}");
-        assert_eq!(delays.last(), Some(&600));
-        assert!(delays.len() < 160, "{} attempts travel with the job", delays.len());
+        let most = delays.iter().position(|delay| *delay == 600).unwrap();
+        assert!(delays[..most].is_sorted(), "{delays:?}");
+        assert_eq!(delays.iter().max(), Some(&600));
+        assert!(delays.last() < Some(&64), "what is left at the end is used: {delays:?}");
+        assert!(delays.len() < 200, "{} attempts travel with the job", delays.len());
+    }
+
+    #[test]
+    fn our_own_patience_ends_no_message_that_has_time_left() {
+        let mut code = job(Lane::Code, &[]);
+        (code.deadline, code.attempt, code.snoozed) = (40_000 + REACH, 5, 4);
+        assert_eq!(
+            decided(&code, Outcome::TooFast, 15_000),
+            Decision::Snooze { delay_ms: 8_000 },
+            "16 s, less a half by chance"
+        );
+        (code.attempt, code.snoozed) = (8, 7);
+        let shortened = Decision::Snooze { delay_ms: 16_000 };
+        assert_eq!(decided(&code, Outcome::TooFast, 20_000), shortened);
+        assert_eq!(decided(&code, Outcome::TooFast, 38_998), Decision::Snooze { delay_ms: 1000 });
+        let expired = fail(RowStatus::Failed, "expired", None);
+        assert_eq!(decided(&code, Outcome::TooFast, 39_000), expired);
     }
 
     #[test]

@@ -12,7 +12,7 @@ use postrider_common::job::{Contents, Job, Lane};
 use postrider_common::queue::{Consumer, Delivery, Destination, Outgoing, Published, Queue};
 use postrider_common::secret::{KeyRing, OpenError, SealedFor};
 use sha2::{Digest as _, Sha256};
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep, timeout_at};
 
 use crate::acks::Acks;
 use crate::decision::end;
@@ -23,6 +23,8 @@ use crate::send::wall_clock;
 /// Rows taken at once from `sms.rows`.
 pub(crate) const ROWS: u16 = 500;
 const PAUSE: Duration = Duration::from_millis(500);
+/// How long rows are gathered for one insert.
+const GATHER: Duration = Duration::from_millis(20);
 
 /// What [`rows`] works with.
 pub(crate) struct WaitingRows {
@@ -38,8 +40,10 @@ pub(crate) struct WaitingRows {
 pub(crate) async fn rows(mut waiting: Consumer, parts: WaitingRows) {
     while let Some(first) = waiting.next().await {
         let mut batch = vec![first];
+        // They come one at a time, however many there are.
+        let gathered = Instant::now() + GATHER;
         while batch.len() < usize::from(ROWS) {
-            let Some(Some(next)) = futures::FutureExt::now_or_never(waiting.next()) else { break };
+            let Ok(Some(next)) = timeout_at(gathered, waiting.next()).await else { break };
             batch.push(next);
         }
         let (mut records, mut foreign) = (Vec::new(), Vec::new());
@@ -48,7 +52,9 @@ pub(crate) async fn rows(mut waiting: Consumer, parts: WaitingRows) {
                 Ok(record) => records.push(record),
                 Err(OpenError::UnknownKey(key)) => {
                     parts.key_missing.store(true, Ordering::Relaxed);
-                    tracing::error!(key.id = %key, "a row's key is not among POSTRIDER_SECRET");
+                    if foreign.is_empty() {
+                        tracing::error!(key.id = %key, "a row's key is not among POSTRIDER_SECRET");
+                    }
                     foreign.push(delivery.body.clone());
                 }
                 Err(OpenError::Broken) => records.push(unreadable(&parts.keys, &delivery.body)),

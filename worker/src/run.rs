@@ -115,8 +115,8 @@ async fn consume(sender: Arc<Sender>, lane: Lane, stop: CancellationToken, tasks
             // Until its turn a delivery is no more than its bytes: half of all that are prefetched wait for it.
             let slot = tokio::select! {
                 biased;
-                // What isn't begun goes back with the rest: begun now, it might be cut off in its call.
-                () = stop.cancelled() => return,
+                // What isn't begun goes back: begun now, it might be cut off in its call.
+                () = stop.cancelled() => return delivery.receipt.give_back().await,
                 slot = slots.clone().acquire_owned() => slot.ok(),
             };
             Box::pin(sender.handle(delivery, lane, &slots, slot)).await;

@@ -54,6 +54,14 @@ impl RabbitAcker {
         sent.is_ok() && !self.is_over()
     }
 
+    pub(super) async fn give_back(&self, tag: u64) {
+        let Self(session) = self;
+        let ours = session.unacked.lock().unwrap_or_else(PoisonError::into_inner).remove(&tag);
+        if ours {
+            give_back(session, tag).await;
+        }
+    }
+
     pub(super) fn is_over(&self) -> bool {
         !self.0.channel.status().connected()
     }
