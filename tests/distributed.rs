@@ -387,6 +387,32 @@ async fn sends_go_on_while_the_database_is_down_and_their_rows_follow() {
 }
 
 #[tokio::test]
+async fn a_database_that_hangs_holds_up_no_send() {
+    // So few at a time that one batch that waits would be seen.
+    let few =
+        vec![("POSTRIDER_WORKER__CODE_CONCURRENCY", "2"), ("POSTRIDER_WORKER__ROW_BATCH", "2")];
+    let it = start(Alone { postgres: true, more: few, ..Alone::default() }).await;
+    let mut accepted = vec![id_of(&it.client.send_code(&phone(1)).await.1)];
+    it.rows_of(&accepted).await;
+    let mut connection = PgConnection::connect(&it.database).await.unwrap();
+    let mut lock = connection.begin().await.unwrap();
+    sqlx::query("LOCK TABLE sms_log IN ACCESS EXCLUSIVE MODE").execute(&mut *lock).await.unwrap();
+    for n in 2..40 {
+        let (status, body) = it.client.send_code(&phone(n)).await;
+        assert_eq!(status, 202, "{body}");
+        accepted.push(id_of(&body));
+    }
+    let provider = it.provider.clone();
+    eventually("all to be handed over", || async {
+        (provider.handed().len() == accepted.len()).then_some(())
+    })
+    .await;
+    lock.rollback().await.unwrap();
+    let rows = it.rows_of(&accepted).await;
+    assert!(rows.iter().all(|(_, status)| *status == 1), "{rows:?}");
+}
+
+#[tokio::test]
 async fn a_row_that_waits_is_left_to_a_worker_that_has_its_key() {
     let mut it = start(Alone { postgres: true, ..Alone::default() }).await;
     let sent = id_of(&it.client.send_code(&phone(1)).await.1);
