@@ -107,6 +107,22 @@ impl Distributed {
         sqlx::query_as("SELECT id, status FROM sms_log").fetch_all(&mut connection).await.unwrap()
     }
 
+    /// Sends a code to each of these, and waits until the provider has them; gives their ids.
+    async fn send_on(&self, phones: std::ops::Range<usize>) -> Vec<String> {
+        let mut accepted = Vec::new();
+        for n in phones {
+            let (status, body) = self.client.send_code(&phone(n)).await;
+            assert_eq!(status, 202, "{body}");
+            accepted.push(id_of(&body));
+        }
+        eventually("all to be handed over", || async {
+            let handed = self.provider.handed();
+            accepted.iter().all(|id| handed.iter().any(|call| call.out_id == *id)).then_some(())
+        })
+        .await;
+        accepted
+    }
+
     /// Stops the worker as an operator would; it ends well.
     async fn stop_worker(&mut self) {
         self.worker.signal("TERM");
@@ -368,16 +384,7 @@ async fn sends_go_on_while_the_database_is_down_and_their_rows_follow() {
     let mut accepted = vec![id_of(&it.client.send_code(&phone(1)).await.1)];
     it.rows_of(&accepted).await;
     it.postgres.as_mut().unwrap().kill();
-    for n in 2..100 {
-        let (status, body) = it.client.send_code(&phone(n)).await;
-        assert_eq!(status, 202, "{body}");
-        accepted.push(id_of(&body));
-    }
-    let provider = it.provider.clone();
-    eventually("all to be handed over", || async {
-        (provider.handed().len() == accepted.len()).then_some(())
-    })
-    .await;
+    accepted.extend(it.send_on(2..100).await);
     it.postgres.as_mut().unwrap().start();
     let connected = || async { PgConnection::connect(&it.database).await.ok().map(drop) };
     eventually("PostgreSQL to answer", connected).await;
@@ -397,16 +404,7 @@ async fn a_database_that_hangs_holds_up_no_send() {
     let mut connection = PgConnection::connect(&it.database).await.unwrap();
     let mut lock = connection.begin().await.unwrap();
     sqlx::query("LOCK TABLE sms_log IN ACCESS EXCLUSIVE MODE").execute(&mut *lock).await.unwrap();
-    for n in 2..40 {
-        let (status, body) = it.client.send_code(&phone(n)).await;
-        assert_eq!(status, 202, "{body}");
-        accepted.push(id_of(&body));
-    }
-    let provider = it.provider.clone();
-    eventually("all to be handed over", || async {
-        (provider.handed().len() == accepted.len()).then_some(())
-    })
-    .await;
+    accepted.extend(it.send_on(2..40).await);
     lock.rollback().await.unwrap();
     let rows = it.rows_of(&accepted).await;
     assert!(rows.iter().all(|(_, status)| *status == 1), "{rows:?}");

@@ -1,5 +1,5 @@
-//! What no log, metric, table of refusals or attempts, and no dead letter may hold: codes, tokens, keys, passwords, whole phone numbers and query
-//! strings, sent through every endpoint that there is, at the finest log level.
+//! What no log, metric, table of refusals or attempts, and no dead letter may hold: codes, tokens, keys, passwords, whole
+//! phone numbers and query strings, sent through every endpoint that there is, at the finest log level.
 
 use reqwest::Method;
 use serde_json::{Map, Value, json};

@@ -6,19 +6,17 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use postrider_common::database::Database;
-use postrider_common::database::dead_letter::{DeadReason, NewDeadLetter};
+use postrider_common::database::dead_letter::DeadReason;
 use postrider_common::database::sms_log::Record;
 use postrider_common::job::{Contents, Job, Lane};
 use postrider_common::queue::{Consumer, Delivery, Destination, Outgoing, Published, Queue};
-use postrider_common::secret::{KeyRing, OpenError, SealedFor};
-use sha2::{Digest as _, Sha256};
+use postrider_common::secret::{KeyRing, OpenError};
 use tokio::time::{Instant, sleep, timeout_at};
 
 use crate::acks::Acks;
 use crate::decision::end;
-use crate::recorder::{self, Recorder};
+use crate::recorder::{self, Recorder, dead_bytes};
 use crate::resolution::Resolution;
-use crate::send::wall_clock;
 
 /// Rows taken at once from `sms.rows`.
 pub(crate) const ROWS: u16 = 500;
@@ -57,19 +55,30 @@ pub(crate) async fn rows(mut waiting: Consumer, parts: WaitingRows) {
                     }
                     foreign.push(delivery.body.clone());
                 }
-                Err(OpenError::Broken) => records.push(unreadable(&parts.keys, &delivery.body)),
+                Err(OpenError::Broken) => {
+                    let why = "a row that waited for the database, and can't be opened";
+                    tracing::error!("a row in sms.rows can't be opened: it is a dead letter");
+                    let (reason, body) = (DeadReason::Undecodable, &delivery.body);
+                    records.push(dead_bytes(&parts.keys, body, None, reason, why));
+                }
             }
         }
-        while let Err(error) = recorder::write(&parts.database, &records).await {
-            tracing::debug!(%error, rows = records.len(), "rows wait for the database");
-            sleep(PAUSE).await;
+        if !records.is_empty() {
+            write(&parts.database, &records).await;
         }
-        tracing::info!(rows = records.len(), "rows that waited for the database are written");
         pass_on(&parts.queue, foreign).await;
         for delivery in batch {
             parts.acks.finished(delivery.receipt).await;
         }
     }
+}
+
+async fn write(database: &Database, records: &[Record]) {
+    while let Err(error) = recorder::write(database, records).await {
+        tracing::debug!(%error, rows = records.len(), "rows wait for the database");
+        sleep(PAUSE).await;
+    }
+    tracing::info!(rows = records.len(), "rows that waited for the database are written");
 }
 
 /// Puts rows back that another worker can open, not in a hurry: where there is none they come straight back.
@@ -83,23 +92,6 @@ async fn pass_on(queue: &Queue, rows: Vec<Vec<u8>>) {
             sleep(PAUSE).await;
         }
     }
-}
-
-/// What waited as a row and is none: kept as a dead letter, so that somebody can look at it.
-fn unreadable(keys: &KeyRing, body: &[u8]) -> Record {
-    let id = format!("sha256.{}", hex::encode(Sha256::digest(body)));
-    tracing::error!(dead_letter.id = id, "a row in sms.rows can't be opened: it is a dead letter");
-    let dead_letter = NewDeadLetter {
-        message_id: None,
-        lane: None,
-        reason: DeadReason::Undecodable,
-        detail: "a row that waited for the database, and can't be opened".to_owned(),
-        attempts: Vec::new(),
-        job: keys.seal(SealedFor::Log, body, id.as_bytes()),
-        id,
-        create_time: wall_clock(),
-    };
-    Record { row: None, attempts: Vec::new(), dead_letter: Some(dead_letter) }
 }
 
 /// Takes in what the broker gave up: a dead letter, and the row that is still owed.
@@ -119,18 +111,9 @@ fn dead_record(delivery: &Delivery, keys: &KeyRing) -> Record {
             Resolution { attempt: None, response: None, decision, at: job.accepted_at };
         return resolution.record(&job, contents.as_ref(), None, keys, None);
     }
-    let id = format!("sha256.{}", hex::encode(Sha256::digest(&delivery.body)));
-    let dead_letter = NewDeadLetter {
-        message_id: None,
-        lane: lane_of(&delivery.routing_key),
-        reason: DeadReason::DeliveryLimit,
-        detail: "the broker handed it out too often, and it can't be decoded".to_owned(),
-        attempts: Vec::new(),
-        job: keys.seal(SealedFor::Log, &delivery.body, id.as_bytes()),
-        id,
-        create_time: 0,
-    };
-    Record { row: None, attempts: Vec::new(), dead_letter: Some(dead_letter) }
+    let (lane, reason) = (lane_of(&delivery.routing_key), DeadReason::DeliveryLimit);
+    let why = "the broker handed it out too often, and it can't be decoded";
+    dead_bytes(keys, &delivery.body, lane, reason, why)
 }
 
 /// Puts unrouted messages back into their lane: a binding was missing, which the supervisor's next declare mends.

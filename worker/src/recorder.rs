@@ -4,16 +4,20 @@
 use std::time::Duration;
 
 use futures::future::join_all;
+use postrider_common::database::dead_letter::{DeadReason, NewDeadLetter};
 use postrider_common::database::sms_log::Record;
 use postrider_common::database::{Database, DatabaseError};
 use postrider_common::ids::MessageId;
+use postrider_common::job::Lane;
 use postrider_common::queue::{Destination, Outgoing, Published, Queue, Receipt};
 use postrider_common::secret::{KeyRing, OpenError, SealedFor};
 use postrider_common::store::Store;
+use sha2::{Digest as _, Sha256};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
 use crate::acks::Acks;
+use crate::send::wall_clock;
 
 /// What sealed rows are bound to.
 const BOUND_TO: &[u8] = b"sms.rows";
@@ -102,8 +106,9 @@ impl RecorderParts {
 
     /// Embedded, where jobs and rows are in one file: without it there is nothing to go on with.
     async fn keep_trying(&self, records: &[Record]) {
-        while let Err(error) = write(&self.database, records).await {
-            tracing::error!(%error, rows = records.len(), "rows wait for the database");
+        let Err(error) = write(&self.database, records).await else { return };
+        tracing::error!(%error, rows = records.len(), "rows wait for the database");
+        while write(&self.database, records).await.is_err() {
             tokio::time::sleep(PAUSE).await;
         }
     }
@@ -187,6 +192,28 @@ fn id_of(record: &Record) -> String {
     let message = record.row.as_ref().map(|row| row.id.to_string());
     let dead = record.dead_letter.as_ref().map(|dead| dead.id.clone());
     message.or(dead).unwrap_or_default()
+}
+
+/// Bytes that nobody can read, kept as a dead letter, so that somebody can look at them. The same bytes are one.
+pub(crate) fn dead_bytes(
+    keys: &KeyRing,
+    body: &[u8],
+    lane: Option<Lane>,
+    reason: DeadReason,
+    why: &str,
+) -> Record {
+    let id = format!("sha256.{}", hex::encode(Sha256::digest(body)));
+    let dead_letter = NewDeadLetter {
+        message_id: None,
+        lane,
+        reason,
+        detail: why.to_owned(),
+        attempts: Vec::new(),
+        job: keys.seal(SealedFor::Log, body, id.as_bytes()),
+        id,
+        create_time: wall_clock(),
+    };
+    Record { row: None, attempts: Vec::new(), dead_letter: Some(dead_letter) }
 }
 
 /// A record as it waits in `sms.rows`: sealed, since it holds a phone number.

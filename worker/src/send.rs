@@ -15,17 +15,16 @@ use futures::FutureExt as _;
 use postrider_common::code::Code;
 use postrider_common::config::{Retry, Settings, Template};
 use postrider_common::database::Database;
-use postrider_common::database::dead_letter::{DeadReason, NewDeadLetter};
+use postrider_common::database::dead_letter::DeadReason;
 use postrider_common::database::sms_log::Record;
 use postrider_common::epoch;
 use postrider_common::job::{Attempt, Contents, Job, Lane, Outcome};
 use postrider_common::queue::{Delivery, Destination, Outgoing, Published, Queue, Receipt, Rung};
-use postrider_common::secret::{KeyRing, OpenError, SealedFor};
+use postrider_common::secret::{KeyRing, OpenError};
 use postrider_common::store::{
     Call, Claim, ClaimAnswer, ClaimVerification, Claimed, Resolve, ResolveAnswer, Store, StoreError,
 };
 use postrider_common::template;
-use sha2::{Digest as _, Sha256};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, sleep};
 
@@ -34,7 +33,7 @@ use crate::acks::Acks;
 use crate::decision::{Decision, Situation, decide, end, next_provider};
 use crate::delay::hop;
 use crate::provider::{Answer, Lineup, NamedProvider, Providers, Sms};
-use crate::recorder::Recorder;
+use crate::recorder::{Recorder, dead_bytes};
 use crate::resolution::Resolution;
 
 /// What a lease has beyond the longest call of a provider.

@@ -1,6 +1,6 @@
 //! What is sent: the text of a job, its code in it.
 
-use super::*;
+use super::{Code, Job, KeyRing, Sender, Sms, Task, Template, template};
 
 impl Sender {
     /// The SMS of a job, or the word of what is wrong with it.

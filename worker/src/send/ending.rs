@@ -77,19 +77,9 @@ impl Sender {
 
     /// Bytes that are no job: a dead letter, and no row, since they have no id.
     pub(super) async fn undecodable(&self, body: &[u8], lane: Lane, why: &str, receipt: Receipt) {
-        let id = format!("sha256.{}", hex::encode(Sha256::digest(body)));
-        tracing::error!(dead_letter.id = id, %why, "bytes that no decoder takes are a dead letter");
-        let dead = NewDeadLetter {
-            message_id: None,
-            lane: Some(lane),
-            reason: DeadReason::Undecodable,
-            detail: why.to_owned(),
-            attempts: Vec::new(),
-            job: self.keys.seal(SealedFor::Log, body, id.as_bytes()),
-            id,
-            create_time: wall_clock(),
-        };
-        let record = || Record { row: None, attempts: Vec::new(), dead_letter: Some(dead) };
+        tracing::error!(%why, "bytes that no decoder takes are a dead letter");
+        let reason = DeadReason::Undecodable;
+        let record = || dead_bytes(&self.keys, body, Some(lane), reason, why);
         self.recorder.finish(record, receipt).await;
     }
 

@@ -1,6 +1,9 @@
 //! What a delivery turns out to be: a job to do, one to put off, or poison.
 
-use super::*;
+use super::{
+    AtomicBool, Contents, Duration, Job, KEY_MISSING, Lane, OpenError, Ordering, Receipt, Sender,
+    Task, hop,
+};
 
 /// A delivery that is no job to work on now.
 pub(super) enum Other {
