@@ -229,3 +229,20 @@ pub(crate) fn open(keys: &KeyRing, body: &[u8]) -> Result<Record, OpenError> {
     let plain = keys.open(SealedFor::Queue, sealed, BOUND_TO)?;
     serde_json::from_slice(&plain).map_err(|_| OpenError::Broken)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_same_bytes_are_one_dead_letter_of_now() {
+        let keys: KeyRing = "a-secret-of-the-tests-of-more-than-32-bytes".parse().unwrap();
+        let dead = || {
+            let reason = DeadReason::DeliveryLimit;
+            dead_bytes(&keys, b"no job", None, reason, "why").dead_letter.unwrap()
+        };
+        assert_eq!(dead().id, dead().id);
+        assert!(dead().create_time > 1_700_000_000_000, "else a purge takes it away at once");
+        assert!(!dead().job.contains("no job"), "it is sealed");
+    }
+}
