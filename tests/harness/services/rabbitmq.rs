@@ -9,9 +9,9 @@ use crate::harness::eventually_blocking;
 use crate::harness::guardian::Guarded;
 use crate::harness::ports::{free_port, listens};
 
-/// The nodes of a machine's tests listen on it alone, and their idle threads don't spin for work, as operators are told.
-const ERLANG: &str =
-    "-kernel inet_dist_use_interface {127,0,0,1} +sbwt none +sbwtdcpu none +sbwtdio none";
+/// The nodes of a machine's tests listen on it alone; the rest is as operators are told.
+const ERLANG: &str = "-kernel inet_dist_use_interface {127,0,0,1} +sbwt none +sbwtdcpu none +sbwtdio none \
+    -ra wal_max_size_bytes 67108864";
 /// The scripts themselves: the wrappers on the path change user and folder.
 const FOLDERS: [&str; 2] = ["/usr/lib/rabbitmq/lib/rabbitmq_server-*/sbin", "/opt/rabbitmq/sbin"];
 
