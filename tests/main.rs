@@ -31,9 +31,13 @@ mod leaks;
 mod log_contract;
 #[cfg(test)]
 mod log_out;
+#[cfg(test)]
+mod outages;
 mod poison;
 mod queue_contract;
 mod schema;
+#[cfg(test)]
+mod stopping;
 mod store_contract;
 #[cfg(test)]
 mod test_keys;

@@ -1,7 +1,8 @@
 //! Takes jobs from the queue, hands them to providers, records what came of each. The life of a job, in the order of
 //! the files:
 //!
-//! 1. [`run()`] consumes each lane with a concurrency of its own and starts a task for each delivery.
+//! 1. [`run()`] consumes each lane with a concurrency of its own and starts a task for each delivery; `pace` holds
+//!    back notices while codes are carried.
 //! 2. `send` decodes it, claims it in the store, makes the code, and calls the provider.
 //! 3. [`provider`] is who carries SMS; each classifies its own answers.
 //! 4. `decision` says what follows: done, again, later, the end. `delay` says when.
@@ -17,6 +18,7 @@ mod decision;
 mod delay;
 mod drains;
 pub mod health;
+mod pace;
 pub mod provider;
 mod recorder;
 mod resolution;

@@ -10,11 +10,13 @@ use postrider_common::queue::{Queue, Source};
 use postrider_common::secret::KeyRing;
 use postrider_common::store::Store;
 use tokio::sync::Semaphore;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::acks::Acks;
 use crate::drains::{self, WaitingRows};
+use crate::pace::{Codes, Pace};
 use crate::provider::Providers;
 use crate::recorder::{Recorder, RecorderParts};
 use crate::send::Sender;
@@ -52,8 +54,9 @@ pub async fn run(parts: WorkerParts, stop: CancellationToken) {
     let tasks = TaskTracker::new();
     drain(&parts, &recorder, &acks, &tasks, &stop);
     let sender = Arc::new(sender(parts, recorder, acks));
+    let codes = Arc::new(Codes::new());
     for lane in sender.settings.worker.lanes.clone() {
-        tasks.spawn(consume(sender.clone(), lane, stop.clone(), tasks.clone()));
+        tasks.spawn(consume(sender.clone(), lane, codes.clone(), stop.clone(), tasks.clone()));
     }
     drop(sender);
     tracing::info!("the worker takes jobs");
@@ -103,13 +106,24 @@ fn drain(
 
 /// A task for each delivery, as many at a time as the prefetch lets through; of those, as many at their
 /// provider as the lane's concurrency.
-async fn consume(sender: Arc<Sender>, lane: Lane, stop: CancellationToken, tasks: TaskTracker) {
+async fn consume(
+    sender: Arc<Sender>,
+    lane: Lane,
+    codes: Arc<Codes>,
+    stop: CancellationToken,
+    tasks: TaskTracker,
+) {
     let concurrency = sender.settings.worker.concurrency(lane);
     let slots = Arc::new(Semaphore::new(usize::from(concurrency)));
     // More would strand codes behind a hanging provider while other replicas have nothing to do.
     let prefetch = concurrency.saturating_mul(2);
     let mut deliveries = sender.queue.consume(Source::Lane(lane), prefetch, stop.clone());
+    let mut pace = Pace::new(sender.settings.worker.notices_beside_codes);
     while let Some(delivery) = deliveries.next().await {
+        match lane {
+            Lane::Code => codes.seen(Instant::now()),
+            Lane::Notice => pace.turn(&codes).await,
+        }
         let (sender, slots, stop) = (sender.clone(), slots.clone(), stop.clone());
         tasks.spawn(async move {
             // Until its turn a delivery is no more than its bytes: half of all that are prefetched wait for it.

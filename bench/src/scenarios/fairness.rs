@@ -20,11 +20,14 @@ pub(crate) struct Options {
     /// Codes a second.
     #[arg(long, default_value_t = 200.0)]
     rate: f64,
-    #[arg(long, default_value_t = 20.0)]
+    #[arg(long, default_value_t = 60.0)]
     seconds: f64,
     /// Notices at the provider at once: `[worker] notice_concurrency`, whose default it is.
     #[arg(long, default_value_t = 256)]
     at_once: u16,
+    /// Notices begun a second beside codes: `[worker] notices_beside_codes`, whose default it is.
+    #[arg(long, default_value_t = 500)]
+    beside_codes: u32,
     /// How long the provider takes, in milliseconds.
     #[arg(long, default_value_t = 50)]
     provider: u64,
@@ -65,7 +68,11 @@ async fn codes(
     name: &str,
 ) -> anyhow::Result<(Latency, f64)> {
     let at_once = options.at_once.to_string();
-    stage.add_worker(&[("POSTRIDER_WORKER__NOTICE_CONCURRENCY", &at_once)])?;
+    let beside_codes = options.beside_codes.to_string();
+    stage.add_worker(&[
+        ("POSTRIDER_WORKER__NOTICE_CONCURRENCY", &at_once),
+        ("POSTRIDER_WORKER__NOTICES_BESIDE_CODES", &beside_codes),
+    ])?;
     let plan = stage.plan(Request::Code, Some(options.rate), 5.0);
     load::run("warming up", &plan, timeline).await?;
     stage.calls().await?;

@@ -168,6 +168,7 @@ fn check_numbers(settings: &Settings) -> Result<(), ConfigError> {
         ("worker.lanes", !worker.lanes.is_empty(), "names at least one lane"),
         ("worker.code_concurrency", worker.code_concurrency > 0, "at least 1"),
         ("worker.notice_concurrency", worker.notice_concurrency > 0, "at least 1"),
+        ("worker.notices_beside_codes", worker.notices_beside_codes > 0, "at least 1"),
         ("worker.row_batch", (1..=5000).contains(&worker.row_batch), "1 to 5000"),
         ("database.max_connections", settings.database.max_connections > 0, "at least 1"),
         ("queue.max_ready", settings.queue.max_ready > 0, "at least 1"),
