@@ -75,11 +75,16 @@ enum Role {
 }
 
 #[tokio::main]
-async fn main() -> anyhow::Result<()> {
+async fn main() {
     let arguments = Arguments::parse();
-    match &arguments.role {
+    let done = match &arguments.role {
         Role::Scenario(scenario) => scenarios::run(scenario, &arguments.common).await,
         Role::Generate { plan } => generator::run(plan).await,
         Role::Provider(manner) => provider::run(*manner).await,
+    };
+    if let Err(error) = &done {
+        eprintln!("Error: {error:?}");
     }
+    // Not by returning: the broker's client still looks at the queues, and panics when the runtime ends under it.
+    std::process::exit(i32::from(done.is_err()));
 }
