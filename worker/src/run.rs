@@ -122,7 +122,11 @@ async fn consume(
     while let Some(delivery) = deliveries.next().await {
         match lane {
             Lane::Code => codes.seen(Instant::now()),
-            Lane::Notice => pace.turn(&codes).await,
+            Lane::Notice => tokio::select! {
+                // Its task gives it back.
+                () = stop.cancelled() => {}
+                () = pace.turn(&codes) => {}
+            },
         }
         let (sender, slots, stop) = (sender.clone(), slots.clone(), stop.clone());
         tasks.spawn(async move {

@@ -53,8 +53,8 @@ pub(crate) async fn run(options: &Options, common: &Common) -> anyhow::Result<Re
         options.waiting, options.rate
     ));
     report.note(format!(
-        "one worker with {} notices at the provider at once, at {} ms",
-        options.at_once, options.provider
+        "one worker with {} notices at the provider at once, at {} ms; {} begun a second beside codes",
+        options.at_once, options.provider, options.beside_codes
     ));
     report.points = timeline.points();
     Ok(report)

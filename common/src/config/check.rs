@@ -168,7 +168,12 @@ fn check_numbers(settings: &Settings) -> Result<(), ConfigError> {
         ("worker.lanes", !worker.lanes.is_empty(), "names at least one lane"),
         ("worker.code_concurrency", worker.code_concurrency > 0, "at least 1"),
         ("worker.notice_concurrency", worker.notice_concurrency > 0, "at least 1"),
-        ("worker.notices_beside_codes", worker.notices_beside_codes > 0, "at least 1"),
+        (
+            "worker.notices_beside_codes",
+            worker.notices_beside_codes >= u32::from(worker.notice_concurrency).div_ceil(450),
+            // Twice the concurrency is prefetched, and the broker takes back what isn't acked for half an hour.
+            "at least 1, and a 450th of worker.notice_concurrency",
+        ),
         ("worker.row_batch", (1..=5000).contains(&worker.row_batch), "1 to 5000"),
         ("database.max_connections", settings.database.max_connections > 0, "at least 1"),
         ("queue.max_ready", settings.queue.max_ready > 0, "at least 1"),

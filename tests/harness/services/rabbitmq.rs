@@ -10,8 +10,10 @@ use crate::harness::guardian::Guarded;
 use crate::harness::ports::{free_port, listens};
 
 /// The nodes of a machine's tests listen on it alone; the rest is as operators are told.
-const ERLANG: &str = "-kernel inet_dist_use_interface {127,0,0,1} +sbwt none +sbwtdcpu none +sbwtdio none \
-    -ra wal_max_size_bytes 67108864";
+const ERLANG: &str =
+    "-kernel inet_dist_use_interface {127,0,0,1} +sbwt none +sbwtdcpu none +sbwtdio none";
+/// What docker-compose.yml gives its broker.
+const SHIPPED: &str = include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/../deploy/rabbitmq.conf"));
 /// The scripts themselves: the wrappers on the path change user and folder.
 const FOLDERS: [&str; 2] = ["/usr/lib/rabbitmq/lib/rabbitmq_server-*/sbin", "/opt/rabbitmq/sbin"];
 
@@ -98,7 +100,7 @@ impl RabbitNode {
         let (port, management) = (free_port(), free_port());
         let mut conf = format!(
             "listeners.tcp.default = 127.0.0.1:{port}\nmanagement.tcp.ip = 127.0.0.1\n\
-             management.tcp.port = {management}\ndisk_free_limit.absolute = 50MB\n"
+             management.tcp.port = {management}\ndisk_free_limit.absolute = 50MB\n{SHIPPED}"
         );
         if let Some(first) = first {
             let joins = format!(
