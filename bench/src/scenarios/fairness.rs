@@ -26,7 +26,7 @@ pub(crate) struct Options {
     #[arg(long, default_value_t = 256)]
     at_once: u16,
     /// Notices begun a second beside codes: `[worker] notices_beside_codes`, whose default it is.
-    #[arg(long, default_value_t = 500)]
+    #[arg(long, default_value_t = 400)]
     beside_codes: u32,
     /// How long the provider takes, in milliseconds.
     #[arg(long, default_value_t = 50)]

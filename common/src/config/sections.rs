@@ -225,7 +225,7 @@ pub struct Worker {
     pub code_concurrency: u16,
     /// Notices handed to providers at once; 256.
     pub notice_concurrency: u16,
-    /// Notices begun a second while this worker carries codes; 500.
+    /// Notices begun a second while this worker carries codes; 400.
     pub notices_beside_codes: u32,
     /// Most rows in one insert; 500.
     pub row_batch: usize,
@@ -426,7 +426,7 @@ impl Default for Worker {
             lanes: Lane::ALL.to_vec(),
             code_concurrency: 256,
             notice_concurrency: 256,
-            notices_beside_codes: 500,
+            notices_beside_codes: 400,
             row_batch: 500,
             grace: Duration::from_secs(20),
         }
