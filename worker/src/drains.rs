@@ -57,7 +57,6 @@ pub(crate) async fn rows(mut waiting: Consumer, parts: WaitingRows) {
                 }
                 Err(OpenError::Broken) => {
                     let why = "a row that waited for the database, and can't be opened";
-                    tracing::error!("a row in sms.rows can't be opened: it is a dead letter");
                     let (reason, body) = (DeadReason::Undecodable, &delivery.body);
                     records.push(dead_bytes(&parts.keys, body, None, reason, why));
                 }

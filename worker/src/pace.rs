@@ -9,6 +9,7 @@ use tokio::time::{Instant, sleep_until};
 const FLOWING: Duration = Duration::from_secs(1);
 /// How far notices that had to wait may catch up: a timer is late by a millisecond or two.
 const CATCH_UP: Duration = Duration::from_millis(10);
+const NEVER: u64 = u64::MAX;
 
 /// When this worker last had a code delivered.
 #[derive(Debug)]
@@ -17,8 +18,6 @@ pub(crate) struct Codes {
     /// In milliseconds from `begun`; `NEVER` before the first.
     last: AtomicU64,
 }
-
-const NEVER: u64 = u64::MAX;
 
 impl Codes {
     pub(crate) fn new() -> Self {

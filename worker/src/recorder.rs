@@ -203,6 +203,7 @@ pub(crate) fn dead_bytes(
     why: &str,
 ) -> Record {
     let id = format!("sha256.{}", hex::encode(Sha256::digest(body)));
+    tracing::error!(dead_letter.id = id, %why, "bytes that nobody can read are a dead letter");
     let dead_letter = NewDeadLetter {
         message_id: None,
         lane,

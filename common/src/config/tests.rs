@@ -267,6 +267,11 @@ fn what_cannot_work_is_named() {
         ("[retry]\njitter = 1.5", "jitter"),
         ("[retry]\nfactor = 0.5", "factor"),
         ("[worker]\nlanes = []", "worker.lanes"),
+        ("[worker]\nnotices_beside_codes = 0", "worker.notices_beside_codes"),
+        (
+            "[worker]\nnotice_concurrency = 1000\nnotices_beside_codes = 2",
+            "worker.notices_beside_codes",
+        ),
         ("[worker]\nlanes = [\"fast\"]", "fast"),
         ("[server]\nheader_timeout = \"0s\"", "server.header_timeout"),
         ("[server]\nmax_connections = 0", "server.max_connections"),

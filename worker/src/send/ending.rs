@@ -77,7 +77,6 @@ impl Sender {
 
     /// Bytes that are no job: a dead letter, and no row, since they have no id.
     pub(super) async fn undecodable(&self, body: &[u8], lane: Lane, why: &str, receipt: Receipt) {
-        tracing::error!(%why, "bytes that no decoder takes are a dead letter");
         let reason = DeadReason::Undecodable;
         let record = || dead_bytes(&self.keys, body, Some(lane), reason, why);
         self.recorder.finish(record, receipt).await;
