@@ -17,7 +17,6 @@ use postrider_common::store::Store;
 use postrider_common::store::sqlite::SqliteStore;
 use postrider_common::{shutdown, telemetry};
 use postrider_worker::{WorkerParts, provider};
-use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
@@ -80,13 +79,13 @@ pub async fn serve(config: Config) -> anyhow::Result<()> {
     let app = app(&config, &parts, notes)?;
     let background = tokio::spawn(back_pressure::watch(Arc::clone(&app), stop.clone()));
 
-    let listener = TcpListener::bind(config.settings.server.listen).await;
+    let listener = http::listen(config.settings.server.listen);
     let listener =
         listener.with_context(|| format!("[server] listen {}", config.settings.server.listen))?;
     welcome::say(&config, &parts.database, listener.local_addr()?).await?;
     // As long as a request may take at all.
     let grace = config.settings.server.request_timeout + Duration::from_secs(1);
-    let operations = operations(&config, &app, &stop, grace).await?;
+    let operations = operations(&config, &app, &stop, grace)?;
     let bounds = Bounds::of_callers(&config.settings.server);
     http::serve(listener, router::app(Arc::clone(&app)), bounds, stop.clone(), grace).await;
 
@@ -180,7 +179,7 @@ fn app(config: &Config, parts: &Parts, notes: Notes) -> anyhow::Result<Shared> {
 }
 
 /// The listener for operators, where there is one.
-async fn operations(
+fn operations(
     config: &Config,
     app: &Shared,
     stop: &CancellationToken,
@@ -189,7 +188,7 @@ async fn operations(
     let Some(address) = config.settings.metrics.listen else {
         return Ok(tokio::spawn(async {}));
     };
-    let listener = TcpListener::bind(address).await;
+    let listener = http::listen(address);
     let listener = listener.with_context(|| format!("[metrics] listen {address}"))?;
     tracing::info!(address = %listener.local_addr()?, "metrics are served");
     let (router, stop) = (router::operations(Arc::clone(app)), stop.clone());

@@ -1,6 +1,7 @@
 //! Serves HTTP/1.1 on a listener, with a bound on everything that a peer could hold on to: connections, the time
 //! that a head or an answer takes, the bytes of a head.
 
+use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,7 +13,7 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use rustix::process::{Resource, getrlimit};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt as _;
@@ -33,6 +34,9 @@ const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
 const OTHER_FILES: u64 = 200;
 /// Connections of operators: a monitor has few. They are among the other files.
 const OPERATORS: u32 = 64;
+/// Connections that the system holds until they are accepted. Of more at once the system drops the rest, whose peers
+/// ask again only after a second; the 128 of the standard library are fewer than a caller's pool may open.
+const BACKLOG: u32 = 1024;
 /// After an error of accepting that isn't the peer's (no file is left), so that it is logged once a second.
 const PAUSE: Duration = Duration::from_secs(1);
 
@@ -71,6 +75,21 @@ impl Bounds {
 fn affordable(wanted: u32, files: Option<u64>) -> u32 {
     let most = files.map_or(u64::MAX, |files| files.saturating_sub(OTHER_FILES).max(1));
     wanted.min(u32::try_from(most).unwrap_or(u32::MAX))
+}
+
+/// Listens, for as many connections at once as [`BACKLOG`] says, or as the system allows (`net.core.somaxconn`).
+///
+/// # Errors
+/// The system's: the address is taken, isn't this machine's, or isn't allowed.
+///
+/// # Panics
+/// Outside a runtime of tokio.
+pub fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+    // A port whose last connections are still fading out may be listened on again.
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(BACKLOG)
 }
 
 /// Serves until `stop`; then connections that rest are closed, and requests may finish within `grace`.

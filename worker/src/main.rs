@@ -48,7 +48,7 @@ async fn work(config: Config) -> anyhow::Result<()> {
         key_missing: Arc::clone(&key_missing),
     };
     if let Some(address) = settings.metrics.listen {
-        let listener = tokio::net::TcpListener::bind(address).await.context("metrics.listen")?;
+        let listener = http::listen(address).context("metrics.listen")?;
         let bounds = Bounds::of_operators(&settings.server);
         // It answers for as long as the worker gives back what it took: nobody stops it before the process ends.
         let (router, never) = (health::app(watched), CancellationToken::new());

@@ -22,8 +22,8 @@ struct Served {
     ended: tokio::task::JoinHandle<()>,
 }
 
-async fn served(bounds: Bounds) -> Served {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+fn served(bounds: Bounds) -> Served {
+    let listener = listen(([127, 0, 0, 1], 0).into()).unwrap();
     let address = listener.local_addr().unwrap();
     let router = Router::new()
         .route("/", get(async |ConnectInfo(peer): ConnectInfo<SocketAddr>| peer.to_string()))
@@ -56,9 +56,21 @@ async fn answer(stream: &mut TcpStream) -> String {
     }
 }
 
+/// As a caller's pools open them all at once: nobody accepts here, so that only the system holds them.
+#[tokio::test]
+async fn a_burst_of_connections_is_not_told_to_come_again_in_a_second() {
+    let listener = listen(([127, 0, 0, 1], 0).into()).unwrap();
+    let address = listener.local_addr().unwrap();
+    let burst = (0..512).map(|_| TcpStream::connect(address));
+    let connected =
+        tokio::time::timeout(Duration::from_millis(900), futures::future::join_all(burst));
+    let connected = connected.await.expect("every connection to be taken at once");
+    assert!(connected.into_iter().all(|connected| connected.is_ok()));
+}
+
 #[tokio::test]
 async fn one_connection_makes_a_hundred_requests_and_says_whose_it_is() {
-    let it = served(USUAL).await;
+    let it = served(USUAL);
     let mut stream = it.connect().await;
     for _ in 0..100 {
         stream.write_all(GET).await.unwrap();
@@ -69,7 +81,7 @@ async fn one_connection_makes_a_hundred_requests_and_says_whose_it_is() {
 
 #[tokio::test]
 async fn whoever_does_not_read_is_cut() {
-    let it = served(Bounds { write_timeout: Duration::from_millis(300), ..USUAL }).await;
+    let it = served(Bounds { write_timeout: Duration::from_millis(300), ..USUAL });
     let mut stream = it.connect().await;
     stream.write_all(b"GET /large HTTP/1.1\r\nHost: here\r\n\r\n").await.unwrap();
     tokio::time::sleep(Duration::from_secs(1)).await;
@@ -81,7 +93,7 @@ async fn whoever_does_not_read_is_cut() {
 
 #[tokio::test]
 async fn whoever_reads_slowly_but_on_gets_all() {
-    let it = served(Bounds { write_timeout: Duration::from_millis(500), ..USUAL }).await;
+    let it = served(Bounds { write_timeout: Duration::from_millis(500), ..USUAL });
     let mut stream = it.connect().await;
     let request = b"GET /large HTTP/1.1\r\nHost: here\r\nConnection: close\r\n\r\n";
     stream.write_all(request).await.unwrap();
@@ -98,7 +110,7 @@ async fn whoever_reads_slowly_but_on_gets_all() {
 
 #[tokio::test]
 async fn a_head_has_a_largest_size() {
-    let it = served(USUAL).await;
+    let it = served(USUAL);
     let mut stream = it.connect().await;
     let head = format!("GET / HTTP/1.1\r\nHost: here\r\nX: {}", "x".repeat(LARGEST_HEAD));
     stream.write_all(head.as_bytes()).await.unwrap();
@@ -109,7 +121,7 @@ async fn a_head_has_a_largest_size() {
 
 #[tokio::test]
 async fn a_stop_closes_what_rests_and_finishes_what_runs() {
-    let it = served(USUAL).await;
+    let it = served(USUAL);
     let (mut new, mut resting, mut running) =
         (it.connect().await, it.connect().await, it.connect().await);
     resting.write_all(GET).await.unwrap();
