@@ -1,5 +1,7 @@
 //! Lists come newest first, in pages that miss nothing and repeat nothing.
 
+use std::time::{Duration, Instant};
+
 use postrider_common::database::Database;
 use postrider_common::database::sms_log::{Cursor, Filter, Row, RowStatus};
 use postrider_common::ids::MessageId;
@@ -39,6 +41,40 @@ pub(super) async fn pages_give_every_row_once_newest_first(database: Database) {
         seen.extend(page);
     }
     assert_eq!(seen, rows);
+}
+
+/// Whether an account's live messages are many makes no difference to a page of those of its test keys, nor the other way
+/// round: neither is searched for among the other's, nor sorted.
+pub(super) async fn a_page_takes_no_longer_among_many_of_the_other_kind(database: Database) {
+    for batch in 0..20 {
+        let many: Vec<_> = (0..1000).map(|number| row(1_000_000 + batch * 1000 + number)).collect();
+        write(&database, &many).await;
+    }
+    let few = (0..3).flat_map(|time| {
+        let test = Row { test: true, ..row(time) };
+        [test.clone(), Row { id: MessageId::generate(), account_id: ACCOUNT + 1, ..test }]
+    });
+    write(&database, &few.collect::<Vec<_>>()).await;
+
+    let alone = page_takes(&database, Owner::new(ACCOUNT + 1, true)).await;
+    let few_among_many = page_takes(&database, Owner::new(ACCOUNT, true)).await;
+    let newest_of_many = page_takes(&database, Owner::new(ACCOUNT, false)).await;
+    for took in [few_among_many, newest_of_many] {
+        assert!(took < 5 * alone, "{took:?} in place of {alone:?}");
+    }
+}
+
+/// The median time of a page of this owner.
+async fn page_takes(database: &Database, owner: Owner) -> Duration {
+    let mut times = Vec::new();
+    for _ in 0..31 {
+        let begun = Instant::now();
+        let page = database.messages(owner, &Filter::default(), None, 3).await.unwrap();
+        times.push(begun.elapsed());
+        assert_eq!(page.len(), 3);
+    }
+    times.sort_unstable();
+    times[times.len() / 2]
 }
 
 pub(super) async fn a_filter_leaves_the_rest_out(database: Database) {
