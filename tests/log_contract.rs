@@ -59,7 +59,7 @@ on_every_engine! {
     writing::approvals_reach_the_rows_that_are_there,
     writing::times_are_readable_in_the_view,
     pages::pages_give_every_row_once_newest_first,
-    pages::a_page_takes_no_longer_among_many_of_the_other_kind,
+    pages::a_page_takes_no_longer_among_many_others,
     pages::a_filter_leaves_the_rest_out,
     pages::every_row_is_listed_under_its_status,
     pages::dead_letters_come_in_pages,

@@ -120,6 +120,12 @@ fn evenness(rates: &[f64]) -> f64 {
     rates.iter().copied().fold(f64::MAX, f64::min) / most
 }
 
+/// The middle one of some rates: a single one of a few seconds says as much of the machine's moment.
+fn median(mut rates: Vec<f64>) -> f64 {
+    rates.sort_unstable_by(f64::total_cmp);
+    rates.get(rates.len() / 2).copied().unwrap_or_default()
+}
+
 /// Draws the queues of a stage.
 fn watch(stage: &Stage) -> Timeline {
     let timeline = Timeline::start();

@@ -3,7 +3,7 @@
 use clap::Args;
 
 use super::carrying::{carried, fill};
-use super::{Common, evenness, floors, watch};
+use super::{Common, evenness, floors, median, watch};
 use crate::generator::Request;
 use crate::harness::eventually;
 use crate::load;
@@ -20,6 +20,9 @@ pub(crate) struct Options {
     /// Seconds of accepting, and of carrying.
     #[arg(long, default_value_t = 5.0)]
     seconds: f64,
+    /// Rounds of each with so many waiting, of which the middle one counts.
+    #[arg(long, default_value_t = 3)]
+    rounds: usize,
 }
 
 pub(crate) async fn run(options: &Options, common: &Common) -> anyhow::Result<Report> {
@@ -29,27 +32,31 @@ pub(crate) async fn run(options: &Options, common: &Common) -> anyhow::Result<Re
     let timeline = watch(&stage);
     let (mut accepting, mut carrying) = (Vec::new(), Vec::new());
     for depth in &options.depths {
-        bring_to(&mut stage, *depth, &timeline).await?;
-        let plan = stage.plan(Request::Notice, None, options.seconds);
-        let accepted = load::run("accepting", &plan, &timeline).await?;
-        let rate = accepted.accepted() as f64 / accepted.at;
-        let figure = Figure::new(format!("accepted with {depth} waiting"), rate, "/s");
+        let (mut accepted_rates, mut carried_rates) = (Vec::new(), Vec::new());
+        for _ in 0..options.rounds {
+            bring_to(&mut stage, *depth, &timeline).await?;
+            let plan = stage.plan(Request::Notice, None, options.seconds);
+            let accepted = load::run("accepting", &plan, &timeline).await?;
+            accepted_rates.push(accepted.accepted() as f64 / accepted.at);
+            // What was accepted is carried: from a little more than the depth down to it.
+            stage.add_worker(&[])?;
+            carried_rates.push(carried(&stage, accepted.accepted()).await?);
+            stage.workers.clear();
+        }
+        let (accepted, carried) = (median(accepted_rates), median(carried_rates));
+        let figure = Figure::new(format!("accepted with {depth} waiting"), accepted, "/s");
         report.add(figure.of_floor("publish", floors.publish));
-        accepting.push(rate);
-        // What was accepted is carried: from a little more than the depth down to it.
-        stage.add_worker(&[])?;
-        let rate = carried(&stage, accepted.accepted()).await?;
-        stage.workers.clear();
-        let figure = Figure::new(format!("carried with {depth} waiting"), rate, "/s");
+        let figure = Figure::new(format!("carried with {depth} waiting"), carried, "/s");
         report.add(figure.of_floor("consume", floors.consume));
-        carrying.push(rate);
+        accepting.push(accepted);
+        carrying.push(carried);
     }
     report.add(Figure::new("accepting: least of most", evenness(&accepting), "").at_least(0.85));
     report.add(Figure::new("carrying: least of most", evenness(&carrying), "").at_least(0.85));
     report.note("notices, which have no limits; provider at 0 ms");
     report.note(format!(
-        "so many waited when accepting began; what {} s gave was carried then",
-        options.seconds
+        "so many waited when accepting began; what {} s gave was carried then; the median of {} rounds",
+        options.seconds, options.rounds
     ));
     report.points = timeline.points();
     Ok(report)

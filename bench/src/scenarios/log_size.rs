@@ -9,7 +9,7 @@ use hdrhistogram::Histogram;
 use sqlx::{AssertSqlSafe, Connection as _, PgConnection};
 
 use super::carrying::{carried, fill};
-use super::{Common, evenness, floors, watch};
+use super::{Common, evenness, floors, median, watch};
 use crate::generator::Request;
 use crate::latency::{self, Latency};
 use crate::load::{clear, progress};
@@ -34,6 +34,9 @@ pub(crate) struct Options {
     /// Jobs to carry, each time.
     #[arg(long, default_value_t = 30_000)]
     jobs: u64,
+    /// Rounds of carrying them, of which the middle one counts.
+    #[arg(long, default_value_t = 3)]
+    rounds: usize,
 }
 
 pub(crate) async fn run(options: &Options, common: &Common) -> anyhow::Result<Report> {
@@ -49,7 +52,11 @@ pub(crate) async fn run(options: &Options, common: &Common) -> anyhow::Result<Re
         clear();
         sqlx::query("VACUUM ANALYZE sms_log, sms_attempt").execute(&mut database).await?;
         sqlx::query("CHECKPOINT").execute(&mut database).await?;
-        let rate = carry(&mut stage, options.jobs, &timeline).await?;
+        let mut carried = Vec::new();
+        for _ in 0..options.rounds {
+            carried.push(carry(&mut stage, options.jobs, &timeline).await?);
+        }
+        let rate = median(carried);
         let figure = Figure::new(format!("carried with {rows} rows"), rate, "/s");
         report.add(figure.of_floor("consume", floors.consume));
         rates.push(rate);
@@ -76,6 +83,7 @@ pub(crate) async fn run(options: &Options, common: &Common) -> anyhow::Result<Re
         "the purge was {} when the jobs were carried",
         if still { "still at work" } else { "over" }
     ));
+    report.note(format!("carried: the median of {} rounds, beside the purge one", options.rounds));
     report.note(format!(
         "provider at 0 ms; rows over {DAYS} days, of which the purge deletes {days}"
     ));
