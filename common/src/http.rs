@@ -77,7 +77,7 @@ fn affordable(wanted: u32, files: Option<u64>) -> u32 {
     wanted.min(u32::try_from(most).unwrap_or(u32::MAX))
 }
 
-/// Listens, for as many connections at once as [`BACKLOG`] says, or as the system allows (`net.core.somaxconn`).
+/// Listens. Up to 1,024 connections wait to be accepted, or as many as the system allows (`net.core.somaxconn`).
 ///
 /// # Errors
 /// The system's: the address is taken, isn't this machine's, or isn't allowed.
