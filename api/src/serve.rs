@@ -15,7 +15,7 @@ use postrider_common::queue::rabbitmq::RabbitQueue;
 use postrider_common::queue::sqlite::SqliteQueue;
 use postrider_common::store::Store;
 use postrider_common::store::sqlite::SqliteStore;
-use postrider_common::{shutdown, telemetry};
+use postrider_common::{phone, shutdown, telemetry};
 use postrider_worker::{WorkerParts, provider};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -79,6 +79,7 @@ pub async fn serve(config: Config) -> anyhow::Result<()> {
     let app = app(&config, &parts, notes)?;
     let background = tokio::spawn(back_pressure::watch(Arc::clone(&app), stop.clone()));
 
+    phone::read_plans();
     let listener = http::listen(config.settings.server.listen);
     let listener =
         listener.with_context(|| format!("[server] listen {}", config.settings.server.listen))?;

@@ -48,6 +48,11 @@ impl FromStr for DefaultRegion {
     }
 }
 
+/// Reads the numbering plans, which takes some 13 ms, so that the first number that is parsed doesn't wait for it.
+pub fn read_plans() {
+    std::sync::LazyLock::force(&PHONE_NUMBER_UTIL);
+}
+
 impl DefaultRegion {
     /// Mainland China.
     pub const CN: Self = Self(Region::CN);
