@@ -90,7 +90,7 @@ fn batch(phones: impl IntoIterator<Item = usize>, of_account: u32) -> AdmitMany 
             quota: of_account,
             window_ms: 3_600_000,
             rank: rank::ACCOUNT,
-            refund: false,
+            phone: None,
         }],
         ban_check: BanCheck { phone: None, ip_bits: None },
         strikes: Vec::new(),

@@ -5,6 +5,7 @@ mod checks;
 mod claims;
 mod keys;
 mod many_bans;
+mod phone_limits;
 mod random;
 mod strikes;
 mod takes;
@@ -54,6 +55,10 @@ use self::keys::{
     a_repeat_is_answered_by_its_key, what_is_withdrawn_takes_along_nothing_that_another_send_needs,
 };
 use self::many_bans::{bans_that_ended_are_forgotten, many_bans_slow_nobody_down};
+use self::phone_limits::{
+    a_limit_that_found_no_room_is_given_back_as_well, a_phones_limits_are_given_back_one_by_one,
+    each_of_a_phones_many_limits_counts,
+};
 use self::strikes::{
     a_ban_that_is_there_is_never_shortened,
     a_check_of_nothing_that_lives_strikes_the_address_alone,
@@ -98,14 +103,16 @@ async fn sqlite() -> Held {
     Held { store, redis: None, _folder: Some(folder) }
 }
 
+/// Of a phone's limit `key` is the phone, and after a colon what else it counts by.
 fn limit(key: &str, scope: Scope, rank: u8, quota: u32, window_ms: i64) -> LimitCheck {
+    let phone = key.split(':').next().filter(|_| scope.is_phone());
     LimitCheck {
         key: format!("{key}/{quota}"),
         scope,
         quota,
         window_ms,
         rank,
-        refund: scope.is_phone(),
+        phone: phone.map(|phone| format!("of/{phone}")),
     }
 }
 
@@ -317,6 +324,9 @@ macro_rules! over_both {
 over_both!(
     windows_are_exact_at_their_edge,
     refusals_come_in_their_order_and_count_nothing,
+    each_of_a_phones_many_limits_counts,
+    a_phones_limits_are_given_back_one_by_one,
+    a_limit_that_found_no_room_is_given_back_as_well,
     a_repeat_is_answered_by_its_key,
     a_message_in_doubt_is_published_again_and_one_withdrawn_leaves_nothing,
     what_is_withdrawn_takes_along_nothing_that_another_send_needs,

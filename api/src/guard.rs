@@ -98,7 +98,9 @@ impl Counted<'_> {
             quota: limit.quota,
             window_ms: as_ms(limit.window),
             rank: rank_of(scope),
-            refund: scope.is_phone(),
+            phone: phone
+                .filter(|_| scope.is_phone())
+                .map(|phone| format!("limit:{world}{kind}:{phone}")),
         })
     }
 }

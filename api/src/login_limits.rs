@@ -130,6 +130,6 @@ fn in_order(limits: &[Limit]) -> impl Iterator<Item = Limit> + use<> {
 
 fn check(key: String, scope: Scope, rank: u8, limit: Limit) -> ((Scope, Limit), LimitCheck) {
     let window_ms = as_ms(limit.window);
-    let check = LimitCheck { key, scope, quota: limit.quota, window_ms, rank, refund: false };
+    let check = LimitCheck { key, scope, quota: limit.quota, window_ms, rank, phone: None };
     ((scope, limit), check)
 }

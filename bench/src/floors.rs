@@ -200,7 +200,8 @@ fn admit(account: AccountCheck, number: u64) -> Admit {
     ];
     let limit = |(scope, subject, quota, window_ms, rank): (Scope, String, u32, i64, u8)| {
         let key = format!("limit:code:{}:{subject}:{quota}/{window_ms}", scope.policy());
-        LimitCheck { key, scope, quota, window_ms, rank, refund: scope.is_phone() }
+        let phone = scope.is_phone().then(|| format!("limit:code:{phone}"));
+        LimitCheck { key, scope, quota, window_ms, rank, phone }
     };
     Admit {
         now: None,

@@ -73,7 +73,7 @@ fn admit(keys: &KeyRing) -> Admit {
         quota: 5,
         window_ms: 3_600_000,
         rank,
-        refund: scope.is_phone(),
+        phone: scope.is_phone().then(|| "limit:code:+8613800138000".to_owned()),
     };
     Admit {
         now: None,

@@ -73,9 +73,11 @@ impl Sequence {
         format!("+86138{:0>6}{:02}", self.tag, self.random.random_range(0..2))
     }
 
-    fn limits(&self, phone: &str) -> Vec<LimitCheck> {
+    fn limits(&mut self, phone: &str) -> Vec<LimitCheck> {
+        let purpose = format!("{phone}:{}", self.random.random_range(0..3));
         vec![
             limit(phone, Scope::Phone, rank::PHONE, 1, 60_000),
+            limit(&purpose, Scope::PhonePurpose, rank::PHONE, 2, 150_000),
             limit(phone, Scope::PhoneAll, rank::PHONE, 4, 300_000),
             limit(&self.tag, Scope::Global, rank::GLOBAL, 1500, 60_000),
         ]

@@ -22,7 +22,7 @@ async fn one_that_fails_takes_no_others_answer_with_it() {
     let client = ::redis::Client::open(held.redis.as_ref().unwrap().url()).unwrap();
     let mut connection = client.get_multiplexed_async_connection().await.unwrap();
     let mut spoil = ::redis::cmd("LPUSH");
-    spoil.arg(&limits(&phones[7])[0].key).arg("of another type");
+    spoil.arg(&limits(&phones[7])[0].phone).arg("of another type");
     spoil.exec_async(&mut connection).await.unwrap();
 
     let asks: Vec<_> = phones.iter().map(|phone| admit(phone, BEGIN, limits(phone))).collect();

@@ -84,7 +84,7 @@ pub struct Admit {
     /// and a fingerprint of a notice. While a message of it is in doubt, a repeat publishes it again.
     pub subject: String,
     /// In the order in which they are looked at.
-    #[serde(serialize_with = "short::kept")]
+    #[serde(serialize_with = "short::listed")]
     pub limits: Vec<LimitCheck>,
     pub ban_check: BanCheck,
     /// What a refusal for its phone's, its address's or its prefix's sake counts against, unless a ban hits it already.
@@ -126,8 +126,10 @@ pub struct LimitCheck {
     pub window_ms: i64,
     /// Where in the order of refusals it stands: see [`rank`]. Never falls along the list.
     pub rank: u8,
-    /// Whether its entry is given back when the message ends unsent: the phone scopes.
-    pub refund: bool,
+    /// Only of the phone scopes: the key under which those of this phone are kept together. Their entries are given back
+    /// when the message ends unsent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub phone: Option<String>,
 }
 
 /// The order of refusals: limits by scope, with `max_sends` and the bans between.

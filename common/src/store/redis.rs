@@ -52,6 +52,7 @@ macro_rules! script {
 macro_rules! deciding {
     ($body:literal) => {
         script!(
+            "phone_limits.lua",
             "guard.lua",
             "ban_set.lua",
             "strike.lua",
@@ -186,7 +187,13 @@ fn scripts() -> HashMap<Operation, Script> {
         (Operation::AdmitMany, deciding!("admit_many.lua")),
         (
             Operation::Withdraw,
-            script!("message_record.lua", "verification_record.lua", "give_back.lua", => "withdraw.lua"),
+            script!(
+                "phone_limits.lua",
+                "message_record.lua",
+                "verification_record.lua",
+                "give_back.lua",
+                => "withdraw.lua"
+            ),
         ),
         (Operation::Confirm, script!("answered.lua", => "confirm.lua")),
         (Operation::Doubt, script!(=> "doubt.lua")),
@@ -194,6 +201,7 @@ fn scripts() -> HashMap<Operation, Script> {
         (
             Operation::Settle,
             script!(
+                "phone_limits.lua",
                 "guard.lua",
                 "ban_set.lua",
                 "strike.lua",
@@ -208,6 +216,7 @@ fn scripts() -> HashMap<Operation, Script> {
         (
             Operation::Resolve,
             script!(
+                "phone_limits.lua",
                 "message_record.lua",
                 "verification_record.lua",
                 "give_back.lua",
@@ -226,8 +235,8 @@ fn scripts() -> HashMap<Operation, Script> {
         (Operation::OldestAge, script!(=> "oldest_age.lua")),
         (Operation::SandboxPut, script!(=> "sandbox_put.lua")),
         (Operation::SandboxList, script!(=> "sandbox_list.lua")),
-        (Operation::Explain, script!("guard.lua", => "explain.lua")),
-        (Operation::Take, script!("guard.lua", => "take.lua")),
-        (Operation::GiveBack, script!("give_back.lua", => "untake.lua")),
+        (Operation::Explain, script!("phone_limits.lua", "guard.lua", => "explain.lua")),
+        (Operation::Take, script!("phone_limits.lua", "guard.lua", => "take.lua")),
+        (Operation::GiveBack, script!("phone_limits.lua", "give_back.lua", => "untake.lua")),
     ])
 }

@@ -28,7 +28,9 @@ end
 -- What a message's publish is known to have come to, when it was last asked for, and what is kept of it.
 local function asked(id)
   local m = redis.call('HMGET', 'msg:' .. id, 'confirmed', 'asked_at', 'kept')
-  if m[3] then return m[1], num(m[2]), unpack_kept(m[3]) end
+  if not m[3] then return nil end
+  local kept = unpack_kept(m[3])
+  return m[1], num(m[2]) or kept.accepted_at, kept
 end
 
 -- What is answered to a request whose idempotency key is known.
@@ -94,7 +96,7 @@ local function counted(id)
   count('accepted', request.lane, now, 1)
   local resend_at = now
   for i, use in ipairs(uses) do
-    if request.limits[(i - 1) * FIELDS + 4] == 1 then resend_at = math.max(resend_at, now + use.wait) end
+    if limits[(i - 1) * FIELDS + 4] == 1 then resend_at = math.max(resend_at, now + use.wait) end
   end
   return resend_at
 end
@@ -107,11 +109,15 @@ local function admitted(reused)
     accepted_at = now, epoch = epoch, resend_at = counted(id), previous_expiry = previous_expiry,
     deadline = v and v.expires_at - math.floor((reused or new).ttl_ms / 3) or now + request.ttl_ms,
     first_at = v and v.first_at, expires_at = v and v.expires_at, sends = v and v.sends, verification = v and v.given,
-    account_id = request.owner, lane = request.lane, about = request.about, limits = request.counted_in,
+    account_id = request.owner, lane = request.lane, about = request.about, limits = request.limits,
   }
   local confirmed = request.confirmed and '1' or '0'
-  redis.call('HSET', 'msg:' .. id, 'kept', pack_kept(kept), 'confirmed', confirmed, 'asked_at', int(now),
-             'idempotency', request.idempotency and request.idempotency.key or '')
+  -- Each field costs: `asked_at` and `met_by` come when they are needed.
+  if request.idempotency then
+    redis.call('HSET', 'msg:' .. id, 'kept', pack_kept(kept), 'confirmed', confirmed, 'idempotency', request.idempotency.key)
+  else
+    redis.call('HSET', 'msg:' .. id, 'kept', pack_kept(kept), 'confirmed', confirmed)
+  end
   -- As long as its claim.
   keep('msg:' .. id, kept.deadline + 3600000)
   if not v then set_until('last:' .. request.subject, id, kept.deadline) end
@@ -120,8 +126,6 @@ local function admitted(reused)
 end
 
 local function decide()
-  -- As a list, and as what is kept of it.
-  request.limits, request.counted_in = request.limits[1], request.limits[2]
   if stale_account(request.account) then return { kind = 'stale_account' } end
   local entry, same = kept_answer(request.idempotency)
   if entry then return repeated(entry, same) end

@@ -1,14 +1,21 @@
 -- Takes entries out of the limits that they were counted in.
+
+-- Without one entry of that time; nothing where there is none.
+local function without(times, at)
+  for i = #times / TIME_BYTES, 1, -1 do
+    if time_at(times, i) == at then
+      return string.sub(times, 1, (i - 1) * TIME_BYTES) .. string.sub(times, i * TIME_BYTES + 1)
+    end
+  end
+end
+local function keep_rest(key, rest)
+  if rest then redis.call('SET', key, rest, 'KEEPTTL')
+  else redis.call('DEL', key) end
+end
 local function remove_entry(key, quota, window, at, entry)
   if quota <= TIMES then
-    local times, place = redis.call('GET', key) or '', nil
-    for i = 1, #times / TIME_BYTES do
-      if time_at(times, i) == at then place = i end
-    end
-    if not place then return end
-    times = string.sub(times, 1, (place - 1) * TIME_BYTES) .. string.sub(times, place * TIME_BYTES + 1)
-    if times == '' then redis.call('DEL', key)
-    else redis.call('SET', key, times, 'KEEPTTL') end
+    local times = without(redis.call('GET', key) or '', at)
+    if times then keep_rest(key, times ~= '' and times) end
   elseif quota <= ENTRIES then
     redis.call('ZREM', key, entry)
   else
@@ -20,11 +27,28 @@ local function remove_entry(key, quota, window, at, entry)
     end
   end
 end
--- A message's entries: all of them, or those that are to be refunded.
-local function give_back(id, kept, whole)
-  local limits = cjson.decode(kept.limits)
-  for i = 1, #limits, FIELDS do
-    local key, quota, window, _, refund = unpack(limits, i, i + FIELDS - 1)
-    if whole or refund then remove_entry(key, quota, window, kept.accepted_at, id) end
+-- Gives whether the limit is in the phone's list, which it is taken out of with its last entry.
+local function remove_from_list(list, key, at)
+  local place = place_of(list, key)
+  local times = place and without(list[place + 2], at)
+  if times == '' then
+    for _ = 1, 3 do table.remove(list, place) end
+  elseif times then
+    list[place + 2] = times
   end
+  return place ~= nil
+end
+-- All entries of that time and name, or those of the phone.
+local function give_back(listed, at, entry, whole)
+  local counted_in, together = unpack(listed, 1, 2)
+  local list = together and load(together)
+  for i = 1, #counted_in, FIELDS do
+    local key, quota, window, _, of_phone = unpack(counted_in, i, i + FIELDS - 1)
+    if whole or of_phone then
+      if not list or not of_phone or not remove_from_list(list, key, at) then
+        remove_entry(key, quota, window, at, entry)
+      end
+    end
+  end
+  if list then keep_rest(together, (#list > 1 or list[1] > 0) and cmsgpack.pack(list)) end
 end

@@ -5,12 +5,48 @@ local function times_wait(times, quota, window)
   local over = #times / TIME_BYTES - quota + 1
   return over > 0 and time_at(times, over) + window - now or 0
 end
-local function times_use(key, quota, window)
-  local times = redis.call('GET', key) or ''
+local function use_of(times, quota, window)
   local gone, all = 0, #times / TIME_BYTES
   while gone < all and time_at(times, gone + 1) <= now - window do gone = gone + 1 end
   if gone > 0 then times = string.sub(times, gone * TIME_BYTES + 1) end
   return { used = all - gone, wait = times_wait(times, quota, window), times = times }
+end
+local function times_use(key, quota, window)
+  return use_of(redis.call('GET', key) or '', quota, window)
+end
+-- Those of the request's phone that are kept together: where, and the list without what is over.
+local phone_key, phone_list
+local function load_phone_limits(key)
+  local kept = load(key) or { 0 }
+  phone_key, phone_list = key, { kept[1] }
+  for i = 2, #kept, 3 do
+    if kept[i + 1] > now then
+      local place = #phone_list + 1
+      phone_list[place], phone_list[place + 1], phone_list[place + 2] = unpack(kept, i, i + 2)
+    end
+  end
+end
+local function phone_use(key, quota, window)
+  local place, use = place_of(phone_list, key), nil
+  if not place and phone_list[1] > now then use = times_use(key, quota, window) end
+  if use and use.used > 0 then use.apart = true
+  else use = use_of(place and phone_list[place + 2] or '', quota, window) end
+  use.phone = true
+  return use
+end
+local function phone_add(key, till, use)
+  local place = place_of(phone_list, key)
+  if use.apart or not place and #phone_list >= FULL then
+    phone_list[1] = math.max(phone_list[1], till)
+    return set_until(key, use.times, till)
+  end
+  place = place or #phone_list + 1
+  phone_list[place], phone_list[place + 1], phone_list[place + 2] = key, math.max(phone_list[place + 1] or 0, till), use.times
+end
+local function save_phone_limits()
+  local till = phone_list[1]
+  for i = 3, #phone_list, 3 do till = math.max(till, phone_list[i]) end
+  set_until(phone_key, cmsgpack.pack(phone_list), till)
 end
 local function entries_wait(key, quota, window, used)
   if used < quota then return 0 end
@@ -91,8 +127,9 @@ local function limit_add(key, quota, window, use, entry)
   if use.times then
     local last, times = use.used - 1, use.times .. struct.pack(TIME, now)
     if last > 0 and time_at(times, last) > now then times = in_order(times) end
-    set_until(key, times, now + window)
     use.times, use.wait = times, times_wait(times, quota, window)
+    if use.phone then phone_add(key, now + window, use)
+    else set_until(key, times, now + window) end
   elseif use.width then
     use.added = use.added + 1
     use.wait = buckets_wait(use, quota)
@@ -111,24 +148,28 @@ local function refuse(rank, kind, fields)
   end
 end
 local function look_at_limits()
-  local limits = request.limits
+  local together
+  limits, together = unpack(request.limits, 1, 2)
+  if together then load_phone_limits(together) end
   for i = 1, #limits / FIELDS do
-    local key, quota, window, rank = unpack(limits, (i - 1) * FIELDS + 1, i * FIELDS)
-    local use = limit_use(key, quota, window)
+    local key, quota, window, rank, of_phone = unpack(limits, (i - 1) * FIELDS + 1, i * FIELDS)
+    local use = (together and of_phone and quota <= TIMES and phone_use or limit_use)(key, quota, window)
     uses[i] = use
     if use.used >= quota then refuse(rank, 'limited', { index = i - 1, wait_ms = use.wait }) end
   end
 end
 local function add_to_limits(entry)
-  local limits = request.limits
+  local of_phone = false
   for i, use in ipairs(uses) do
     local key, quota, window = unpack(limits, (i - 1) * FIELDS + 1, i * FIELDS)
     limit_add(key, quota, window, use, entry)
+    of_phone = of_phone or use.phone
   end
+  if of_phone then save_phone_limits() end
 end
 -- Two numbers a limit: how many more pass, and the time until one does.
 local function limit_states()
-  local limits, states = request.limits, {}
+  local states = {}
   for i, use in ipairs(uses) do
     states[2 * i - 1], states[2 * i] = math.max(limits[(i - 1) * FIELDS + 2] - use.used, 0), use.wait
   end

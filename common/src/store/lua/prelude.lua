@@ -3,8 +3,8 @@
 local epoch = redis.call('GET', 'epoch')
 local time = redis.call('TIME')
 local clock = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
--- Of the request at hand: `each.lua` sets them. The last two are the guard's.
-local request, now, uses, refusal
+-- Of the request at hand: `each.lua` sets them. The last three are the guard's.
+local request, now, limits, uses, refusal
 -- What all requests of a call have in common: looked up once, written once at the end.
 local versions, lengths, buckets, counts = {}, {}, {}, {}
 
@@ -56,8 +56,9 @@ local function hash(key)
   return fields
 end
 
--- Limits come as one list: each is its key, quota, window in ms, rank, and whether it is refunded. A table for each would
--- take longer to make than to look at.
+-- Limits come as one list: each is its key, quota, window in ms, rank, and whether it is the phone's, which is refunded. A
+-- table for each would take longer to make than to look at. Beside the list, the key under which the phone's are kept
+-- together.
 local FIELDS = 5
 -- Up to this quota a limit is the times of its entries in one string, oldest first; up to a thousand a sorted set of
 -- them; above, counts in sixty buckets.

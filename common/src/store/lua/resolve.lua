@@ -26,9 +26,9 @@ end
 save('claim:' .. id, c)
 if m[1] and request.refund then
   local kept = unpack_kept(redis.call('HGET', 'msg:' .. id, 'kept'))
-  give_back(id, kept, false)
+  give_back(kept.limits, kept.accepted_at, id, false)
   -- Once: entries of the same time can't be told apart.
-  kept.limits = '[]'
+  kept.limits = { {} }
   redis.call('HSET', 'msg:' .. id, 'kept', pack_kept(kept))
 end
 if request.finished then count('done', request.lane, now, 1) end

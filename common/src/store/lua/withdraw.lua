@@ -5,7 +5,7 @@ local id = request.messages[1]
 local m = hash('msg:' .. id)
 if m and m.confirmed ~= '1' and redis.call('EXISTS', 'claim:' .. id) == 0 then
   local kept = unpack_kept(m.kept)
-  give_back(id, kept, true)
+  give_back(kept.limits, kept.accepted_at, id, true)
   count('accepted', kept.lane, kept.accepted_at, -1)
   local v = kept.verification and load_verification(cjson.decode(kept.verification).id)
   if v and not kept.previous_expiry and v.sends == 1 then
@@ -16,7 +16,7 @@ if m and m.confirmed ~= '1' and redis.call('EXISTS', 'claim:' .. id) == 0 then
     if v.last_message == id and kept.previous_expiry then v.expires_at = kept.previous_expiry end
     save_verification(v)
   end
-  if m.idempotency ~= '' then redis.call('DEL', 'idem:' .. m.idempotency) end
+  if m.idempotency then redis.call('DEL', 'idem:' .. m.idempotency) end
   for met_by in string.gmatch(m.met_by or '', '%S+') do
     if redis.call('HGET', 'idem:' .. met_by, 'message_id') == id then redis.call('DEL', 'idem:' .. met_by) end
   end

@@ -16,21 +16,14 @@ pub(super) fn whole<T: Serialize, S: Serializer>(value: &T, to: S) -> Result<S::
     to.serialize_str(&serde_json::to_string(value).map_err(S::Error::custom)?)
 }
 
-/// Writes limits. Short: one list, of each its key, quota, window in ms, rank and whether it is refunded.
+/// Writes limits. Short: one list, of each its key, quota, window in ms, rank and whether it is the phone's; and the key
+/// under which the phone's are kept together, if there are any.
 pub(super) fn listed<S: Serializer>(limits: &[LimitCheck], to: S) -> Result<S::Ok, S::Error> {
     if to.is_human_readable() {
         return limits.serialize(to);
     }
-    Listed(limits).serialize(to)
-}
-
-/// As [`listed`]; short with the same as a string of JSON beside it, which is kept for giving back.
-pub(super) fn kept<S: Serializer>(limits: &[LimitCheck], to: S) -> Result<S::Ok, S::Error> {
-    if to.is_human_readable() {
-        return limits.serialize(to);
-    }
-    let kept = serde_json::to_string(&Listed(limits)).map_err(S::Error::custom)?;
-    (Listed(limits), kept).serialize(to)
+    let together = limits.iter().find_map(|limit| limit.phone.as_deref());
+    (Listed(limits), together).serialize(to)
 }
 
 /// Writes a new verification. Short: what the guard looks at, and all of it as a string of JSON, which is kept.
@@ -66,7 +59,7 @@ impl Serialize for Listed<'_> {
             list.serialize_element(&limit.quota)?;
             list.serialize_element(&limit.window_ms)?;
             list.serialize_element(&limit.rank)?;
-            list.serialize_element(&limit.refund)?;
+            list.serialize_element(&limit.phone.is_some())?;
         }
         list.end()
     }

@@ -109,9 +109,9 @@ BEGIN
     DELETE FROM store_limit_entry
     WHERE ("key", "at", entry) IN (
         SELECT l.value ->> 'key', NEW.at, NEW.id FROM jsonb_each(NEW.limits) AS l
-        WHERE l.value ->> 'quota' <= 1000 AND (NEW.whole OR l.value ->> 'refund'));
+        WHERE l.value ->> 'quota' <= 1000 AND (NEW.whole OR l.value ->> 'phone' IS NOT NULL));
     UPDATE store_limit_bucket SET "count" = "count" - 1
     WHERE "count" > 0 AND ("key", bucket) IN (
         SELECT l.value ->> 'key', NEW.at / ((l.value ->> 'window_ms') / 60) FROM jsonb_each(NEW.limits) AS l
-        WHERE l.value ->> 'quota' > 1000 AND (NEW.whole OR l.value ->> 'refund'));
+        WHERE l.value ->> 'quota' > 1000 AND (NEW.whole OR l.value ->> 'phone' IS NOT NULL));
 END;
