@@ -18,8 +18,8 @@ struct Share {
     under_way: usize,
 }
 
-/// Some 4 ms of sends. While Redis works on one call the next gathers, so that nobody waits for company.
-const CODES: Share = Share { at_once: 32, under_way: 2 };
+/// Some 8 ms of sends. While Redis works on one call the next gathers, so that nobody waits for company.
+const CODES: Share = Share { at_once: 64, under_way: 2 };
 /// A backlog of notices must leave gaps: what is asked for a code waits for no more than one such call of each script.
 const NOTICES: Share = Share { at_once: 16, under_way: 1 };
 /// Requests waiting for a call; more wait for a place.
