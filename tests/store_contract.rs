@@ -56,8 +56,8 @@ use self::keys::{
 };
 use self::many_bans::{bans_that_ended_are_forgotten, many_bans_slow_nobody_down};
 use self::phone_limits::{
-    a_limit_that_found_no_room_is_given_back_as_well, a_phones_limits_are_given_back_one_by_one,
-    each_of_a_phones_many_limits_counts,
+    a_limit_holds_where_the_clock_was_put_back, a_limit_that_found_no_room_is_given_back_as_well,
+    a_phones_limits_are_given_back_one_by_one, each_of_a_phones_many_limits_counts,
 };
 use self::strikes::{
     a_ban_that_is_there_is_never_shortened,
@@ -327,6 +327,7 @@ over_both!(
     each_of_a_phones_many_limits_counts,
     a_phones_limits_are_given_back_one_by_one,
     a_limit_that_found_no_room_is_given_back_as_well,
+    a_limit_holds_where_the_clock_was_put_back,
     a_repeat_is_answered_by_its_key,
     a_message_in_doubt_is_published_again_and_one_withdrawn_leaves_nothing,
     what_is_withdrawn_takes_along_nothing_that_another_send_needs,

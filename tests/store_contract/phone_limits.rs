@@ -46,6 +46,7 @@ pub(super) async fn each_of_a_phones_many_limits_counts(store: Store) {
     for purpose in (0..PURPOSES).rev() {
         refused(&store, purpose, BEGIN + WINDOW + purpose - 1, 1).await;
     }
+    // Some of them with room beside the others, and some without.
     let later = BEGIN + WINDOW + PURPOSES;
     for purpose in (0..PURPOSES).rev() {
         send(&store, purpose, later).await;
@@ -78,16 +79,24 @@ pub(super) async fn a_limit_that_found_no_room_is_given_back_as_well(store: Stor
     for purpose in 0..PURPOSES {
         send(&store, purpose, BEGIN).await;
     }
-    // Of 100, the first with the others of its time, the second when these are gone.
+    // Of 100, the first with the others of its time, the second when these are gone and there is room again.
     let two = |now| Admit { confirmed: false, ..one_of(2, 100, now) };
     let first = accepted(store.admit(&two(BEGIN + WINDOW - 1)).await.unwrap());
-    let second = accepted(store.admit(&two(BEGIN + WINDOW + 1)).await.unwrap());
+    let later = BEGIN + WINDOW + 20_000;
+    let second = accepted(store.admit(&two(later)).await.unwrap());
     for message in [first, second] {
         store.withdraw(message.message_id).await.unwrap();
     }
-    for now in [BEGIN + WINDOW + 2, BEGIN + WINDOW + 3] {
+    for now in [later + 1, later + 2] {
         accepted(store.admit(&one_of(2, 100, now)).await.unwrap());
     }
-    let refused = store.admit(&one_of(2, 100, BEGIN + WINDOW + 4)).await.unwrap();
+    let refused = store.admit(&one_of(2, 100, later + 3)).await.unwrap();
     assert!(matches!(refused, AdmitAnswer::Limited { index: 0, .. }), "{refused:?}");
+}
+
+pub(super) async fn a_limit_holds_where_the_clock_was_put_back(store: Store) {
+    send(&store, 1, BEGIN).await;
+    // The first one's window is over by then, and a moment later it isn't.
+    send(&store, 2, BEGIN + WINDOW).await;
+    refused(&store, 1, BEGIN + WINDOW - 1000, 1000).await;
 }

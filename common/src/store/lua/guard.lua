@@ -14,13 +14,15 @@ end
 local function times_use(key, quota, window)
   return use_of(redis.call('GET', key) or '', quota, window)
 end
--- Those of the request's phone that are kept together: where, and the list without what is over.
+-- Those of the request's phone that are kept together: where, and the list without what has been over for so many ms that it
+-- would be also if the clock were put back a little.
+local OVER = 10000
 local phone_key, phone_list
 local function load_phone_limits(key)
   local kept = load(key) or { 0 }
   phone_key, phone_list = key, { kept[1] }
   for i = 2, #kept, 3 do
-    if kept[i + 1] > now then
+    if kept[i + 1] + OVER > now then
       local place = #phone_list + 1
       phone_list[place], phone_list[place + 1], phone_list[place + 2] = unpack(kept, i, i + 2)
     end
