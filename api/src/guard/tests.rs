@@ -41,9 +41,11 @@ fn each_window_has_a_key_of_its_own_and_ranks_never_fall() {
             "limit:code:global:all:1000/60s",
         ]
     );
-    assert!(
-        counted.limits(&Settings::default(), &scopes()).checks.is_sorted_by_key(|check| check.rank)
-    );
+    let checks = counted.limits(&Settings::default(), &scopes()).checks;
+    assert!(checks.is_sorted_by_key(|check| check.rank));
+    let together = Some("limit:code:+8613800138000");
+    let phones: Vec<_> = checks.iter().map(|check| check.phone.as_deref()).collect();
+    assert_eq!(phones, [together, together, None, None], "only the phone's are kept together");
 }
 
 #[test]

@@ -45,9 +45,8 @@ local function give_back(listed, at, entry, whole)
   for i = 1, #counted_in, FIELDS do
     local key, quota, window, _, of_phone = unpack(counted_in, i, i + FIELDS - 1)
     if whole or of_phone then
-      if not list or not of_phone or not remove_from_list(list, key, at) then
-        remove_entry(key, quota, window, at, entry)
-      end
+      local is_listed = list and of_phone and remove_from_list(list, key, at)
+      if not is_listed then remove_entry(key, quota, window, at, entry) end
     end
   end
   if list then keep_rest(together, (#list > 1 or list[1] > 0) and cmsgpack.pack(list)) end
