@@ -4,6 +4,8 @@ use std::time::Instant;
 
 use serde::Serialize;
 
+use crate::speed::Probe;
+
 /// A run with more CPU steal than this is repeated.
 pub(crate) const MOST_STEAL: f64 = 0.05;
 
@@ -39,14 +41,17 @@ impl Machine {
 pub(crate) struct Watch {
     begun: Instant,
     jiffies: Jiffies,
+    probe: Probe,
 }
 
-/// Shares of all processors' time.
+/// Shares of all processors' time, and of their speed.
 #[derive(Debug, Clone, Copy, Serialize)]
 pub(crate) struct Shares {
     pub(crate) seconds: f64,
     pub(crate) steal: f64,
     pub(crate) idle: f64,
+    /// How fast they ran in the mean, as a share of their full speed: see [`Probe`].
+    pub(crate) speed: f64,
 }
 
 #[derive(Debug, Clone, Copy, Default)]
@@ -58,16 +63,17 @@ struct Jiffies {
 
 impl Watch {
     pub(crate) fn start() -> Self {
-        Self { begun: Instant::now(), jiffies: Jiffies::now() }
+        Self { begun: Instant::now(), jiffies: Jiffies::now(), probe: Probe::start() }
     }
 
-    pub(crate) fn shares(&self) -> Shares {
+    pub(crate) fn end(self) -> Shares {
         let (now, then) = (Jiffies::now(), self.jiffies);
         let all = (now.all - then.all).max(1.0);
         Shares {
             seconds: self.begun.elapsed().as_secs_f64(),
             steal: (now.steal - then.steal) / all,
             idle: (now.idle - then.idle) / all,
+            speed: self.probe.stop(),
         }
     }
 }

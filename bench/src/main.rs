@@ -25,6 +25,7 @@ mod process;
 mod provider;
 mod report;
 mod scenarios;
+mod speed;
 mod stage;
 mod timeline;
 mod waiting;

@@ -144,9 +144,10 @@ impl Report {
         }
         if let Some(shares) = &self.processors {
             println!(
-                "processors: steal {:.1} %, idle {:.1} %, {:.0} s; repeated {} times",
+                "processors: steal {:.1} %, idle {:.1} %, at {:.2} of their speed, {:.0} s; repeated {} times",
                 shares.steal * 100.0,
                 shares.idle * 100.0,
+                shares.speed,
                 shares.seconds,
                 self.repeated
             );

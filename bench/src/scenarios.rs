@@ -88,7 +88,7 @@ pub(crate) async fn run(scenario: &Scenario, common: &Common) -> anyhow::Result<
         if !matches!(scenario, Scenario::Embedded(_)) {
             report.note(format!("Redis had {OTHER_KEYS} other keys before"));
         }
-        let shares = watch.shares();
+        let shares = watch.end();
         (report.processors, report.repeated) = (Some(shares), repeated);
         report.print();
         let file = report.save(&common.results)?;
