@@ -10,6 +10,7 @@ pub mod sqlite;
 
 use std::time::{Duration, Instant};
 
+use futures::{StreamExt as _, TryStreamExt as _, stream};
 pub use operation::*;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -21,6 +22,8 @@ use crate::owner::Owner;
 use crate::phone::PhoneNumber;
 
 const PURGE_EVERY: Duration = Duration::from_mins(1);
+/// Steps of an archive under way: beside a load of sends each waits for some calls of theirs, and rows wait for them all.
+const ARCHIVES_UNDER_WAY: usize = 8;
 
 /// The code store of this process.
 #[derive(Debug, Clone)]
@@ -121,10 +124,9 @@ impl Store {
             // A step would wait for a commit, and hold up nobody.
             Self::Sqlite(_) => usize::MAX,
         };
-        for some in messages.chunks(at_once) {
-            self.call::<_, ()>(Operation::Archive, &Messages::many(some)).await?;
-        }
-        Ok(())
+        let steps = stream::iter(messages.chunks(at_once)).map(Ok);
+        let step = async |some| self.call::<_, ()>(Operation::Archive, &Messages::many(some)).await;
+        steps.try_for_each_concurrent(ARCHIVES_UNDER_WAY, step).await
     }
 
     /// The version of an account that requests are checked against; `None` where the store has none.
