@@ -223,6 +223,22 @@ impl Shared {
 }
 
 impl Plan {
+    /// For so many seconds at this rate, over 256 connections, with phones that nobody had before: `phones` is the next one's
+    /// number.
+    pub(crate) fn new(
+        (address, token): (&str, &str),
+        request: Request,
+        rate: Option<f64>,
+        seconds: f64,
+        phones: &mut u64,
+    ) -> Self {
+        let first = *phones;
+        // Nothing here sends faster than a hundred thousand a second.
+        *phones += (rate.unwrap_or(100_000.0) * (seconds + 1.0)) as u64;
+        let (address, token) = (address.to_owned(), token.to_owned());
+        Self { address, token, request, connections: 256, rate, seconds, count: None, first }
+    }
+
     pub(crate) fn over(self, connections: usize) -> Self {
         Self { connections, ..self }
     }

@@ -28,6 +28,7 @@ mod scenarios;
 mod speed;
 mod stage;
 mod timeline;
+mod usual;
 mod waiting;
 
 /// The tests' harness, as far as it starts private services and ends them: one place knows how that is done.

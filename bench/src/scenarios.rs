@@ -1,6 +1,7 @@
 //! The scenarios, and what they have in common: floors first, steal watched, a run that lost too much repeated.
 
 mod accept;
+mod beside_usual;
 mod carry;
 mod carrying;
 mod depth;
@@ -57,6 +58,8 @@ pub(crate) enum Scenario {
     Flood(flood::Options),
     /// Whether a large `sms_log` slows anything.
     LogSize(log_size::Options),
+    /// This service beside one as it is usually written (`bench/usual`), in turns. Needs Node.js 20 and npm.
+    BesideUsual(beside_usual::Options),
 }
 
 /// What holds for all.
@@ -84,6 +87,7 @@ pub(crate) async fn run(scenario: &Scenario, common: &Common) -> anyhow::Result<
             Scenario::Depth(options) => depth::run(options, common).await?,
             Scenario::Flood(options) => flood::run(options, common).await?,
             Scenario::LogSize(options) => log_size::run(options, common).await?,
+            Scenario::BesideUsual(options) => beside_usual::run(options, common).await?,
         };
         if !matches!(scenario, Scenario::Embedded(_)) {
             report.note(format!("Redis had {OTHER_KEYS} other keys before"));

@@ -75,9 +75,9 @@ pub(crate) struct Stage {
 }
 
 #[derive(Debug)]
-struct Provider {
+pub(crate) struct Provider {
     _process: Process,
-    address: String,
+    pub(crate) address: String,
 }
 
 /// A worker and its numbers.
@@ -186,19 +186,7 @@ impl Stage {
 
     /// A plan for so many seconds at this rate, with phones that nobody had before.
     pub(crate) fn plan(&mut self, request: Request, rate: Option<f64>, seconds: f64) -> Plan {
-        let first = self.phones;
-        // Nothing here sends faster than a hundred thousand a second.
-        self.phones += (rate.unwrap_or(100_000.0) * (seconds + 1.0)) as u64;
-        Plan {
-            address: self.address.clone(),
-            token: self.token.clone(),
-            request,
-            connections: 256,
-            rate,
-            seconds,
-            count: None,
-            first,
-        }
+        Plan::new((&self.address, &self.token), request, rate, seconds, &mut self.phones)
     }
 
     /// A plan for this many requests, as fast as they are taken.
@@ -280,7 +268,7 @@ impl Stage {
 }
 
 impl Provider {
-    async fn start(manner: Manner) -> anyhow::Result<Self> {
+    pub(crate) async fn start(manner: Manner) -> anyhow::Result<Self> {
         let mut process = ourselves(&[
             "provider".to_owned(),
             format!("--latency-ms={}", manner.latency_ms),
@@ -309,7 +297,7 @@ impl Worker {
 
 /// Gives Redis the keys of one that has been at work for a while. From none it would double its table five times in a run
 /// of a minute, and work at half its speed for the seconds that each doubling takes; later that is rare.
-async fn age(redis: &Redis) -> anyhow::Result<()> {
+pub(crate) async fn age(redis: &Redis) -> anyhow::Result<()> {
     let client = redis::Client::open(redis.url())?;
     let mut connection = client.get_multiplexed_async_connection().await?;
     let fill =

@@ -5,11 +5,10 @@ use std::time::{Duration, Instant};
 use clap::Args;
 use sqlx::Connection as _;
 
-use super::carrying::{carried, carried_for};
+use super::carrying::{both_at_once, carried};
 use super::{Common, floors, refused, usual, watch};
-use crate::floors::Floors;
 use crate::generator::Request;
-use crate::load::{self, Load, clear, progress};
+use crate::load::{self, clear, progress};
 use crate::provider::Manner;
 use crate::report::{Figure, Report};
 use crate::stage::Stage;
@@ -58,41 +57,19 @@ pub(crate) async fn run(options: &Options, common: &Common) -> anyhow::Result<Re
     report.add(Figure::new("refused or unanswered", refused(&sent), "").at_most(0.0));
 
     let before = warming_up.accepted() + sent.accepted();
-    at_most(&mut stage, &floors, before, &timeline, &mut report).await?;
+    let both = both_at_once(&mut stage, before, 15.0, &timeline).await?;
+    for (name, both) in ["as fast as it goes", "between these two"].into_iter().zip(both) {
+        report.add(Figure::new(format!("{name}: accepted"), both.accepted, "/s"));
+        report.add(Figure::new(format!("{name}: carried"), both.carried, "/s"));
+    }
+    let most = both[0].least().max(both[1].least());
+    let figure = Figure::new("both at once, at most", most, "/s");
+    report.add(figure.of_floor("publish", floors.publish).at_least(usual::BOTH));
     with_trouble(&mut stage, options, &timeline, &mut report).await?;
     report.note(format!("{}/s for {} s; provider at 50 ms", options.rate, options.seconds));
     report.note("accepted: when the store decided, which the message's row tells; asked for: when the API made its id");
     report.points = timeline.points();
     Ok(report)
-}
-
-/// Accepted and carried at once: first as fast as requests are answered, which leaves some waiting, then at a rate between the
-/// two, so that neither takes what the other needs. `before`: rows of earlier loads.
-async fn at_most(
-    stage: &mut Stage,
-    floors: &Floors,
-    mut before: u64,
-    timeline: &Timeline,
-    report: &mut Report,
-) -> anyhow::Result<()> {
-    const SECONDS: f64 = 15.0;
-    let mut both = async |name: &str, rate| {
-        let load = Load::start(&stage.plan(Request::Code, rate, SECONDS))?;
-        let (sent, rows) = tokio::join!(load.end(name, timeline), carried_for(stage, SECONDS));
-        let accepted = sent?.accepted();
-        before += accepted;
-        carried(stage, before).await?;
-        let accepted = accepted as f64 / SECONDS;
-        report.add(Figure::new(format!("{name}: accepted"), accepted, "/s"));
-        report.add(Figure::new(format!("{name}: carried"), rows, "/s"));
-        anyhow::Ok((accepted, rows))
-    };
-    let fast = both("as fast as it goes", None).await?;
-    let between = both("between these two", Some(f64::midpoint(fast.0, fast.1))).await?;
-    let most = fast.0.min(fast.1).max(between.0.min(between.1));
-    let figure = Figure::new("both at once, at most", most, "/s");
-    report.add(figure.of_floor("publish", floors.publish).at_least(usual::BOTH));
-    Ok(())
 }
 
 /// The same, at half the rate and for a quarter of the time, with a provider that puts off some calls and forgets to answer
