@@ -69,7 +69,7 @@ pub(super) fn at_rest(evidence: &Evidence) -> (String, Vec<String>) {
             format!("{name} {}", after.map_or("never".to_owned(), |after| format!("{after} ms")))
         })
         .collect();
-    (format!("after the last fault: {}", after.join(", ")), wrong)
+    (format!("after the last fault, queues after the load's end: {}", after.join(", ")), wrong)
 }
 
 /// What a caller may be told.
