@@ -93,6 +93,8 @@ pub(crate) enum Queues {
     Rabbit(RabbitQueue),
     /// The data directory.
     Embedded(PathBuf),
+    /// The URL of the usual service's Redis.
+    Usual(String),
 }
 
 impl Queues {
@@ -110,6 +112,11 @@ impl Queues {
                 let ready: i64 = sqlx::query_scalar(ready).fetch_one(&mut database).await.ok()?;
                 database.close().await.ok()?;
                 u64::try_from(ready).ok()
+            }
+            Self::Usual(url) => {
+                let client = redis::Client::open(url.as_str()).ok()?;
+                let mut redis = client.get_multiplexed_async_connection().await.ok()?;
+                redis::cmd("LLEN").arg("bull:sms:wait").query_async(&mut redis).await.ok()
             }
         }
     }
@@ -227,13 +234,13 @@ impl Stage {
         Ok(Latency::of(&times))
     }
 
-    /// Rows that all workers have written.
-    pub(crate) async fn rows(&self) -> u64 {
+    /// Rows that all workers have written; none while one of them doesn't answer.
+    pub(crate) async fn rows(&self) -> Option<u64> {
         let mut rows = 0;
         for worker in &self.workers {
-            rows += worker.counter("sms_rows_written_total").await.unwrap_or_default();
+            rows += worker.counter("sms_rows_written_total").await?;
         }
-        rows
+        Some(rows)
     }
 
     /// The queues as the bench looks into them.

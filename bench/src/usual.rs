@@ -10,7 +10,7 @@ use crate::generator::{Plan, Request};
 use crate::harness::services::{self, Redis};
 use crate::process::Process;
 use crate::provider::Manner;
-use crate::stage::{Provider, age};
+use crate::stage::{Provider, Queues, age};
 
 /// Processes of each kind.
 pub(crate) const PROCESSES: usize = 4;
@@ -37,7 +37,10 @@ impl Usual {
     /// Its API, without workers. Installs what it is made of where that isn't done.
     pub(crate) async fn start(manner: Manner, database: Option<String>) -> anyhow::Result<Self> {
         let folder = folder();
-        if !folder.join("node_modules").is_dir() {
+        let changed = |file: &str| folder.join(file).metadata()?.modified();
+        // npm writes this one when it is done.
+        let installed = changed("node_modules/.package-lock.json").ok();
+        if installed < changed("package-lock.json").ok() {
             let mut install = Command::new("npm");
             install.args(["ci", "--no-audit", "--no-fund", "--ignore-scripts"]);
             let output = install.current_dir(&folder).stdin(Stdio::null()).output();
@@ -79,9 +82,14 @@ impl Usual {
         self.workers = None;
     }
 
-    /// Jobs that these workers have finished; 0 while Redis doesn't say.
-    pub(crate) async fn rows(&self) -> u64 {
-        self.finished().await.map_or(0, |finished| finished - self.before)
+    /// Jobs that these workers have finished; none while Redis doesn't say.
+    pub(crate) async fn rows(&self) -> Option<u64> {
+        Some(self.finished().await.ok()? - self.before)
+    }
+
+    /// Its queue as the bench looks into it.
+    pub(crate) fn queues(&self) -> Queues {
+        Queues::Usual(self.redis.url())
     }
 
     async fn finished(&self) -> anyhow::Result<u64> {

@@ -54,6 +54,7 @@ pub(crate) async fn run(options: &Options, common: &Common) -> anyhow::Result<Re
     report.add(
         Figure::new("p99 at 0.9 of that rate, open loop", most.latency.p99, "ms").at_most(50.0),
     );
+    report.add(Figure::new("refused or unanswered at 0.9", refused(&most), "").at_most(0.0));
     report.note(format!(
         "{} connections; a JWT with on_behalf, an end user's address in each request",
         options.connections

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use anyhow::bail;
 
 use crate::generator::{Plan, Request};
+use crate::harness::eventually;
 use crate::load::{self, Load, clear, progress};
 use crate::stage::Stage;
 use crate::timeline::Timeline;
@@ -46,8 +47,8 @@ pub(super) trait Service {
     fn plan(&mut self, request: Request, rate: Option<f64>, seconds: f64) -> Plan;
     async fn start_workers(&mut self) -> anyhow::Result<()>;
     fn end_workers(&mut self);
-    /// Messages that the present workers have written the end of.
-    async fn rows(&self) -> u64;
+    /// Messages that the present workers have written the end of; none while that can't be seen.
+    async fn rows(&self) -> Option<u64>;
 }
 
 impl Service for Stage {
@@ -63,7 +64,7 @@ impl Service for Stage {
         self.workers.clear();
     }
 
-    async fn rows(&self) -> u64 {
+    async fn rows(&self) -> Option<u64> {
         self.rows().await
     }
 }
@@ -81,7 +82,7 @@ impl Service for Usual {
         self.end_workers();
     }
 
-    async fn rows(&self) -> u64 {
+    async fn rows(&self) -> Option<u64> {
         self.rows().await
     }
 }
@@ -106,7 +107,7 @@ pub(super) async fn carried(service: &impl Service, count: u64) -> anyhow::Resul
     let mut rate = Rate::new();
     while rate.last.1 < count {
         tokio::time::sleep(LOOK).await;
-        rate.see(service.rows().await);
+        rate.see(service.rows().await.unwrap_or_default());
         progress(&format!("carried {} of {count}", rate.last.1));
         if rate.last.0.elapsed() > PATIENCE {
             bail!("no row in {PATIENCE:?}, at {} of {count}", rate.last.1);
@@ -118,9 +119,10 @@ pub(super) async fn carried(service: &impl Service, count: u64) -> anyhow::Resul
 
 /// Rows a second over some time, counted from now.
 async fn carried_for(service: &impl Service, seconds: f64) -> f64 {
-    let (begun, before) = (Instant::now(), service.rows().await);
+    let rows = async || eventually("the workers to tell", async || service.rows().await).await;
+    let (before, begun) = (rows().await, Instant::now());
     tokio::time::sleep(Duration::from_secs_f64(seconds)).await;
-    (service.rows().await - before) as f64 / begun.elapsed().as_secs_f64()
+    (rows().await - before) as f64 / begun.elapsed().as_secs_f64()
 }
 
 /// Accepted and carried a second, at the same time.

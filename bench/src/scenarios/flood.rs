@@ -41,7 +41,10 @@ pub(crate) async fn run(options: &Options, common: &Common) -> anyhow::Result<Re
     report.add(Figure::new("sends alone: p99", alone.latency.p99, "ms"));
     report.add(Figure::new("sends beside log-ins: p50", sends.latency.p50, "ms"));
     report.add(Figure::new("sends beside log-ins: p99", sends.latency.p99, "ms").at_most(100.0));
-    report.add(Figure::new("sends refused or unanswered", refused(&sends), "").at_most(0.0));
+    report.add(
+        Figure::new("sends refused or unanswered", refused(&sends) + refused(&alone), "")
+            .at_most(0.0),
+    );
     report.add(Figure::new("log-ins: p50", log_ins.latency.p50, "ms"));
     for (status, count) in &log_ins.answers {
         report.add(Figure::new(format!("log-ins answered {status}"), *count as f64, ""));

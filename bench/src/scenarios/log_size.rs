@@ -3,6 +3,7 @@
 use std::ops::Range;
 use std::time::{Duration, Instant};
 
+use anyhow::ensure;
 use clap::Args;
 use futures::{StreamExt as _, TryStreamExt as _};
 use hdrhistogram::Histogram;
@@ -74,7 +75,8 @@ pub(crate) async fn run(options: &Options, common: &Common) -> anyhow::Result<Re
     let (begun, purge) = (Instant::now(), tokio::task::spawn_blocking(move || purge.output()));
     let rate = carry(&mut stage, options.jobs, &timeline).await?;
     let still = !purge.is_finished();
-    purge.await??;
+    let purged = purge.await??;
+    ensure!(purged.status.success(), "{}", String::from_utf8_lossy(&purged.stderr));
     let took = begun.elapsed().as_secs_f64();
     let last = rates.last().copied().unwrap_or_default();
     report.add(Figure::new("carried beside a purge", rate, "/s").at_least(0.85 * last));
