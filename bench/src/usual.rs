@@ -7,6 +7,7 @@ use std::process::{Command, Stdio};
 use anyhow::{Context as _, ensure};
 
 use crate::generator::{Plan, Request};
+use crate::harness::eventually;
 use crate::harness::services::{self, Redis};
 use crate::process::Process;
 use crate::provider::Manner;
@@ -69,7 +70,8 @@ impl Usual {
     }
 
     pub(crate) async fn start_workers(&mut self) -> anyhow::Result<()> {
-        self.before = self.finished().await?;
+        // Under load Redis may take longer to answer than its client waits.
+        self.before = eventually("jobs to be counted", async || self.finished().await.ok()).await;
         let mut workers = script("worker.js", &self.redis);
         workers.env("PROVIDER_URL", format!("http://{}/", self.provider.address));
         workers.envs(self.database.iter().map(|url| ("DATABASE_URL", url)));
