@@ -46,7 +46,7 @@ use self::claims::{
     a_job_of_a_lost_store_stays_unsure_until_its_result_is_written,
     a_job_that_comes_again_when_its_claim_is_gone_with_its_time_is_unsure,
     a_message_that_ends_unsent_gives_its_phone_windows_back,
-    a_resend_of_what_was_approved_is_superseded,
+    a_resend_of_what_was_approved_is_superseded, many_messages_are_archived_at_once,
 };
 use self::keys::{
     a_key_that_met_a_message_in_doubt_is_forgotten_with_it,
@@ -340,6 +340,7 @@ over_both!(
     of_many_at_once_one_is_admitted_and_one_approved,
     a_claim_is_a_lease_that_only_moves_on,
     a_claim_asked_for_again_by_its_owner_counts_once,
+    many_messages_are_archived_at_once,
     a_job_of_a_lost_store_stays_unsure_until_its_result_is_written,
     a_job_that_comes_again_when_its_claim_is_gone_with_its_time_is_unsure,
     a_message_that_ends_unsent_gives_its_phone_windows_back,

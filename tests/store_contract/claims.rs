@@ -50,6 +50,20 @@ pub(super) async fn a_claim_is_a_lease_that_only_moves_on(store: Store) {
     assert_eq!(store.claim(&unsure).await.unwrap().claim, Claimed::Unsure);
 }
 
+pub(super) async fn many_messages_are_archived_at_once(store: Store) {
+    // More than go in one call of Redis, and more such calls than are under way.
+    let messages: Vec<_> = (0..300).map(|_| MessageId::generate()).collect();
+    for message in &messages {
+        store.claim(&claim(*message, 1, "a", BEGIN)).await.unwrap();
+        store.resolve(&resolve(*message, 1, "r", BEGIN + 1)).await.unwrap();
+    }
+    store.archive(&messages).await.unwrap();
+    for message in messages {
+        let met = store.claim(&claim(message, 1, "b", BEGIN + 2)).await.unwrap().claim;
+        assert_eq!(met, Claimed::Resolved { resolution: String::new() });
+    }
+}
+
 pub(super) async fn a_claim_asked_for_again_by_its_owner_counts_once(store: Store) {
     let message = MessageId::generate();
     let take = async |owner: String, now| {
