@@ -13,7 +13,7 @@ use postrider_common::database::Database;
 use postrider_common::database::dead_letter::{DeadReason, NewDeadLetter};
 use postrider_common::database::sms_log::{Record, Row, RowStatus};
 use postrider_common::ids::{MessageId, VerificationId};
-use postrider_common::job::{Attempt, Lane, Outcome};
+use postrider_common::job::{AnswerScope, Attempt, Lane, Outcome};
 use postrider_common::sqlite::Sqlite;
 use secrecy::SecretString;
 
@@ -149,6 +149,7 @@ fn attempt(number: u32, outcome: Outcome) -> Attempt {
         number,
         provider: "main".to_owned(),
         outcome,
+        scope: AnswerScope::Message,
         at: 1000,
         duration_ms: 20,
         provider_message_id: None,

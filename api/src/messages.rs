@@ -216,6 +216,8 @@ pub fn example() -> serde_json::Value {
 
 #[cfg(test)]
 mod tests {
+    use postrider_common::job::AnswerScope;
+
     use super::*;
     use serde_json::json;
 
@@ -225,6 +227,7 @@ mod tests {
             number: 1,
             provider: "main".to_owned(),
             outcome: Outcome::Later,
+            scope: AnswerScope::Message,
             at: 1000,
             duration_ms: 5,
             provider_message_id: None,

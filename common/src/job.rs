@@ -130,6 +130,9 @@ pub struct Attempt {
     /// The name in `[providers]`.
     pub provider: String,
     pub outcome: Outcome,
+    /// Of a refusal, whether it was about this message or about our account at the provider.
+    #[serde(default, skip_serializing_if = "AnswerScope::is_message")]
+    pub scope: AnswerScope,
     /// When the provider was called, store's clock.
     pub at: i64,
     pub duration_ms: i64,
@@ -154,8 +157,10 @@ pub enum Outcome {
     RefusedHere,
     /// Not now: it was not carried and may be tried again.
     Later,
-    /// Not now, and the attempt is free: the provider said that we are too fast (HTTP 429).
+    /// Not now, and the attempt is free: the provider throttles us.
     TooFast,
+    /// The call surely did not reach the provider (DNS, connect, TLS handshake, no descriptor): the attempt is free.
+    Unreachable,
     /// The request left and its answer was lost: it may have been carried.
     Unknown,
 }
@@ -169,8 +174,27 @@ impl Outcome {
             Self::RefusedHere => "refused_here",
             Self::Later => "later",
             Self::TooFast => "too_fast",
+            Self::Unreachable => "unreachable",
             Self::Unknown => "unknown",
         }
+    }
+}
+
+/// The subject of a provider's answer that isn't an acceptance.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum AnswerScope {
+    /// This message alone: its number, its text, the provider's limit for its number.
+    #[default]
+    Message,
+    /// Every message: credentials, balance, sign, template, clock, throttling. An operator or time can fix it.
+    Provider,
+}
+
+impl AnswerScope {
+    #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes fields by reference")]
+    fn is_message(&self) -> bool {
+        *self == Self::Message
     }
 }
 

@@ -55,7 +55,7 @@ pub(crate) fn decide(situation: &Situation<'_>) -> Decision {
         Outcome::Accepted => Decision::Done,
         Outcome::Refused => situation.fail(situation.error_code(), Some(DeadReason::Refused)),
         Outcome::RefusedHere => situation.elsewhere(),
-        Outcome::TooFast => situation.snooze(),
+        Outcome::TooFast | Outcome::Unreachable => situation.snooze(),
         Outcome::Later => situation.again(),
         Outcome::Unknown => situation.after_unknown(),
     }

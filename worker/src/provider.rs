@@ -15,7 +15,7 @@ use futures::future::BoxFuture;
 use postrider_common::code::Code;
 use postrider_common::config::{self, ProviderKind, Retry, Settings, Template};
 use postrider_common::ids::MessageId;
-use postrider_common::job::{Job, Outcome};
+use postrider_common::job::{AnswerScope, Job, Outcome};
 use postrider_common::owner::Owner;
 use postrider_common::phone::PhoneNumber;
 use postrider_common::secret::KeyRing;
@@ -51,6 +51,10 @@ impl fmt::Debug for Sms {
 #[derive(Debug, Clone, PartialEq)]
 pub struct Answer {
     pub outcome: Outcome,
+    /// Whether it speaks about this message or about the provider as a whole.
+    pub scope: AnswerScope,
+    /// Whether another provider may be tried without a delay, although the attempt counts: an unlisted error code.
+    pub try_next_now: bool,
     pub provider_message_id: Option<String>,
     /// The provider's word, or ours: `connect`, `timeout`, `broken_answer`.
     pub error_code: Option<String>,
@@ -66,12 +70,21 @@ impl Answer {
     pub fn of(outcome: Outcome, error_code: &str) -> Self {
         Self {
             outcome,
+            scope: AnswerScope::Message,
+            try_next_now: false,
             provider_message_id: None,
             error_code: (outcome != Outcome::Accepted).then(|| error_code.to_owned()),
             error_message: None,
             response: None,
             retry_after: None,
         }
+    }
+
+    /// The same, about the provider as a whole.
+    #[must_use]
+    pub fn about_provider(mut self) -> Self {
+        self.scope = AnswerScope::Provider;
+        self
     }
 
     #[must_use]

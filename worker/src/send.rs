@@ -18,7 +18,7 @@ use postrider_common::database::Database;
 use postrider_common::database::dead_letter::DeadReason;
 use postrider_common::database::sms_log::Record;
 use postrider_common::epoch;
-use postrider_common::job::{Attempt, Contents, Job, Lane, Outcome};
+use postrider_common::job::{AnswerScope, Attempt, Contents, Job, Lane, Outcome};
 use postrider_common::queue::{Delivery, Destination, Outgoing, Published, Queue, Receipt, Rung};
 use postrider_common::secret::{KeyRing, OpenError};
 use postrider_common::store::{
@@ -201,6 +201,7 @@ impl Sender {
             number: task.job.attempt,
             provider: provider.name.clone(),
             outcome: answer.outcome,
+            scope: answer.scope,
             at,
             duration_ms: now - at,
             provider_message_id: answer.provider_message_id,
@@ -344,6 +345,7 @@ fn lost(task: &Task, provider: String, at: i64, now: i64, word: &str) -> Attempt
         number: task.job.attempt,
         provider,
         outcome: Outcome::Unknown,
+        scope: AnswerScope::Message,
         at,
         duration_ms: (now - at).max(0),
         provider_message_id: None,

@@ -1,7 +1,7 @@
 //! Jobs and attempts for the unit tests.
 
 use postrider_common::ids::MessageId;
-use postrider_common::job::{Attempt, Job, Lane, Outcome, WIRE_NAME};
+use postrider_common::job::{AnswerScope, Attempt, Job, Lane, Outcome, WIRE_NAME};
 use postrider_common::secret::KeyId;
 
 pub(crate) fn attempt(number: u32, provider: &str, outcome: Outcome) -> Attempt {
@@ -9,6 +9,7 @@ pub(crate) fn attempt(number: u32, provider: &str, outcome: Outcome) -> Attempt 
         number,
         provider: provider.to_owned(),
         outcome,
+        scope: AnswerScope::Message,
         at: 0,
         duration_ms: 1,
         provider_message_id: None,

@@ -8,7 +8,7 @@ use super::sms_log_write::{ATTEMPT_COLUMNS, COLUMNS};
 use super::statement::before;
 use super::{Database, DatabaseError};
 use crate::ids::MessageId;
-use crate::job::{Attempt, Lane, Outcome};
+use crate::job::{AnswerScope, Attempt, Lane, Outcome};
 use crate::owner::Owner;
 use crate::store::MessageStatus;
 
@@ -179,6 +179,8 @@ impl AttemptRead {
             number: self.number.unsigned_abs(),
             provider: self.provider,
             outcome,
+            // Only the worker asks, before the row exists.
+            scope: AnswerScope::Message,
             at: self.at,
             duration_ms: self.duration_ms,
             provider_message_id: self.provider_message_id,

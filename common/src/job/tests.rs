@@ -51,6 +51,7 @@ fn job() -> Job {
             number: 1,
             provider: "main".to_owned(),
             outcome: Outcome::TooFast,
+            scope: AnswerScope::Message,
             at: 2,
             duration_ms: 30,
             provider_message_id: Some("900".to_owned()),

@@ -3,7 +3,7 @@
 
 use futures::future::BoxFuture;
 use postrider_common::config;
-use postrider_common::job::Outcome;
+use postrider_common::job::{AnswerScope, Outcome};
 use postrider_common::phone::PhoneNumber;
 use reqwest::{Client, RequestBuilder};
 use secrecy::SecretString;
@@ -147,6 +147,8 @@ pub(super) fn classify(response: &Response) -> Answer {
     }
     Answer {
         outcome,
+        scope: AnswerScope::Message,
+        try_next_now: false,
         provider_message_id: body.biz_id,
         error_code: (!accepted).then_some(body.code),
         error_message: (!accepted).then_some(body.message),
