@@ -53,6 +53,7 @@ impl App {
         use postrider_common::phone::PhoneError;
         PhoneNumber::parse(text, self.region).map_err(|error| {
             let why = match error {
+                PhoneError::Character => "characters",
                 PhoneError::Unreadable => "unreadable",
                 PhoneError::Invalid => "invalid",
                 PhoneError::NotMobile => "not_mobile",

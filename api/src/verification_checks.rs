@@ -22,6 +22,9 @@ use crate::openapi::{GUARDED, problems};
 use crate::problem::{Code, Problem};
 use crate::verifications::{LONGEST_PURPOSE, rules_of};
 
+/// Longest code that is looked at: the most digits, full-width, with spaces between.
+const MAX_CODE_BYTES: usize = 64;
+
 /// A code to be checked, as the body says it: by phone and purpose, or by the verification's id.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(untagged)]
@@ -38,8 +41,8 @@ pub struct CheckCodeOfPhone {
     /// As it was given when the code was sent
     #[schema(pattern = "^[a-z0-9_.-]{1,64}$", example = "login")]
     pub purpose: String,
-    /// What the end user typed
-    #[schema(min_length = 1, max_length = 32)]
+    /// What the end user typed; spaces, hyphens and full-width digits are fine
+    #[schema(min_length = 1, max_length = 64)]
     pub code: String,
     /// The end user's address; believed of a token with the scope `on_behalf`
     #[schema(min_length = 1, max_length = 128, example = "203.0.113.7")]
@@ -51,8 +54,8 @@ pub struct CheckCodeOfVerification {
     /// As the send was answered
     #[schema(format = "uuid")]
     pub id: String,
-    /// What the end user typed
-    #[schema(min_length = 1, max_length = 32)]
+    /// What the end user typed; spaces, hyphens and full-width digits are fine
+    #[schema(min_length = 1, max_length = 64)]
     pub code: String,
     /// The end user's address; believed of a token with the scope `on_behalf`
     #[schema(min_length = 1, max_length = 128, example = "203.0.113.7")]
@@ -113,7 +116,7 @@ pub async fn check(
 }
 
 fn read(app: &App, owner: Owner, mut fields: Fields) -> Result<CodeToCheck, Problem> {
-    let code = fields.text("code", 32);
+    let code = fields.text("code", MAX_CODE_BYTES);
     let asked = |which| CodeToCheck {
         which,
         phone: None,

@@ -24,6 +24,9 @@ use crate::problem::{Code, Problem};
 use crate::sending::{self, CodeToSend, Origin};
 use crate::trace::Trace;
 
+#[cfg(test)]
+mod tests;
+
 /// The longest purpose that is looked at, in bytes.
 pub const LONGEST_PURPOSE: usize = 64;
 

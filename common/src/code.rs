@@ -6,6 +6,7 @@ use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
 use subtle::ConstantTimeEq;
 
+use crate::digits;
 use crate::ids::VerificationId;
 use crate::secret::CodeKey;
 
@@ -37,10 +38,14 @@ impl Code {
         Self("123456789"[..usize::from(digits)].to_owned())
     }
 
-    /// Whether `given` is this code, in a time that doesn't depend on where they differ.
+    /// Whether `typed` is this code, in a time that doesn't depend on where they differ. Spaces, hyphens and other
+    /// scripts' digits are as keyboards and copied texts have them.
     #[must_use]
-    pub fn matches(&self, given: &str) -> bool {
-        self.0.as_bytes().ct_eq(given.as_bytes()).into()
+    pub fn matches(&self, typed: &str) -> bool {
+        let is_separator = |c: &char| c.is_whitespace() || matches!(c, '-' | '－');
+        let typed = typed.chars().filter(|c| !is_separator(c));
+        let typed: String = typed.map(|c| digits::to_ascii(c).unwrap_or(c)).collect();
+        self.0.as_bytes().ct_eq(typed.as_bytes()).into()
     }
 
     /// The digits, for the text of the SMS and the sealed column. Never log them.
@@ -82,6 +87,35 @@ mod tests {
         assert_eq!(Code::derive(&key, id, 6), Code::derive(&key, id, 6));
         assert_ne!(Code::derive(&key, id, 9), Code::derive(&key, other, 9));
         assert_ne!(Code::derive(&key, id, 9), Code::derive(&CodeKey::for_tests(8), id, 9));
+    }
+
+    #[test]
+    fn matches_a_code_as_users_type_it() {
+        let code = Code::fixed(6);
+        for typed in [
+            "123456",
+            "123 456",
+            " 123-456 ",
+            "１２３４５６",
+            "１２３　４５６",
+            "123－456",
+            "١٢٣٤٥٦",
+        ] {
+            assert!(code.matches(typed), "{typed}");
+        }
+        for typed in [
+            "",
+            "-",
+            "12345",
+            "1234567",
+            "123456x",
+            "12345６６",
+            "+123456",
+            "123.456",
+            "一二三四五六",
+        ] {
+            assert!(!code.matches(typed), "{typed}");
+        }
     }
 
     #[test]

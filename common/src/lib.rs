@@ -6,6 +6,7 @@ pub mod address;
 pub mod code;
 pub mod config;
 pub mod database;
+pub mod digits;
 pub mod epoch;
 pub mod http;
 pub mod ids;

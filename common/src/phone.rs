@@ -4,7 +4,12 @@ use std::fmt;
 use std::str::FromStr;
 
 use rlibphonenumber::enums::Region;
-use rlibphonenumber::{PHONE_NUMBER_UTIL, PhoneNumberFormat, PhoneNumberType};
+use rlibphonenumber::{CountryCodeSource, PHONE_NUMBER_UTIL, PhoneNumberFormat, PhoneNumberType};
+
+use crate::digits;
+
+/// Longest text that is read as a number. E.164 has 15 digits at most; the rest is room for separators.
+const MAX_PHONE_CHARS: usize = 32;
 
 /// A valid mobile number in E.164 (`+8613800138000`). `Debug` and `Display` mask it.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -13,6 +18,8 @@ pub struct PhoneNumber(String);
 /// Why a text is no phone number that can be texted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum PhoneError {
+    #[error("must have only digits, spaces and - . ( ), with a + or 00 before the country's code")]
+    Character,
     #[error("not a phone number")]
     Unreadable,
     #[error("not a number that is in use")]
@@ -71,15 +78,23 @@ impl fmt::Debug for DefaultRegion {
 }
 
 impl PhoneNumber {
-    /// Reads E.164 or a national number of `region`. The number must be valid and a mobile one
+    /// Reads E.164 or a national number of `region`, in any script's digits. The number must be valid and a mobile one
     /// (or one of the ranges where mobile and fixed can't be told apart).
+    ///
+    /// # Errors
+    /// Also for a text that has more than one number in it, or anything beside it: cut off, it could be a typing error
+    /// that sends the message to somebody else.
     pub fn parse(text: &str, region: DefaultRegion) -> Result<Self, PhoneError> {
-        // E.164 has 15 digits at most; 32 leaves room for spaces and dashes, and bounds the parser's work.
-        if text.len() > 32 {
+        let digits = ascii_digits(text)?;
+        let number = PHONE_NUMBER_UTIL
+            .parse_and_keep_raw_input(&digits, Some(region.0))
+            .map_err(|_| PhoneError::Unreadable)?;
+        // The library also cuts off what is dialled before a number: a carrier's code, another country's way out.
+        let is_cut = !number.preferred_domestic_carrier_code().is_empty()
+            || number.country_code_source() == CountryCodeSource::FromNumberWithIdd;
+        if is_cut {
             return Err(PhoneError::Unreadable);
         }
-        let number =
-            PHONE_NUMBER_UTIL.parse(text, Some(region.0)).map_err(|_| PhoneError::Unreadable)?;
         if !PHONE_NUMBER_UTIL.is_valid_number(&number) {
             return Err(PhoneError::Invalid);
         }
@@ -129,6 +144,25 @@ impl PhoneNumber {
         let start = len.saturating_sub(8).max(1);
         format!("{}****{}", &self.0[..start], &self.0[len - 4..])
     }
+}
+
+/// The digits of a number as somebody wrote it, behind a `+` if its country's code comes first.
+fn ascii_digits(text: &str) -> Result<String, PhoneError> {
+    if text.chars().nth(MAX_PHONE_CHARS).is_some() {
+        return Err(PhoneError::Unreadable);
+    }
+    let mut digits = String::with_capacity(MAX_PHONE_CHARS);
+    for character in text.chars() {
+        match character {
+            ' ' | '-' | '.' | '(' | ')' => {}
+            '+' | '＋' if digits.is_empty() => digits.push('+'),
+            _ => digits.push(digits::to_ascii(character).ok_or(PhoneError::Character)?),
+        }
+    }
+    Ok(match digits.strip_prefix("00") {
+        Some(international) => format!("+{international}"),
+        None => digits,
+    })
 }
 
 impl PhoneNumber {
@@ -183,8 +217,75 @@ mod tests {
     }
 
     #[test]
+    fn accepts_separators_and_digits_of_every_script() {
+        for text in [
+            "１３８００１３８０００",
+            "＋８６１３８００１３８０００",
+            "＋８６ １３８-００１３-８０００",
+            "١٣٨٠٠١٣٨٠٠٠",
+            "१३८००१३८०००",
+            "𝟏𝟑𝟖𝟎𝟎𝟏𝟑𝟖𝟎𝟎𝟎",
+            "0086 138 0013 8000",
+            "００８６１３８００１３８０００",
+            "8613800138000",
+            "(+86) 138.0013.8000",
+            "0138 0013 8000",
+            " 13800138000 ",
+        ] {
+            let phone = PhoneNumber::parse(text, cn());
+            assert_eq!(phone.unwrap().as_e164(), "+8613800138000", "{text}");
+        }
+        let us = "US".parse().unwrap();
+        for text in ["+86 138 0013 8000", "0086 138 0013 8000"] {
+            assert_eq!(PhoneNumber::parse(text, us).unwrap().as_e164(), "+8613800138000", "{text}");
+        }
+        let phone = PhoneNumber::parse("+44 (0)7911 123456", cn());
+        assert_eq!(phone.unwrap().as_e164(), "+447911123456");
+    }
+
+    #[test]
+    fn refuses_text_around_a_number_and_letters_in_it() {
+        for text in [
+            "13800138001;13900139001",
+            "13800138001,13900139001",
+            "13800138001/13900139001",
+            "13800138002x123",
+            "13800138002#123",
+            "13800138003 ext. 5",
+            "call 13911112222 ext. 9",
+            "138abcd5678",
+            "1-800-FLOWERS",
+            "tel:+8613800138000",
+            "13800138000;phone-context=+86",
+            "+8613800138000;isub=1",
+            "13800138000\n",
+            "\u{200e}13800138000",
+            "13８００１３８０００x",
+            "138\u{2460}0138000",
+            "一三八零零一三八零零零",
+            "13800138000*",
+        ] {
+            assert_eq!(PhoneNumber::parse(text, cn()), Err(PhoneError::Character), "{text:?}");
+        }
+        for text in ["138+0013+8000", "13800138000+", "++8613800138000", "+86+13800138000", "+", ""]
+        {
+            let refused = PhoneNumber::parse(text, cn()).unwrap_err();
+            assert!(matches!(refused, PhoneError::Character | PhoneError::Unreadable), "{text:?}");
+        }
+    }
+
+    /// Codes of carriers, which the library cuts off as it does a national prefix.
+    #[test]
+    fn refuses_digits_before_a_number_that_are_no_part_of_it() {
+        for text in ["12345 13800138000", "1795113800138000", "12345 00 86 13800138000"] {
+            assert!(PhoneNumber::parse(text, cn()).is_err(), "{text}");
+        }
+        assert!(PhoneNumber::parse("13800138001 13900139001", cn()).is_err());
+    }
+
+    #[test]
     fn what_cannot_be_texted_is_refused() {
-        assert_eq!(PhoneNumber::parse("abc", cn()), Err(PhoneError::Unreadable));
+        assert_eq!(PhoneNumber::parse("abc", cn()), Err(PhoneError::Character));
         assert_eq!(PhoneNumber::parse(&"1".repeat(4000), cn()), Err(PhoneError::Unreadable));
         assert_eq!(PhoneNumber::parse("12345", cn()), Err(PhoneError::Invalid));
         assert_eq!(PhoneNumber::parse("+861065529988", cn()), Err(PhoneError::NotMobile));
@@ -246,6 +347,8 @@ mod tests {
             any::<String>(),
             // What looks like a number, also in other scripts' digits, and with an extension.
             "[+＋]?[0-9０-９٠-٩ ()./;ext=x#*,-]{0,34}",
+            "(\\+|00|)(86|)[ (-]{0,2}1[3-9][0-9]{9}[ ;,/x#.-]{0,2}(ext|call|)[0-9]{0,12}",
+            "[0-9]{1,6} ?(\\+|00|)(86|)1[3-9][0-9]{9}",
             "(\\+86|0086|86|)[- ]?1[3-9][0-9]{8,10}",
             "\\+[1-9][0-9]{5,15}",
         ]
@@ -268,6 +371,23 @@ mod tests {
             prop_assert!(e164.starts_with(start) && e164.ends_with(end) && end.len() == 4);
             prop_assert!(start.len() + end.len() + 2 <= e164.len(), "{} shows too much", masked);
             prop_assert_eq!(format!("{phone} {phone:?}"), format!("{masked} {masked}"));
+        }
+
+        #[test]
+        fn whatever_is_taken_has_no_letter_and_no_second_number(
+            text in any_text(),
+            region in prop::sample::select(vec!["CN", "US", "DE", "HK", "SH"]),
+        ) {
+            let Ok(phone) = PhoneNumber::parse(&text, region.parse().unwrap()) else { return Ok(()) };
+            prop_assert!(!text.contains(char::is_alphabetic), "{}", text);
+            let digits: String = text.chars().filter_map(digits::to_ascii).collect();
+            // `00`, and a national prefix of three digits at the most, are all that a number has beside its own digits.
+            let more = digits.len().saturating_sub(phone.as_e164().len() - 1);
+            prop_assert!(more <= 5, "{} is {}", text, phone.as_e164());
+            let Some(national) = phone.as_e164().strip_prefix("+86") else { return Ok(()) };
+            let before = digits.strip_suffix(national);
+            let allowed = ["", "0", "86", "860", "0086", "00860"];
+            prop_assert!(before.is_some_and(|before| allowed.contains(&before)), "{}", text);
         }
 
         #[test]

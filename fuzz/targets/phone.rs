@@ -1,8 +1,10 @@
-//! Any text as a phone number: what is taken is E.164, is read back as itself, and is masked wherever it is shown.
+//! Any text as a phone number: what is taken has one number in it and nothing else, is E.164, is read back as itself, and
+//! is masked wherever it is shown.
 
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
+use postrider_common::digits;
 use postrider_common::phone::{DefaultRegion, PhoneNumber};
 
 const REGIONS: [&str; 6] = ["CN", "US", "DE", "HK", "BR", "SH"];
@@ -14,6 +16,7 @@ fuzz_target!(|text: &str| {
         assert_eq!(PhoneNumber::from_e164(e164), Ok(phone.clone()));
         assert_eq!(PhoneNumber::parse(e164, region), Ok(phone.clone()));
         is_masked(&phone);
+        is_whole(text, &phone);
     }
     if let Ok(phone) = PhoneNumber::from_e164(text) {
         assert_eq!(phone.as_e164(), text);
@@ -30,4 +33,12 @@ fn is_masked(phone: &PhoneNumber) {
     assert!(e164.starts_with(start) && e164.ends_with(end) && end.len() == 4);
     assert!(start.len() + end.len() + 2 <= e164.len(), "{masked} shows too much");
     assert_eq!(format!("{phone} {phone:?}"), format!("{masked} {masked}"));
+}
+
+/// Nothing was cut off around the number but `00` and a national prefix.
+fn is_whole(text: &str, phone: &PhoneNumber) {
+    let is_separator = |c: &char| "+＋ -.()".contains(*c);
+    let digits: Vec<_> = text.chars().filter(|c| !is_separator(c)).collect();
+    assert!(digits.iter().all(|digit| digits::to_ascii(*digit).is_some()), "{text:?}");
+    assert!(digits.len() <= phone.as_e164().len() + 4, "{text:?} is {}", phone.as_e164());
 }

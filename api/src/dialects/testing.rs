@@ -79,7 +79,7 @@ impl Client {
 
 impl TestApp {
     /// The code that `phone` was sent last.
-    pub(super) async fn code(&self, account: &str, purpose: &str, phone: &str) -> String {
+    pub(crate) async fn code(&self, account: &str, purpose: &str, phone: &str) -> String {
         let account = self.app.database.account_by_name(account).await.unwrap().unwrap().id;
         let owner = Owner::new(account, false);
         let phone = PhoneNumber::from_e164(phone).unwrap();
@@ -95,7 +95,7 @@ impl TestApp {
     }
 
     /// Makes all that the store knows so much older.
-    pub(super) async fn pass(&self, time: Duration) {
+    pub(crate) async fn pass(&self, time: Duration) {
         let Acceptor::Embedded { sqlite, .. } = &self.app.acceptor else { panic!("embedded") };
         let mut connection = sqlite.connect().await.unwrap();
         let ms = i64::try_from(time.as_millis()).unwrap();

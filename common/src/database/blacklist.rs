@@ -215,3 +215,19 @@ fn in_force(now: i64) -> SelectStatement {
         .and_where(Expr::col("until").is_null().or(Expr::col("until").gt(now)));
     select
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn normalises_a_phone_as_callers_write_it_and_refuses_all_else() {
+        let normalise = |text| BanKind::Phone.normalise(text, DefaultRegion::CN);
+        for text in ["13800138000", "+86 138-0013-8000", "1380013８０００"] {
+            assert_eq!(normalise(text).as_deref(), Ok("+8613800138000"), "{text}");
+        }
+        for text in ["13800138000;13900139000", "13800138000x1", "138001380OO"] {
+            assert!(normalise(text).is_err(), "{text}");
+        }
+    }
+}
