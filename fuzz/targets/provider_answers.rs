@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use libfuzzer_sys::fuzz_target;
 use postrider_common::config::ProviderKind;
-use postrider_common::job::Outcome;
+use postrider_common::job::{Lane, Outcome};
 use postrider_worker::provider::{Answer, Response, classify};
 use reqwest::StatusCode;
 use reqwest::header::{HeaderMap, HeaderValue, RETRY_AFTER};
@@ -27,8 +27,10 @@ fuzz_target!(|bytes: &[u8]| {
     for (kind, success) in
         [(ProviderKind::Aliyun, json["Code"] == "OK"), (ProviderKind::Spug, json["code"] == 200)]
     {
-        let answer = classify(kind, &response).unwrap();
-        is_sound(&answer, &response, status.is_success() && success);
+        for lane in Lane::ALL {
+            let answer = classify(kind, lane, &response).unwrap();
+            is_sound(&answer, &response, status.is_success() && success);
+        }
     }
 });
 

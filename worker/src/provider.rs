@@ -2,6 +2,7 @@
 
 mod acs3;
 mod aliyun;
+mod class;
 mod http;
 mod sandbox;
 mod spug;
@@ -15,12 +16,13 @@ use futures::future::BoxFuture;
 use postrider_common::code::Code;
 use postrider_common::config::{self, ProviderKind, Retry, Settings, Template};
 use postrider_common::ids::MessageId;
-use postrider_common::job::{AnswerScope, Job, Outcome};
+use postrider_common::job::{AnswerScope, Job, Lane, Outcome};
 use postrider_common::owner::Owner;
 use postrider_common::phone::PhoneNumber;
 use postrider_common::secret::KeyRing;
 use postrider_common::store::Store;
 use postrider_common::template::Params;
+use tokio::time::Instant;
 
 pub use http::Response;
 
@@ -56,7 +58,7 @@ pub struct Answer {
     /// Whether another provider may be tried without a delay, although the attempt counts: an unlisted error code.
     pub try_next_now: bool,
     pub provider_message_id: Option<String>,
-    /// The provider's word, or ours: `connect`, `timeout`, `broken_answer`.
+    /// The provider's code, or ours: `dns`, `connect`, `tls`, `no_descriptor`, `timeout`, `broken_answer`, `http_502`.
     pub error_code: Option<String>,
     pub error_message: Option<String>,
     /// The body, as it came; it is cut and blotted before it is kept.
@@ -96,14 +98,16 @@ impl Answer {
 
 /// Carries SMS. It never panics for what comes back, and always answers within its time-outs.
 pub trait Provider: Send + Sync {
-    fn send<'a>(&'a self, sms: &'a Sms) -> BoxFuture<'a, Answer>;
+    /// Hands over a message. A call that a second one follows begins the second before `begin_by`: from then on it could
+    /// reach the provider past the message's deadline.
+    fn send<'a>(&'a self, sms: &'a Sms, begin_by: Instant) -> BoxFuture<'a, Answer>;
 }
 
-/// What an answer means to a provider of this kind, whatever is in it; `None` where the kind gets none over HTTP.
+/// The meaning of an answer to a message of this lane, whatever is in it; `None` where the kind gets none over HTTP.
 #[must_use]
-pub fn classify(kind: ProviderKind, response: &Response) -> Option<Answer> {
+pub fn classify(kind: ProviderKind, lane: Lane, response: &Response) -> Option<Answer> {
     match kind {
-        ProviderKind::Aliyun => Some(aliyun::classify(response)),
+        ProviderKind::Aliyun => Some(aliyun::classify(lane, response)),
         ProviderKind::Spug => Some(spug::classify(response)),
         ProviderKind::Sandbox => None,
     }

@@ -177,7 +177,7 @@ impl Sender {
         }
         task.called.store(true, Ordering::Relaxed);
         let at = clock.now();
-        let answer = ready.provider.provider.send(&ready.sms).await;
+        let answer = ready.provider.provider.send(&ready.sms, clock.instant(ready.begin_by)).await;
         drop(slot);
         // On the heap: while the provider takes its time, its place is small.
         Box::pin(self.answered(task, ready.provider, answer, at, clock)).await
@@ -330,6 +330,11 @@ struct Clock {
 impl Clock {
     fn now(self) -> i64 {
         self.now + millis(self.since.elapsed())
+    }
+
+    /// The same moment on our own clock; one that is over is where it began.
+    fn instant(self, at: i64) -> Instant {
+        self.since + Duration::from_millis(u64::try_from(at - self.now).unwrap_or_default())
     }
 }
 

@@ -1,15 +1,19 @@
-//! What the providers over HTTP have in common: the client, and what it means when no answer, or none that can
-//! be read, comes back.
+//! The client that providers over HTTP share, and the meaning of an answer's status, of one that can't be read, and
+//! of none.
+
+mod no_answer;
+#[cfg(test)]
+mod tests;
 
 use std::time::Duration;
 
 use postrider_common::config;
-use postrider_common::job::Outcome;
 use reqwest::header::{HeaderMap, RETRY_AFTER};
-use reqwest::{Client, RequestBuilder, StatusCode, redirect, retry};
+use reqwest::{Client, ClientBuilder, RequestBuilder, StatusCode, redirect, retry};
 use serde::de::DeserializeOwned;
 
 use super::Answer;
+use super::class::Class;
 
 /// So much longer than for a connection an answer is waited for at least.
 const MORE: Duration = Duration::from_millis(100);
@@ -28,6 +32,10 @@ pub struct Response {
 /// A client with both time-outs, that follows no redirect: a credential goes nowhere else. It speaks HTTP/1.1 alone, so
 /// that each call has a connection: the streams of HTTP/2 are few, and a call would wait for one unseen.
 pub(super) fn client(config: &config::Provider) -> Result<Client, reqwest::Error> {
+    builder(config).build()
+}
+
+fn builder(config: &config::Provider) -> ClientBuilder {
     Client::builder()
         .connect_timeout(config.connect_timeout)
         // It runs from the call's beginning: where it ended before the other, a connection that never came would pass for
@@ -38,34 +46,23 @@ pub(super) fn client(config: &config::Provider) -> Result<Client, reqwest::Error
         // Whether a message is sent again is decided elsewhere; and each call would keep a copy of itself for it.
         .retry(retry::never().max_retries_per_request(0))
         .no_proxy()
-        .build()
 }
 
-/// Sends a request. `Err` is what the absence of an answer means: where no connection came about the
-/// message was not carried; where one did, nobody knows.
+/// Sends a request. `Err` is the meaning of no answer: without a connection the message was not carried; with one,
+/// nobody knows.
 pub(super) async fn exchange(request: RequestBuilder) -> Result<Response, Answer> {
-    let mut response = request.send().await.map_err(|error| no_answer(&error))?;
+    let mut response = request.send().await.map_err(|error| no_answer::classify(&error))?;
     let (status, headers) = (response.status(), response.headers().clone());
     let mut body = Vec::new();
-    while let Some(chunk) = response.chunk().await.map_err(|error| no_answer(&error))? {
+    while let Some(chunk) = response.chunk().await.map_err(|error| no_answer::classify(&error))? {
         body.extend_from_slice(&chunk);
         if body.len() > LONGEST {
-            return Err(Answer::of(Outcome::Unknown, "broken_answer")
+            return Err(Class::Unknown
+                .answer("broken_answer")
                 .with_message("the answer is too long"));
         }
     }
     Ok(Response { status, headers, body: String::from_utf8_lossy(&body).into_owned() })
-}
-
-fn no_answer(error: &reqwest::Error) -> Answer {
-    if error.is_connect() {
-        Answer::of(Outcome::Later, "connect").with_message("no connection to the provider")
-    } else if error.is_timeout() {
-        Answer::of(Outcome::Unknown, "timeout").with_message("the provider did not answer in time")
-    } else {
-        Answer::of(Outcome::Unknown, "broken_answer")
-            .with_message("the provider's answer broke off")
-    }
 }
 
 impl Response {
@@ -75,26 +72,53 @@ impl Response {
         is_object.then(|| serde_json::from_str(&self.body).ok()).flatten()
     }
 
-    /// What a status means that the provider documents nothing else for. `None` where the body decides.
-    pub(super) fn by_status(&self) -> Option<Answer> {
-        let code = format!("http_{}", self.status.as_u16());
-        let outcome = match self.status.as_u16() {
-            429 => Outcome::TooFast,
-            503 => Outcome::Later,
-            500.. => Outcome::Unknown,
-            _ => return None,
+    /// The class of an answer with an error code, of which the provider's table says `listed`.
+    pub(super) fn class(&self, listed: Option<Class>) -> Class {
+        let class = match (self.status.as_u16(), listed) {
+            (200..=299, Some(Class::Accepted)) => Class::Accepted,
+            (_, Some(Class::Throttled)) => Class::Throttled,
+            (401 | 403 | 404, _) => Class::Account,
+            // Status and body contradict each other; nobody knows how far the request came.
+            (_, Some(Class::Accepted)) | (408, None) => Class::Unknown,
+            (429, _) => Class::Throttled,
+            (_, Some(listed)) => listed,
+            (200..=299 | 400..=499, None) => Class::Unlisted,
+            (503, None) => Class::Later,
+            _ => Class::Unknown,
         };
-        let mut answer = Answer::of(outcome, &code);
-        answer.retry_after = self.retry_after();
-        answer.response = Some(self.body.clone());
-        Some(answer)
+        let waits = matches!(class, Class::Later | Class::Unlisted);
+        if waits && self.retry_after().is_some() { Class::Throttled } else { class }
+    }
+
+    /// An answer whose body isn't the provider's: empty, of a gateway, or cut off.
+    pub(super) fn without_code(&self) -> Answer {
+        let status = self.status.as_u16();
+        let throttled = self.retry_after().is_some();
+        let class = match status {
+            401 | 403 | 404 => Class::Account,
+            429 => Class::Throttled,
+            408 => Class::Unknown,
+            400..=499 | 503 if throttled => Class::Throttled,
+            // Whatever stands before the provider refused it: its endpoint is wrong, or a gateway blocks us.
+            400..=499 => Class::Account,
+            503 => Class::Later,
+            500.. => Class::Unknown,
+            _ => return self.broken(),
+        };
+        self.answer(class, &format!("http_{status}"))
     }
 
     /// An answer that should be understood and isn't: the request may have been carried.
     pub(super) fn broken(&self) -> Answer {
-        let mut answer = Answer::of(Outcome::Unknown, "broken_answer")
-            .with_message(format!("an answer that can't be read (HTTP {})", self.status.as_u16()));
+        self.answer(Class::Unknown, "broken_answer")
+            .with_message(format!("an answer that can't be read (HTTP {})", self.status.as_u16()))
+    }
+
+    /// An answer of this class, with the body and the wish for a pause that came.
+    pub(super) fn answer(&self, class: Class, error_code: &str) -> Answer {
+        let mut answer = class.answer(error_code);
         answer.response = Some(self.body.clone());
+        answer.retry_after = answer.retry_after.max(self.retry_after());
         answer
     }
 

@@ -5,6 +5,7 @@ use postrider_common::job::Outcome;
 use postrider_common::sandbox::SandboxText;
 use postrider_common::secret::KeyRing;
 use postrider_common::store::{SandboxPut, Store};
+use tokio::time::Instant;
 
 use super::{Answer, Provider, Sms};
 
@@ -41,7 +42,7 @@ impl Sandbox {
 }
 
 impl Provider for Sandbox {
-    fn send<'a>(&'a self, sms: &'a Sms) -> BoxFuture<'a, Answer> {
+    fn send<'a>(&'a self, sms: &'a Sms, _begin_by: Instant) -> BoxFuture<'a, Answer> {
         Box::pin(self.keep(sms))
     }
 }

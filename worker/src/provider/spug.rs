@@ -10,7 +10,9 @@ use reqwest::Client;
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::Deserialize;
 use serde_json::{Map, Value};
+use tokio::time::Instant;
 
+use super::class::Class;
 use super::http::{self, Response};
 use super::{Answer, Provider, Sms};
 
@@ -52,7 +54,7 @@ impl Spug {
         let post = self.client.post(url).json(&self.body(sms, national));
         match http::exchange(post).await {
             Ok(response) => self.without_token(classify(&response)),
-            Err(answer) => answer,
+            Err(answer) => self.without_token(answer),
         }
     }
 
@@ -75,68 +77,104 @@ impl Spug {
 }
 
 impl Provider for Spug {
-    fn send<'a>(&'a self, sms: &'a Sms) -> BoxFuture<'a, Answer> {
+    fn send<'a>(&'a self, sms: &'a Sms, _begin_by: Instant) -> BoxFuture<'a, Answer> {
         Box::pin(self.call(sms))
     }
 }
 
-/// `code` 200 is accepted. The other codes aren't documented: those like HTTP's that tell of credentials, balance or
-/// limits are this provider's own, 5xx is try later (it did say no), the rest is this request's fault.
+/// The meaning of an answer.
 pub(super) fn classify(response: &Response) -> Answer {
-    let Some(body) = response.object::<Body>() else {
-        return response.by_status().unwrap_or_else(|| response.broken());
-    };
-    let outcome = match body.code {
-        200 if response.status.is_success() => Outcome::Accepted,
-        // Status and body contradict each other.
-        200 => return response.broken(),
-        401..=404 => Outcome::RefusedHere,
-        429 => Outcome::TooFast,
-        500..=599 => Outcome::Later,
-        _ => Outcome::Refused,
-    };
-    let mut answer = Answer::of(outcome, &format!("spug.{}", body.code));
-    if outcome == Outcome::Accepted {
+    let Some(body) = response.object::<Body>() else { return response.without_code() };
+    let listed = listed(body.code);
+    let class = response.class(listed);
+    if class == Class::Unknown && listed == Some(Class::Accepted) {
+        return response.broken();
+    }
+    let mut answer = response.answer(class, &format!("spug.{}", body.code));
+    if class == Class::Accepted {
         answer.provider_message_id = body.request_id;
     } else {
         answer.error_message = Some(body.msg);
     }
-    answer.response = Some(response.body.clone());
-    answer.retry_after = response.retry_after();
     answer
+}
+
+/// The class of a `code`. Only 200 is documented; those that are HTTP's own tell of token and template, of balance, of
+/// limits, and of a failure, in which it did say no. None is known to blame the number or the text.
+fn listed(code: i64) -> Option<Class> {
+    match code {
+        200 => Some(Class::Accepted),
+        401..=404 => Some(Class::Account),
+        429 => Some(Class::Throttled),
+        500..=599 => Some(Class::Later),
+        _ => None,
+    }
 }
 
 #[cfg(test)]
 mod tests {
+    use postrider_common::job::AnswerScope;
     use proptest::prelude::*;
     use reqwest::StatusCode;
     use reqwest::header::HeaderMap;
+    use serde_json::json;
 
     use super::*;
     use crate::provider::http::any_response;
 
+    fn answer(status: u16, body: &str) -> Answer {
+        let status = StatusCode::from_u16(status).unwrap();
+        classify(&Response { status, headers: HeaderMap::new(), body: body.to_owned() })
+    }
+
     #[test]
     fn answers_have_their_class() {
+        use AnswerScope::{Message, Provider};
         let cases = [
-            (200, r#"{"code":200,"msg":"请求成功","request_id":"abc"}"#, Outcome::Accepted),
-            (200, r#"{"code":400,"msg":"参数错误"}"#, Outcome::Refused),
-            (200, r#"{"code":401,"msg":"token"}"#, Outcome::RefusedHere),
-            (200, r#"{"code":402,"msg":"余额不足"}"#, Outcome::RefusedHere),
-            (200, r#"{"code":403,"msg":"x"}"#, Outcome::RefusedHere),
-            (200, r#"{"code":404,"msg":"模板不存在"}"#, Outcome::RefusedHere),
-            (200, r#"{"code":429,"msg":"x"}"#, Outcome::TooFast),
-            (200, r#"{"code":500,"msg":"x"}"#, Outcome::Later),
-            (503, "", Outcome::Later),
-            (500, "", Outcome::Unknown),
-            (429, "", Outcome::TooFast),
-            (200, "ok", Outcome::Unknown),
-            (200, r#"[200,"m","abc"]"#, Outcome::Unknown),
-            (503, r#"{"code":200,"msg":"请求成功"}"#, Outcome::Unknown),
+            (
+                200,
+                r#"{"code":200,"msg":"请求成功","request_id":"abc"}"#,
+                Outcome::Accepted,
+                Message,
+            ),
+            (200, r#"{"code":401,"msg":"token"}"#, Outcome::RefusedHere, Provider),
+            (200, r#"{"code":402,"msg":"余额不足"}"#, Outcome::RefusedHere, Provider),
+            (200, r#"{"code":403,"msg":"x"}"#, Outcome::RefusedHere, Provider),
+            (200, r#"{"code":404,"msg":"模板不存在"}"#, Outcome::RefusedHere, Provider),
+            (400, r#"{"code":404,"msg":"模板不存在"}"#, Outcome::RefusedHere, Provider),
+            (401, r#"{"code":400,"msg":"x"}"#, Outcome::RefusedHere, Provider),
+            (403, "<html>", Outcome::RefusedHere, Provider),
+            (404, "", Outcome::RefusedHere, Provider),
+            (404, r#"{"detail":"Not Found"}"#, Outcome::RefusedHere, Provider),
+            (400, "<html>", Outcome::RefusedHere, Provider),
+            (408, "<html>", Outcome::Unknown, Message),
+            (200, r#"{"code":429,"msg":"x"}"#, Outcome::TooFast, Provider),
+            (429, "", Outcome::TooFast, Provider),
+            (429, r#"{"code":400,"msg":"x"}"#, Outcome::TooFast, Provider),
+            (200, r#"{"code":500,"msg":"x"}"#, Outcome::Later, Message),
+            (503, "", Outcome::Later, Message),
+            (500, "", Outcome::Unknown, Message),
+            (200, "ok", Outcome::Unknown, Message),
+            (200, r#"[200,"m","abc"]"#, Outcome::Unknown, Message),
+            (400, r#"{"code":200,"msg":"请求成功"}"#, Outcome::Unknown, Message),
+            (503, r#"{"code":200,"msg":"请求成功"}"#, Outcome::Unknown, Message),
         ];
-        for (status, body, outcome) in cases {
-            let status = StatusCode::from_u16(status).unwrap();
-            let response = Response { status, headers: HeaderMap::new(), body: body.to_owned() };
-            assert_eq!(classify(&response).outcome, outcome, "{status} {body}");
+        for (status, body, outcome, scope) in cases {
+            let answer = answer(status, body);
+            assert_eq!((answer.outcome, answer.scope), (outcome, scope), "{status} {body}");
+            assert!(!answer.try_next_now, "{status} {body}");
+        }
+    }
+
+    #[test]
+    fn unlisted_code_goes_to_the_next_provider_and_is_never_the_callers_fault() {
+        for status in [200, 400, 422] {
+            for code in [0, -1, 201, 400, 422, 600, i64::MAX] {
+                let answer =
+                    answer(status, &json!({ "code": code, "msg": "参数错误" }).to_string());
+                assert_eq!(answer.outcome, Outcome::Later, "{status} {code}");
+                assert!(answer.try_next_now, "{status} {code}");
+            }
         }
     }
 

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use futures::future::BoxFuture;
 use postrider_common::job::Outcome;
+use tokio::time::Instant;
 
 use super::sandbox::Sandbox;
 use super::{Answer, NamedProvider, Provider, Sms};
@@ -67,7 +68,7 @@ impl TestKeys {
 }
 
 impl Provider for TestKeys {
-    fn send<'a>(&'a self, sms: &'a Sms) -> BoxFuture<'a, Answer> {
+    fn send<'a>(&'a self, sms: &'a Sms, _begin_by: Instant) -> BoxFuture<'a, Answer> {
         Box::pin(self.act(sms))
     }
 }
