@@ -16,7 +16,7 @@ pub(super) struct Request<'a> {
     pub(super) method: &'a str,
     pub(super) path: &'a str,
     pub(super) query: Vec<(&'a str, String)>,
-    /// Names in lower case: `host` and every `x-acs-*`.
+    /// Names in lower case: `host`, every `x-acs-*`, and others that are to be signed.
     pub(super) headers: Vec<(&'a str, String)>,
 }
 

@@ -114,6 +114,9 @@ impl Aliyun {
         let date = format_description!("[year]-[month]-[day]T[hour]:[minute]:[second]Z");
         let mut headers = vec![
             ("host", self.host.clone()),
+            // As the vendor's own client sends and signs them.
+            ("accept", "application/json".to_owned()),
+            ("content-length", "0".to_owned()),
             ("x-acs-action", "SendSms".to_owned()),
             ("x-acs-version", "2017-05-25".to_owned()),
             ("x-acs-date", now.format(date).unwrap_or_default()),
