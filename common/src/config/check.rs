@@ -149,6 +149,7 @@ fn check_provider(
             return Err(wrong(key("endpoint"), "is an http or https URL"));
         }
     }
+    check_foreign_prefix(provider).map_err(|problem| wrong(key("foreign_prefix"), problem))?;
     if provider.connect_timeout.is_zero() || provider.read_timeout.is_zero() {
         return Err(wrong(key("connect_timeout, read_timeout"), "more than nothing"));
     }
@@ -158,6 +159,18 @@ fn check_provider(
         return Err(wrong(key("connect_timeout"), problem));
     }
     provider.retry.as_ref().map_or(Ok(()), |retry| check_retry(&key("retry"), retry))
+}
+
+/// Other prefixes could make of a foreign number what the provider takes for a mainland one.
+fn check_foreign_prefix(provider: &Provider) -> Result<(), &'static str> {
+    match provider.foreign_prefix.as_deref() {
+        None => Ok(()),
+        Some(_) if provider.kind != ProviderKind::Aliyun => {
+            Err("is a setting of kind = \"aliyun\"")
+        }
+        Some("00" | "+") => Ok(()),
+        Some(_) => Err("must be \"00\" or \"+\""),
+    }
 }
 
 fn check_numbers(settings: &Settings) -> Result<(), ConfigError> {

@@ -25,6 +25,9 @@ pub struct Provider {
     pub access_key_secret: Option<SecretString>,
     /// aliyun, for temporary credentials; or `ALIBABA_CLOUD_SECURITY_TOKEN`.
     pub security_token: Option<SecretString>,
+    /// aliyun: `00` or `+`, put before foreign numbers. Without it those that read as a mainland number aren't sent;
+    /// none.
+    pub foreign_prefix: Option<String>,
     /// spug: the token of the push template, which is the credential.
     pub token: Option<SecretString>,
     /// spug: our parameter's name to the field's name in its body.
@@ -60,6 +63,7 @@ impl Provider {
             access_key_id: None,
             access_key_secret: None,
             security_token: None,
+            foreign_prefix: None,
             token: None,
             fields: BTreeMap::new(),
             connect_timeout: connect_timeout(),

@@ -279,6 +279,14 @@ fn what_cannot_work_is_named() {
         ("[providers.main]\nkind = \"aliyun\"", "providers.main.access_key_id"),
         ("[providers.main]\nkind = \"pigeon\"", "pigeon"),
         ("[providers.push]\nkind = \"spug\"", "providers.push.token"),
+        (
+            "[providers.main]\nkind = \"aliyun\"\naccess_key_id = \"a\"\naccess_key_secret = \"b\"\nforeign_prefix = \"86\"",
+            "providers.main.foreign_prefix",
+        ),
+        (
+            "[providers.push]\nkind = \"spug\"\ntoken = \"t\"\nforeign_prefix = \"00\"",
+            "providers.push.foreign_prefix",
+        ),
         ("[providers.push]\nkind = \"spug\"\ntoken = \"t\"\nendpoint = \"ftp://x\"", "endpoint"),
         (
             "[providers.push]\nkind = \"spug\"\ntoken = \"t\"\n[purposes.pay]\nttl = \"14s\"",

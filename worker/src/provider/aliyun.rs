@@ -33,10 +33,17 @@ pub(super) struct Aliyun {
     key_id: SecretString,
     key_secret: SecretString,
     security_token: Option<SecretString>,
+    foreign_prefix: Option<String>,
     clock: Clock,
     connect_timeout: Duration,
     /// Longest time of a call, both signatures of it included.
     call_timeout: Duration,
+}
+
+/// The number and the template in the vendor's words.
+struct Target {
+    number: String,
+    template: String,
 }
 
 impl Aliyun {
@@ -59,6 +66,7 @@ impl Aliyun {
             key_id: config.access_key_id.clone().unwrap_or_default(),
             key_secret: config.access_key_secret.clone().unwrap_or_default(),
             security_token: config.security_token.clone(),
+            foreign_prefix: config.foreign_prefix.clone(),
             clock: Clock::default(),
             connect_timeout: config.connect_timeout,
             call_timeout: config.connect_timeout + config.read_timeout,
@@ -70,9 +78,15 @@ impl Aliyun {
             return Answer::of(Outcome::RefusedHere, "template_missing")
                 .with_message("the template has no `aliyun` template code");
         };
+        let Some(number) = number(&sms.phone, self.foreign_prefix.as_deref()) else {
+            return Answer::of(Outcome::RefusedHere, "number_ambiguous").with_message(
+                "the provider would take this foreign number for a mainland one: set foreign_prefix",
+            );
+        };
+        let target = Target { number, template };
         let lane = if sms.code.is_some() { Lane::Code } else { Lane::Notice };
         let (begun, date) = (Instant::now(), self.clock.now());
-        let response = match http::exchange(self.post(sms, template.clone(), date)).await {
+        let response = match http::exchange(self.post(sms, &target, date)).await {
             Ok(response) => response,
             Err(answer) => return answer,
         };
@@ -85,17 +99,17 @@ impl Aliyun {
         if left <= self.connect_timeout || Instant::now() >= begin_by {
             return answer;
         }
-        let post = self.post(sms, template, self.clock.now()).timeout(left);
+        let post = self.post(sms, &target, self.clock.now()).timeout(left);
         http::exchange(post)
             .await
             .map_or_else(|answer| answer, |response| classify(lane, &response))
     }
 
     /// The call, signed with this date. What it is made from is gone before the answer is waited for.
-    fn post(&self, sms: &Sms, template: String, date: OffsetDateTime) -> RequestBuilder {
+    fn post(&self, sms: &Sms, target: &Target, date: OffsetDateTime) -> RequestBuilder {
         // A nonce is good for one try: the vendor refuses one that it has seen.
         let nonce = hex::encode(rand::random::<[u8; 16]>());
-        let request = self.request(sms, template, date, nonce);
+        let request = self.request(sms, target, date, nonce);
         let mut url = self.endpoint.clone();
         url.set_query(Some(&request.canonical_query()));
         let authorization = request.authorization(&self.key_id, &self.key_secret);
@@ -106,7 +120,7 @@ impl Aliyun {
     fn request(
         &self,
         sms: &Sms,
-        template: String,
+        target: &Target,
         now: OffsetDateTime,
         nonce: String,
     ) -> Request<'static> {
@@ -128,9 +142,9 @@ impl Aliyun {
         }
         let params = serde_json::to_string(&sms.params).unwrap_or_default();
         let query = vec![
-            ("PhoneNumbers", number(&sms.phone)),
+            ("PhoneNumbers", target.number.clone()),
             ("SignName", sms.template.sign.clone()),
-            ("TemplateCode", template),
+            ("TemplateCode", target.template.clone()),
             ("TemplateParam", params),
             ("OutId", sms.message_id.to_string()),
         ];
@@ -149,8 +163,21 @@ fn refuses_date(answer: &Answer) -> bool {
     answer.error_code.as_deref().is_some_and(|code| code.starts_with("InvalidTimeStamp."))
 }
 
-/// A mainland number bare, another with its country code and no plus.
-fn number(phone: &PhoneNumber) -> String {
-    let e164 = phone.as_e164();
-    e164.strip_prefix("+86").unwrap_or(e164.trim_start_matches('+')).to_owned()
+/// The number as the vendor reads it: a mainland one bare, another with its country code and `foreign_prefix`. `None`
+/// where the vendor would take a foreign number for a mainland one.
+fn number(phone: &PhoneNumber, foreign_prefix: Option<&str>) -> Option<String> {
+    let digits = phone.as_e164().trim_start_matches('+');
+    if let Some(national) = digits.strip_prefix("86") {
+        let written = if is_mainland_mobile(national) { national } else { digits };
+        return Some(written.to_owned());
+    }
+    match foreign_prefix {
+        Some(prefix) => Some(format!("{prefix}{digits}")),
+        None => (!is_mainland_mobile(digits)).then(|| digits.to_owned()),
+    }
+}
+
+/// `^1[3-9]\d{9}$`.
+fn is_mainland_mobile(digits: &str) -> bool {
+    digits.len() == 11 && matches!(digits.as_bytes(), [b'1', b'3'..=b'9', ..])
 }

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use futures::future::BoxFuture;
 use postrider_common::config;
 use postrider_common::job::Outcome;
+use postrider_common::phone::PhoneNumber;
 use reqwest::Client;
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::Deserialize;
@@ -46,7 +47,7 @@ impl Spug {
     }
 
     async fn call(&self, sms: &Sms) -> Answer {
-        let Some(national) = sms.phone.as_e164().strip_prefix("+86") else {
+        let Some(national) = national(&sms.phone) else {
             return Answer::of(Outcome::RefusedHere, "country_not_supported")
                 .with_message("this provider reaches mainland numbers alone");
         };
@@ -80,6 +81,11 @@ impl Provider for Spug {
     fn send<'a>(&'a self, sms: &'a Sms, _begin_by: Instant) -> BoxFuture<'a, Answer> {
         Box::pin(self.call(sms))
     }
+}
+
+/// A mainland number without its country code; no other is one that this provider reaches.
+fn national(phone: &PhoneNumber) -> Option<&str> {
+    phone.as_e164().strip_prefix("+86")
 }
 
 /// The meaning of an answer.
@@ -187,6 +193,17 @@ mod tests {
             Answer::of(Outcome::Refused, "spug.400").with_message("no /send/s3cr3t-token");
         answer.response = Some("s3cr3t-token".to_owned());
         assert!(!format!("{:?}", spug.without_token(answer)).contains("s3cr3t"));
+    }
+
+    proptest! {
+        #[test]
+        fn every_number_is_written_as_itself_or_not_sent(e164 in "\\+(86|1|[1-9][0-9]{0,2})[0-9]{6,11}") {
+            let Ok(phone) = PhoneNumber::from_e164(&e164) else { return Ok(()) };
+            match national(&phone) {
+                Some(written) => prop_assert_eq!(format!("+86{written}"), e164),
+                None => prop_assert!(!e164.starts_with("+86")),
+            }
+        }
     }
 
     fn any_body() -> impl Strategy<Value = String> {

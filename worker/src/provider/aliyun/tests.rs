@@ -1,5 +1,6 @@
 //! The class of each answer.
 
+mod numbers;
 mod wire;
 
 use postrider_common::job::{AnswerScope, Lane};
