@@ -17,6 +17,7 @@ use postrider_common::store::redis::RedisStore;
 use postrider_common::store::{MessageStatus, Store};
 use postrider_worker::provider::{Answer, NamedProvider, Provider, Providers, Sms};
 use postrider_worker::{WorkerParts, run};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::harness::{eventually, services};
@@ -27,7 +28,7 @@ const PANICS: &str = "+8613900000000";
 struct Touchy;
 
 impl Provider for Touchy {
-    fn send<'a>(&'a self, sms: &'a Sms) -> BoxFuture<'a, Answer> {
+    fn send<'a>(&'a self, sms: &'a Sms, _begin_by: Instant) -> BoxFuture<'a, Answer> {
         Box::pin(async move {
             assert_ne!(sms.phone.as_e164(), PANICS, "this one is poison");
             Answer::of(Outcome::Accepted, "")

@@ -163,14 +163,11 @@ fn check_provider(
 
 /// Other prefixes could make of a foreign number what the provider takes for a mainland one.
 fn check_foreign_prefix(provider: &Provider) -> Result<(), &'static str> {
-    match provider.foreign_prefix.as_deref() {
-        None => Ok(()),
-        Some(_) if provider.kind != ProviderKind::Aliyun => {
-            Err("is a setting of kind = \"aliyun\"")
-        }
-        Some("00" | "+") => Ok(()),
-        Some(_) => Err("must be \"00\" or \"+\""),
+    let Some(prefix) = provider.foreign_prefix.as_deref() else { return Ok(()) };
+    if provider.kind != ProviderKind::Aliyun {
+        return Err("is a setting of kind = \"aliyun\"");
     }
+    if ["00", "+"].contains(&prefix) { Ok(()) } else { Err("must be \"00\" or \"+\"") }
 }
 
 fn check_numbers(settings: &Settings) -> Result<(), ConfigError> {
