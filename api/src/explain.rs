@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use axum::Json;
 use axum::extract::State;
-use postrider_common::config::{CodeRules, Dialect, ScopeLimits};
+use postrider_common::config::{CodeRules, Dialect};
 use postrider_common::database::account::Account;
 use postrider_common::database::blacklist::{BanKind, BlacklistEntry};
 use postrider_common::ids::VerificationId;
@@ -30,7 +30,7 @@ use crate::notices::known;
 use crate::openapi::problems;
 use crate::openapi::schemas::{one_of, words};
 use crate::problem::{Code, Problem};
-use crate::rate_limit_headers::policy_name;
+use crate::rate_limit_headers::Policy;
 use crate::sending::is_allowed;
 use crate::verifications::{is_purpose, rules_of};
 
@@ -147,14 +147,17 @@ struct LimitShown {
 /// Why a request of somebody would be refused, or what would carry it. Sends and counts nothing.
 #[utoipa::path(
     post, path = "/v1/explain", tag = "operation", operation_id = "explain", security(("bearer" = ["admin"])),
-    request_body(content = ExplainRequest, example = json!({"phone": "13800138000", "template": "verify"})),
+    request_body(content = ExplainRequest, example = json!(
+        {"phone": "13800138000", "template": "order_shipped"}
+    )),
     responses((status = 200, description = "How things stand", body = Explanation, example = json!({
         "phone": "+86138****8000", "account": {"id": 7, "username": "shop", "may_send": true}, "verification": null,
         "bans": [], "requests": [{
-            "kind": "notice", "outcome": "phone_limited", "template": "verify", "providers": ["main", "second"],
+            "kind": "notice", "outcome": "phone_limited", "template": "order_shipped",
+            "providers": ["main", "second"],
             "limits": [{
-                "policy": "phone-60s", "quota": 1, "window_seconds": 60, "used": 1, "remaining": 0,
-                "retry_after_seconds": 37
+                "policy": "phone-3600s", "quota": 5, "window_seconds": 3600, "used": 5, "remaining": 0,
+                "retry_after_seconds": 1237
             }]
         }]
     }))),
@@ -236,12 +239,14 @@ async fn latest(app: &Shared, asked: &Asked) -> Result<Option<VerificationState>
 
 async fn look(app: &Shared, asked: &Asked, kind: Kind) -> Result<(Limits, Explained), Problem> {
     let counted = asked.counted(kind);
-    let scopes: ScopeLimits = match kind {
-        Kind::Code => app.settings.code_limits(counted.purpose),
-        Kind::Notice => app.settings.limits.notice.clone(),
-        Kind::Check => app.settings.check_limits(counted.purpose),
+    let settings = &app.settings;
+    let limits = match kind {
+        Kind::Code => counted.limits(settings, &settings.code_limits(counted.purpose)),
+        Kind::Check => counted.limits(settings, &settings.check_limits(counted.purpose)),
+        Kind::Notice => {
+            counted.notice_limits(settings, asked.template.as_deref().unwrap_or_default())
+        }
     };
-    let limits = counted.limits(&app.settings, &scopes);
     let ban_check = counted.bans(&app.settings.bans);
     let request = Explain { now: None, limits: limits.checks.clone(), ban_check };
     let explained = app.store.explain(&request).await;
@@ -370,16 +375,11 @@ impl VerificationShown {
 }
 
 impl LimitShown {
-    fn of(
-        ((scope, limit), state): (
-            &(postrider_common::limits::Scope, postrider_common::limits::Limit),
-            &LimitUse,
-        ),
-    ) -> Self {
+    fn of((policy, state): (&Policy, &LimitUse)) -> Self {
         Self {
-            policy: policy_name(*scope, limit),
-            quota: limit.quota,
-            window_seconds: limit.window.as_secs(),
+            policy: policy.name(),
+            quota: policy.limit.quota,
+            window_seconds: policy.limit.window.as_secs(),
             used: state.used,
             remaining: state.remaining,
             retry_after_seconds: if state.wait_ms > 0 { seconds_up(state.wait_ms) } else { 0 },

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use axum::http::HeaderMap;
 use postrider_common::accept::{AcceptError, AcceptManyAnswer, MakeJob, MakeJobs};
 use postrider_common::address;
-use postrider_common::config::{ScopeLimits, Settings};
+use postrider_common::config::{Dialect, ScopeLimits, Settings, limit_order};
 use postrider_common::ids::MessageId;
 use postrider_common::job::Lane;
 use postrider_common::limits::{Limit, Scope};
@@ -23,7 +23,7 @@ use crate::client_ip::UserIp;
 use crate::clock::{as_ms, unix_ms};
 use crate::outgoing::Draft;
 use crate::problem::{Code, Problem};
-use crate::rate_limit_headers::rate_limit_headers;
+use crate::rate_limit_headers::{Policy, rate_limit_headers};
 
 #[cfg(test)]
 mod tests;
@@ -59,7 +59,7 @@ pub struct Counted<'a> {
 /// The limits of one request, in the order in which they are looked at.
 #[derive(Debug, Clone)]
 pub struct Limits {
-    policies: Vec<(Scope, Limit)>,
+    policies: Vec<Policy>,
     pub checks: Vec<LimitCheck>,
 }
 
@@ -67,19 +67,42 @@ impl Counted<'_> {
     /// Every limit that has something to count by here: those of `live`, or of test keys, which have their own.
     pub fn limits(&self, settings: &Settings, live: &ScopeLimits) -> Limits {
         let scopes = if self.owner.is_test() { &settings.limits.test } else { live };
-        let (policies, checks) = scopes
-            .in_order()
-            .into_iter()
-            .filter_map(|(scope, limit)| Some(((scope, limit), self.check(scope, limit)?)))
-            .unzip();
+        self.limits_of(&[(scopes, None)])
+    }
+
+    /// Those of a notice: of all notices, and beside them those of its template.
+    pub fn notice_limits(&self, settings: &Settings, template: &str) -> Limits {
+        let live = settings.notice_limits(self.purpose);
+        match settings.templates.get(template).filter(|_| !self.owner.is_test()) {
+            Some(own) => self.limits_of(&[(&live, None), (&own.limits, Some(template))]),
+            None => self.limits(settings, &live),
+        }
+    }
+
+    /// The limits of lists, each of which may count the notices of one template alone.
+    fn limits_of(&self, lists: &[(&ScopeLimits, Option<&str>)]) -> Limits {
+        let mut both = Vec::new();
+        for (scopes, template) in lists {
+            let of_template = template.is_some();
+            both.extend(scopes.in_order().into_iter().filter_map(|(scope, limit)| {
+                let check = self.check(scope, limit, *template)?;
+                Some((Policy { scope, limit, of_template }, check))
+            }));
+        }
+        // Stable: of two that are alike, the one of all notices comes first.
+        both.sort_by_key(|(policy, _)| limit_order(policy.scope, policy.limit));
+        let (policies, checks) = both.into_iter().unzip();
         Limits { policies, checks }
     }
 
-    fn check(&self, scope: Scope, limit: Limit) -> Option<LimitCheck> {
+    fn check(&self, scope: Scope, limit: Limit, template: Option<&str>) -> Option<LimitCheck> {
         let account = self.owner.account_id();
         let phone = self.phone.map(PhoneNumber::as_e164);
         let subject = match scope {
-            Scope::Phone => format!("{account}:{}", phone?),
+            Scope::Phone => match Dialect::with_own_phone_limits(self.purpose) {
+                Some(dialect) => format!("{account}:{}:{}", phone?, dialect.prefix()),
+                None => format!("{account}:{}", phone?),
+            },
             Scope::PhonePurpose => format!("{account}:{}:{}", phone?, self.purpose),
             Scope::PhoneAll => phone?.to_owned(),
             Scope::Ip => address::limit_subject(self.ip.address()?),
@@ -91,7 +114,8 @@ impl Counted<'_> {
         // quotas, never share entries.
         let world = if self.owner.is_test() { "test-" } else { "" };
         let kind = self.kind.as_str();
-        let key = format!("limit:{world}{kind}:{}:{subject}:{limit}", scope.policy());
+        let of_template = template.map(|name| format!(":{name}")).unwrap_or_default();
+        let key = format!("limit:{world}{kind}:{}:{subject}:{limit}{of_template}", scope.policy());
         Some(LimitCheck {
             key,
             scope,
@@ -117,7 +141,7 @@ fn rank_of(scope: Scope) -> u8 {
 
 impl Limits {
     /// Scope and window of each, in the order of `checks`.
-    pub fn policies(&self) -> impl Iterator<Item = &(Scope, Limit)> {
+    pub fn policies(&self) -> impl Iterator<Item = &Policy> {
         self.policies.iter()
     }
 
@@ -128,18 +152,18 @@ impl Limits {
     /// Of a request for many phones: only what it shares.
     pub fn shared_headers(&self, states: &[LimitState]) -> HeaderMap {
         let is_shared = |scope: Scope| matches!(scope, Scope::Ip | Scope::Account);
-        let both = self.policies.iter().zip(states).filter(|((scope, _), _)| is_shared(*scope));
+        let both = self.policies.iter().zip(states).filter(|(policy, _)| is_shared(policy.scope));
         let (policies, states): (Vec<_>, Vec<_>) = both.unzip();
         rate_limit_headers(&policies, &states)
     }
 
     /// The refusal of the limit at `index`.
     pub fn used_up(&self, index: usize, wait_ms: i64, states: &[LimitState]) -> Problem {
-        let Some((scope, limit)) = self.policies.get(index) else {
+        let Some(policy @ Policy { scope, limit, .. }) = self.policies.get(index) else {
             return Problem::new(Code::Internal)
                 .because(&"the store named a limit that isn't there");
         };
-        let problem = Problem::new(Code::limited(*scope)).by_limit(*scope, *limit);
+        let problem = Problem::new(Code::limited(*scope)).by_limit(*policy);
         // Until every window that is used up has room, not only the one that is told: who comes back then gets through.
         let wait_ms = states.iter().map(|state| state.wait_ms).fold(wait_ms, i64::max);
         let problem = problem.headers(self.headers(states)).retry_after(wait_ms);

@@ -13,7 +13,7 @@ use uuid::Uuid;
 use crate::app::Shared;
 use crate::clock::as_ms;
 use crate::problem::{Code, Problem};
-use crate::rate_limit_headers::rate_limit_headers;
+use crate::rate_limit_headers::{Policy, rate_limit_headers};
 
 /// A try that was counted.
 #[derive(Debug)]
@@ -76,7 +76,7 @@ impl Try {
     }
 }
 
-type Limits = (Vec<(Scope, Limit)>, Vec<LimitCheck>);
+type Limits = (Vec<Policy>, Vec<LimitCheck>);
 
 /// Counts what a hash follows, unless that would find no place: then neither store nor database is asked.
 async fn count(app: &Shared, (policies, limits): Limits, refusal: Code) -> Result<Try, Problem> {
@@ -94,10 +94,10 @@ async fn count(app: &Shared, (policies, limits): Limits, refusal: Code) -> Resul
             let wait_ms = limits.iter().map(|state| state.wait_ms).fold(wait_ms, i64::max);
             let problem = Problem::new(refusal).headers(headers(&limits)).retry_after(wait_ms);
             Err(match policies.get(index) {
-                Some((scope, limit)) => problem.by_limit(*scope, *limit).detail(format!(
+                Some(policy) => problem.by_limit(*policy).detail(format!(
                     "at most {} in {} s",
-                    limit.quota,
-                    limit.window.as_secs()
+                    policy.limit.quota,
+                    policy.limit.window.as_secs()
                 )),
                 None => problem,
             })
@@ -113,7 +113,7 @@ fn of_address(
     kind: &'static str,
     limits: &[Limit],
     ip: Option<IpAddr>,
-) -> impl Iterator<Item = ((Scope, Limit), LimitCheck)> {
+) -> impl Iterator<Item = (Policy, LimitCheck)> {
     let subject = ip.map(address::limit_subject);
     in_order(limits).filter_map(move |limit| {
         let key = format!("limit:{kind}:ip:{}:{limit}", subject.as_ref()?);
@@ -128,8 +128,8 @@ fn in_order(limits: &[Limit]) -> impl Iterator<Item = Limit> + use<> {
     limits.into_iter()
 }
 
-fn check(key: String, scope: Scope, rank: u8, limit: Limit) -> ((Scope, Limit), LimitCheck) {
+fn check(key: String, scope: Scope, rank: u8, limit: Limit) -> (Policy, LimitCheck) {
     let window_ms = as_ms(limit.window);
     let check = LimitCheck { key, scope, quota: limit.quota, window_ms, rank, phone: None };
-    ((scope, limit), check)
+    (Policy { scope, limit, of_template: false }, check)
 }

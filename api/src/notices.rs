@@ -141,12 +141,15 @@ pub async fn send(
     Ok((StatusCode::ACCEPTED, headers, Json(Sent { id: accepted.message_id })).into_response())
 }
 
-/// A template that is configured.
+/// A template that is configured, and that no codes are sent with: whoever may send notices could make up codes, past
+/// every limit of codes.
 pub fn known<'a>(app: &'a App, template: &str) -> Result<&'a Template, Problem> {
-    app.settings.templates.get(template).ok_or_else(|| {
-        let detail = "no [templates] of this name is configured";
-        Problem::field(Code::TemplateUnknown, "template", "unknown", detail)
-    })
+    let refused = |why, detail| Problem::field(Code::TemplateUnknown, "template", why, detail);
+    if app.settings.is_template_of_codes(template) {
+        return Err(refused("for_codes", "codes are sent with this template, and no notices"));
+    }
+    let known = app.settings.templates.get(template);
+    known.ok_or_else(|| refused("unknown", "no [templates] of this name is configured"))
 }
 
 /// Parameters of one notice at the most, and the bytes of each: no SMS holds more, and each phone's job has them.

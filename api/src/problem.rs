@@ -5,12 +5,12 @@ use axum::http::header::{RETRY_AFTER, WWW_AUTHENTICATE};
 use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use postrider_common::database::DatabaseError;
-use postrider_common::limits::{Limit, Scope};
+use postrider_common::limits::Scope;
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
 use crate::clock::seconds_up;
-use crate::rate_limit_headers::policy_name;
+use crate::rate_limit_headers::Policy;
 
 macro_rules! codes {
     ($($name:ident = $status:literal $word:literal $title:literal,)*) => {
@@ -138,7 +138,7 @@ struct Occurrence {
     members: Map<String, Value>,
     headers: HeaderMap,
     cause: Option<String>,
-    limit: Option<(Scope, Limit)>,
+    limit: Option<Policy>,
 }
 
 /// What the caller may try again is tried again after a second, unless something better is known.
@@ -170,13 +170,13 @@ impl Problem {
         self
     }
 
-    pub fn by_limit(mut self, scope: Scope, limit: Limit) -> Self {
-        self.occurrence.limit = Some((scope, limit));
+    pub fn by_limit(mut self, policy: Policy) -> Self {
+        self.occurrence.limit = Some(policy);
         self
     }
 
     /// The limit that refused.
-    pub fn limit(&self) -> Option<(Scope, Limit)> {
+    pub fn limit(&self) -> Option<Policy> {
         self.occurrence.limit
     }
 
@@ -208,7 +208,7 @@ impl Problem {
 
     /// The same as `RateLimit-Policy` names it.
     pub fn policy(&self) -> Option<String> {
-        self.limit().map(|(scope, limit)| policy_name(scope, &limit))
+        self.limit().map(|policy| policy.name())
     }
 
     /// The first field that was wrong, and why.

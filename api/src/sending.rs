@@ -18,6 +18,9 @@ use crate::guard::{self, Counted, Kind};
 use crate::outgoing::Draft;
 use crate::problem::{Code, Problem};
 
+#[cfg(test)]
+mod tests;
+
 /// Where a request to send came from.
 #[derive(Debug)]
 pub struct Origin {
@@ -185,7 +188,7 @@ impl NoticeToSend {
             idempotency,
             bans: counted.bans(&app.settings.bans),
             strikes: counted.strikes(&app.settings.bans),
-            limits: counted.limits(&app.settings, &app.settings.limits.notice),
+            limits: counted.notice_limits(&app.settings, &self.template),
             draft: Draft {
                 lane: Lane::Notice,
                 owner: counted.owner,

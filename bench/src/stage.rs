@@ -20,7 +20,7 @@ use crate::process::{Process, Settings, command, ourselves};
 use crate::provider::{Arrivals, Calls, Manner};
 
 /// What every run sets beside the defaults; it is printed with the figures.
-pub(crate) const SETTINGS: [(&str, &str); 23] = [
+pub(crate) const SETTINGS: [(&str, &str); 24] = [
     ("POSTRIDER_SECRET", "a-secret-of-the-bench-of-more-than-32-bytes"),
     ("POSTRIDER_PROVIDERS__MAIN__KIND", "aliyun"),
     ("POSTRIDER_PROVIDERS__MAIN__ACCESS_KEY_ID", "id"),
@@ -39,6 +39,8 @@ pub(crate) const SETTINGS: [(&str, &str); 23] = [
     ("POSTRIDER_LIMITS__CODE__ACCOUNT", "100000000/1h"),
     ("POSTRIDER_LIMITS__CODE__PREFIX", "1000000/1h"),
     ("POSTRIDER_LIMITS__CODE__GLOBAL", "100000000/60s"),
+    // A notice costs the same whatever its phone got before.
+    ("POSTRIDER_LIMITS__NOTICE__PHONE", ""),
     // As long as a code may live: a backlog that is measured must not expire.
     ("POSTRIDER_CODE__TTL", "10m"),
     ("POSTRIDER_QUEUE__MAX_READY", "100000000"),

@@ -16,7 +16,7 @@ mod values;
 pub use accounts::*;
 pub use dialects::{Anonymous, Dialect, Dialects, Flask, Mall, Platform};
 pub use jwt::Jwt;
-pub use limits::{Limits, ScopeLimits, ScopeOverrides};
+pub use limits::{Limits, ScopeLimits, ScopeOverrides, limit_order};
 pub use load::{ConfigError, Environment, load};
 pub use providers::{Provider, ProviderKind};
 pub use sections::*;

@@ -81,11 +81,11 @@ pub(super) fn loose() -> Schema {
     ObjectBuilder::new().schema_type(types).build().into()
 }
 
-/// As [`loose`]; anything else counts as none.
+/// As [`loose`]; null counts as empty.
 pub(super) fn looser() -> Schema {
-    let any = ObjectBuilder::new().schema_type(SchemaType::AnyValue);
-    let what = "A text, or a number as its digits; anything else counts as empty";
-    any.description(Some(what)).build().into()
+    let types = SchemaType::Array(vec![Type::String, Type::Integer, Type::Null]);
+    let what = "A text, or a whole number as its digits; null counts as empty";
+    ObjectBuilder::new().schema_type(types).description(Some(what)).build().into()
 }
 
 /// One of these numbers.

@@ -1,5 +1,7 @@
 //! The dialect of an Aliyun SMS service in Flask: HTTP 200 for everything but a missing token, with a code in the body.
 
+use std::collections::BTreeMap;
+
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse as _, Response};
@@ -10,7 +12,9 @@ use postrider_common::limits::Scope;
 use postrider_common::phone::PhoneNumber;
 use postrider_common::store::{SettleAnswer, Which, verification_subject};
 use postrider_common::template::Params;
+use serde_json::value::RawValue;
 use serde_json::{Value, json};
+use unicode_normalization::UnicodeNormalization as _;
 
 use super::{Known, Profile, fits, missing};
 use crate::app::{App, Shared};
@@ -21,6 +25,7 @@ use crate::guard::Kind;
 use crate::json::{Body, Fields};
 use crate::notices::check_params;
 use crate::problem::{Code, Problem};
+use crate::rate_limit_headers::Policy;
 use crate::sending::{self, CodeToSend, NoticeToSend, Origin};
 use crate::trace::Trace;
 
@@ -140,21 +145,25 @@ pub(super) async fn notice(
     Known(mut caller, _): Caller<Sends>,
     peer: ClientIp,
     Trace(trace): Trace,
-    Body { mut fields, .. }: Body,
+    Body { raw, mut fields }: Body,
 ) -> Result<Json<Value>, Problem> {
     let (owner, ip) = (caller.owner(), peer.of_forwarded_user(&caller));
-    let (notice, phone) = read_notice(&app, &mut fields)
+    let (notice, phone) = read_notice(&app, &mut fields, &raw)
         .inspect_err(|wrong| app.refusals.note_unread(wrong, Kind::Notice, owner, ip))?;
     let origin = Origin { ip, idempotency: None, trace };
     sending::notice(&app, &mut caller, &notice, &phone, origin).await?;
     Ok(answer(200, "请求成功!", &json!({})))
 }
 
-fn read_notice(app: &App, fields: &mut Fields) -> Result<(NoticeToSend, PhoneNumber), Problem> {
+fn read_notice(
+    app: &App,
+    fields: &mut Fields,
+    body: &[u8],
+) -> Result<(NoticeToSend, PhoneNumber), Problem> {
     let purpose = purpose_of(fields)?;
     let template = needed(fields, "template_code")?;
     let invalid = || Problem::new(Code::ParamsInvalid);
-    let params = params_of(fields.take("template_param")).ok_or_else(invalid)?;
+    let params = params_of(member(body, "template_param")).ok_or_else(invalid)?;
     let phone = app.phone(&needed(fields, "phone")?)?;
     let (template, raw_template) = template_of(app, template, &params)?;
     Ok((NoticeToSend { purpose, template, raw_template, params }, phone))
@@ -164,36 +173,52 @@ fn needed(fields: &mut Fields, field: &str) -> Result<String, Problem> {
     fields.loose(field).filter(|text| !text.is_empty()).ok_or_else(|| missing(field))
 }
 
-/// No channel of this dialect is a purpose of v1's, whose codes have other rules.
+/// No channel of this dialect is a purpose of v1's, whose codes have other rules. What looks the same is one channel.
 fn purpose_of(fields: &mut Fields) -> Result<String, Problem> {
-    let channel = fields.loose("channel").unwrap_or_default();
-    let refused = || Problem::field(Code::PurposeInvalid, "channel", "length", "is too long");
+    let refused = |why, detail| Problem::field(Code::PurposeInvalid, "channel", why, detail);
+    let channel = match fields.take("channel") {
+        None | Some(Value::Null) => String::new(),
+        Some(Value::String(text)) => text.trim().nfc().collect(),
+        Some(Value::Number(number)) if !number.is_f64() => number.to_string(),
+        Some(_) => return Err(refused("type", "is a text or a whole number")),
+    };
     fits(&channel, LONGEST_CHANNEL)
         .then(|| format!("{}{channel}", Dialect::Flask.prefix()))
-        .ok_or_else(refused)
+        .ok_or_else(|| refused("length", "is too long, or has a control character"))
 }
 
-/// An object, or a text that holds one; each value a text, or what is written as one.
-fn params_of(given: Option<Value>) -> Option<Params> {
-    let members = match given {
-        None | Some(Value::Null) => return Some(Params::new()),
-        Some(Value::String(text)) if text.is_empty() => return Some(Params::new()),
-        Some(Value::String(text)) => serde_json::from_str(&text).ok()?,
-        Some(Value::Object(members)) => members,
-        Some(_) => return None,
-    };
-    let text = |value| match value {
-        Value::String(text) => Some(text),
-        Value::Number(_) | Value::Bool(_) => Some(value.to_string()),
-        _ => None,
-    };
-    members.into_iter().map(|(name, value)| Some((name, text(value)?))).collect()
+/// A member of a body as it is written there.
+fn member<'a>(body: &'a [u8], name: &str) -> Option<&'a RawValue> {
+    serde_json::from_slice::<BTreeMap<String, &RawValue>>(body).ok()?.remove(name)
+}
+
+/// An object, or a text that holds one; each value a text, or what is written as one: a number keeps its digits.
+fn params_of(given: Option<&RawValue>) -> Option<Params> {
+    let written = given.map_or("null", RawValue::get);
+    let text: Option<String> = serde_json::from_str(written).unwrap_or_default();
+    let object = text.as_deref().unwrap_or(written);
+    if written == "null" || object.is_empty() {
+        return Some(Params::new());
+    }
+    let members: BTreeMap<String, &RawValue> = serde_json::from_str(object).ok()?;
+    members.into_iter().map(|(name, value)| Some((name, param(value.get())?))).collect()
+}
+
+fn param(written: &str) -> Option<String> {
+    match written.as_bytes().first()? {
+        b'"' => serde_json::from_str(written).ok(),
+        b'{' | b'[' | b'n' => None,
+        _ => Some(written.to_owned()),
+    }
 }
 
 /// The template's name: as it is given, or that of the one with this code at the provider. Any other code goes to
-/// the provider as it is, where the operator allows it.
+/// the provider as it is, where the operator allows it. No notice has a template of codes.
 fn template_of(app: &App, given: String, params: &Params) -> Result<(String, bool), Problem> {
     let templates = &app.settings.templates;
+    if app.settings.is_template_of_codes(&given) {
+        return Err(Problem::new(Code::TemplateUnknown));
+    }
     let by_code = || templates.iter().find(|(_, t)| t.aliyun.as_deref() == Some(given.as_str()));
     if let Some((name, template)) = templates.get_key_value(&given).or_else(by_code) {
         check_params(template, params)?;
@@ -237,11 +262,11 @@ const FAILED: (u16, &str) = (400, "短信发送失败");
 
 /// Which of this system's windows was used up: the numbers in its texts are its own.
 fn too_often(problem: &Problem) -> Option<(u16, &'static str)> {
-    let (scope, limit) = problem.limit()?;
+    let Policy { scope, limit, .. } = problem.limit()?;
     let said = match limit.window.as_secs() {
         ..=60 => (401, "短信1分钟之内已经发送过,请稍后再试"),
         61..=3600 => (402, "短信1小时之内已经发送过5条,超出上限,请稍后再试"),
         _ => (403, "短信1天之内已经发送过10条,超出上限,请稍后再试"),
     };
-    (scope == Scope::PhonePurpose).then_some(said)
+    matches!(scope, Scope::Phone | Scope::PhonePurpose).then_some(said)
 }

@@ -39,6 +39,10 @@ pub(super) fn all(settings: &Settings) -> Result<(), ConfigError> {
         if template.text.is_empty() && template.aliyun.is_none() {
             return Err(wrong(format!("templates.{name}.text"), "is empty"));
         }
+        if settings.is_template_of_codes(name) && !template.limits.is_empty() {
+            let problem = "codes are sent with this template: limit them in [purposes.NAME.limits]";
+            return Err(wrong(format!("templates.{name}.limits"), problem));
+        }
     }
     settings.jwt.check()?;
     if settings.jwt.provider().is_some()

@@ -52,7 +52,10 @@ pub struct Flask {
     /// How long a used or expired code is told from one never sent; `24h`.
     #[serde(deserialize_with = "duration")]
     pub remember: Duration,
-    /// Codes by phone and channel: `1/60s`, `5/1h`, `10/1d`. No other limit of the phone's within an account.
+    /// Codes by phone, over all channels: `5/1h`, `10/1d`. In place of `phone` of `[limits.code]`.
+    #[serde(deserialize_with = "list")]
+    pub phone: Vec<Limit>,
+    /// Codes by phone and channel: `1/60s`, `5/1h`, `10/1d`. In place of `[code] max_sends` too.
     #[serde(deserialize_with = "list")]
     pub phone_purpose: Vec<Limit>,
     /// Whether a `template_code` that is no name in `[templates]` is handed to the provider as it is; false.
@@ -90,6 +93,12 @@ impl Dialect {
             Self::Platform => "platform/",
         }
     }
+
+    /// The dialect of a purpose, where its codes to a phone are counted apart from `/v1`'s.
+    #[must_use]
+    pub fn with_own_phone_limits(purpose: &str) -> Option<Self> {
+        purpose.starts_with(Self::Flask.prefix()).then_some(Self::Flask)
+    }
 }
 
 impl Dialects {
@@ -118,14 +127,21 @@ impl Settings {
         purpose.starts_with(Dialect::Flask.prefix()).then(|| self.flask_limits())
     }
 
+    /// The limits of notices of a dialect, where they differ from all others': this one's have no limit of the phone's.
+    pub(super) fn dialect_notice_limits(&self, purpose: &str) -> Option<ScopeLimits> {
+        let is_flask = purpose.starts_with(Dialect::Flask.prefix());
+        is_flask.then(|| ScopeLimits { phone: Vec::new(), ..self.limits.notice.clone() })
+    }
+
     pub(super) fn flask_rules(&self) -> CodeRules {
         let Flask { length, ttl, remember, .. } = self.dialects.flask;
-        CodeRules { length, ttl, remember: Some(remember), ..self.code.clone() }
+        let max_sends = u32::MAX;
+        CodeRules { length, ttl, remember: Some(remember), max_sends, ..self.code.clone() }
     }
 
     fn flask_limits(&self) -> ScopeLimits {
         ScopeLimits {
-            phone: Vec::new(),
+            phone: self.dialects.flask.phone.clone(),
             phone_purpose: self.dialects.flask.phone_purpose.clone(),
             ..self.limits.code.clone()
         }
@@ -150,6 +166,7 @@ impl Default for Flask {
             length: 4,
             ttl: Duration::from_mins(5),
             remember: Duration::from_hours(24),
+            phone: vec![limit(5, Duration::from_hours(1)), limit(10, Duration::from_hours(24))],
             phone_purpose: vec![
                 limit(1, Duration::from_mins(1)),
                 limit(5, Duration::from_hours(1)),

@@ -67,7 +67,8 @@ pub struct Limits {
     /// `phone = ["1/60s"]`, `phone_all = ["30/1d"]`, `ip = ["20/60s"]`, `global = ["1000/60s"]`.
     #[serde(deserialize_with = "code_limits")]
     pub code: ScopeLimits,
-    /// All empty.
+    /// `phone = ["5/1h", "20/1d"]`.
+    #[serde(deserialize_with = "notice_limits")]
     pub notice: ScopeLimits,
     /// Failed checks: `phone = ["10/10m"]`, `ip = ["60/60s"]`.
     #[serde(deserialize_with = "check_limits")]
@@ -94,12 +95,22 @@ impl ScopeLimits {
         .into_iter()
         .flat_map(|(scope, limits)| limits.iter().map(move |limit| (scope, *limit)))
         .collect();
-        all.sort_by_key(|(scope, limit)| {
-            let place = if scope.is_phone() { Scope::Phone } else { *scope };
-            (place, limit.window, *scope)
-        });
+        all.sort_by_key(|(scope, limit)| limit_order(*scope, *limit));
         all
     }
+
+    /// Returns whether no scope has a limit.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.in_order().is_empty()
+    }
+}
+
+/// Sorts limits into the order in which they are looked at; see [`ScopeLimits::in_order`].
+#[must_use]
+pub fn limit_order(scope: Scope, limit: Limit) -> (Scope, Duration, Scope) {
+    let place = if scope.is_phone() { Scope::Phone } else { scope };
+    (place, limit.window, scope)
 }
 
 fn limits(texts: &[(u32, u64)]) -> Vec<Limit> {
@@ -119,6 +130,10 @@ fn default_code_limits() -> ScopeLimits {
     }
 }
 
+fn default_notice_limits() -> ScopeLimits {
+    ScopeLimits { phone: limits(&[(5, 3600), (20, 86_400)]), ..ScopeLimits::default() }
+}
+
 fn default_check_limits() -> ScopeLimits {
     ScopeLimits { phone: limits(&[(10, 600)]), ip: limits(&[(60, 60)]), ..ScopeLimits::default() }
 }
@@ -130,6 +145,10 @@ fn default_test_limits() -> ScopeLimits {
 /// A scope that `[limits.code]` doesn't name keeps its default.
 fn code_limits<'de, D: serde::Deserializer<'de>>(d: D) -> Result<ScopeLimits, D::Error> {
     ScopeOverrides::deserialize(d).map(|own| own.over(default_code_limits()))
+}
+
+fn notice_limits<'de, D: serde::Deserializer<'de>>(d: D) -> Result<ScopeLimits, D::Error> {
+    ScopeOverrides::deserialize(d).map(|own| own.over(default_notice_limits()))
 }
 
 fn check_limits<'de, D: serde::Deserializer<'de>>(d: D) -> Result<ScopeLimits, D::Error> {
@@ -144,7 +163,7 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             code: default_code_limits(),
-            notice: ScopeLimits::default(),
+            notice: default_notice_limits(),
             check: default_check_limits(),
             test: default_test_limits(),
         }

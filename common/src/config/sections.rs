@@ -251,6 +251,8 @@ pub struct Template {
     pub sign: String,
     /// aliyun's template code.
     pub aliyun: Option<String>,
+    /// Limits of its notices alone, beside those of `[limits.notice]`; none.
+    pub limits: ScopeLimits,
 }
 
 impl Settings {
@@ -283,6 +285,30 @@ impl Settings {
             Some(own) => own.limits.clone().over(base),
             None => base,
         }
+    }
+
+    /// The limits of notices with this purpose, over all templates.
+    #[must_use]
+    pub fn notice_limits(&self, purpose: &str) -> ScopeLimits {
+        self.dialect_notice_limits(purpose).unwrap_or_else(|| self.limits.notice.clone())
+    }
+
+    /// Returns whether codes are sent with a template, given its name or its code at the provider. A template that shares
+    /// its code at the provider with one of codes is the same text.
+    #[must_use]
+    pub fn is_template_of_codes(&self, template: &str) -> bool {
+        let template = template.trim();
+        let code_at_provider = |name: &str| self.templates.get(name)?.aliyun.as_deref();
+        let given = code_at_provider(template).unwrap_or(template);
+        self.templates_of_codes().any(|name| {
+            name == template
+                || code_at_provider(name).is_some_and(|code| code.eq_ignore_ascii_case(given))
+        })
+    }
+
+    fn templates_of_codes(&self) -> impl Iterator<Item = &str> {
+        let of_purposes = self.purposes.values().filter_map(|purpose| purpose.template.as_deref());
+        of_purposes.chain([self.code.template.as_str()])
     }
 
     /// The limits of failed checks of a purpose; empty where none is known.

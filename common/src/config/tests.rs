@@ -59,6 +59,7 @@ fn example() -> String {
 fn whole_example() -> String {
     let is_setting = |line: &str| {
         line.starts_with("# [providers.")
+            || line.starts_with("# [templates.")
             || line.strip_prefix("# ").is_some_and(|rest| {
                 rest.split_once(" = ").is_some_and(|(name, _)| !name.contains(' '))
             })
@@ -108,7 +109,7 @@ fn the_example_holds_every_key() {
         ("worker", fields_of::<Worker>()),
         ("database", fields_of::<Database>()),
         ("providers", fields_of::<Provider>()),
-        ("templates.verify", fields_of::<Template>()),
+        ("templates.order_shipped", fields_of::<Template>()),
     ];
     for (section, fields) in sections {
         for field in fields {
@@ -246,6 +247,32 @@ fn a_purpose_overrides_codes_and_limits() {
 }
 
 #[test]
+fn notices_have_limits_of_a_phone_unless_others_are_set() {
+    let shown = |limits: &super::ScopeLimits| -> Vec<_> {
+        limits.in_order().iter().map(|(s, l)| format!("{} {l}", s.policy())).collect()
+    };
+    let settings = with_file("[limits.notice]\nip = [\"9/1h\"]").load().unwrap().settings;
+    let limits = settings.notice_limits("");
+    assert_eq!(shown(&limits), ["phone 5/3600s", "phone 20/86400s", "ip 9/3600s"]);
+    assert_eq!(shown(&settings.notice_limits("flask/login")), ["ip 9/3600s"]);
+    let settings = with_file("[limits.notice]\nphone = []").load().unwrap().settings;
+    assert!(settings.notice_limits("").is_empty());
+}
+
+#[test]
+fn finds_templates_of_codes_by_name_and_by_code_at_the_provider() {
+    let file = "[purposes.pay]\ntemplate = \"payment\"\n[templates]\nverify = { aliyun = \"SMS_1\" }\n\
+        payment = { text = \"{code}\" }\nalias = { aliyun = \"sms_1\" }\nparcel = { text = \"x\", aliyun = \"SMS_2\" }";
+    let settings = with_file(file).load().unwrap().settings;
+    for template in ["verify", "payment", "alias", "SMS_1", "sms_1", " SMS_1 "] {
+        assert!(settings.is_template_of_codes(template), "{template}");
+    }
+    for template in ["parcel", "SMS_2", "SMS_3", "none", ""] {
+        assert!(!settings.is_template_of_codes(template), "{template}");
+    }
+}
+
+#[test]
 fn what_cannot_work_is_named() {
     let cases = [
         ("[server]\nport = 1", "port"),
@@ -262,6 +289,7 @@ fn what_cannot_work_is_named() {
         ("[accounts]\ncurrency = \"yuan\"", "accounts.currency"),
         ("[accounts.login_limits]\nip = [\"often\"]", "`often`"),
         ("[templates.parcel]\nsign = \"Shop\"", "templates.parcel.text"),
+        ("[templates.verify.limits]\nphone = [\"1/1h\"]", "templates.verify.limits"),
         ("[templates.verify]\ntext = \"{name}\"", "templates.verify"),
         ("[templates.verify]\ntext = \"{code\"", "templates.verify"),
         ("[retry]\njitter = 1.5", "jitter"),
@@ -366,7 +394,9 @@ fn the_flask_dialect_has_rules_and_windows_of_its_own() {
         windows,
         [
             "phone-purpose 1/60s",
+            "phone 5/3600s",
             "phone-purpose 5/3600s",
+            "phone 10/86400s",
             "phone-purpose 10/86400s",
             "phone-all 30/86400s",
             "ip 20/60s",

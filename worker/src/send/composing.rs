@@ -39,7 +39,7 @@ impl Sender {
         }
         // Its text is the provider's; the sign is that of our codes.
         let sign = templates.get(&self.settings.code.template)?.sign.clone();
-        Some(Template { text: String::new(), sign, aliyun: Some(job.template.clone()) })
+        Some(Template { sign, aliyun: Some(job.template.clone()), ..Template::default() })
     }
 
     pub(super) fn code(&self, job: &Job) -> Option<Code> {

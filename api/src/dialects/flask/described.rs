@@ -80,8 +80,16 @@ type Row = (&'static str, u16, &'static str);
 const SENT: &[Row] = &[
     ("The code is on its way", 200, "请求成功!"),
     ("One in the last minute", 401, "短信1分钟之内已经发送过,请稍后再试"),
-    ("Five in the last hour", 402, "短信1小时之内已经发送过5条,超出上限,请稍后再试"),
-    ("Ten in the last day", 403, "短信1天之内已经发送过10条,超出上限,请稍后再试"),
+    (
+        "Five in the last hour, of this channel or of all",
+        402,
+        "短信1小时之内已经发送过5条,超出上限,请稍后再试",
+    ),
+    (
+        "Ten in the last day, of this channel or of all",
+        403,
+        "短信1天之内已经发送过10条,超出上限,请稍后再试",
+    ),
     ("Anything else", 400, "短信发送失败"),
 ];
 const VERIFIED: &[Row] = &[

@@ -4,8 +4,12 @@ use std::time::Duration;
 
 use axum::http::Method;
 use postrider_common::address;
+use postrider_common::job::{Contents, Job, Lane};
+use postrider_common::queue::Source;
 use postrider_common::store::BanSubject;
+use postrider_common::template::Params;
 use serde_json::{Value, json};
+use tokio_util::sync::CancellationToken;
 
 use super::super::testing::Client;
 use super::{NOTICE, SEND, VERIFY};
@@ -88,8 +92,6 @@ async fn a_channel_has_a_minute_an_hour_and_a_day_of_its_own() {
         test.pass(Duration::from_mins(1)).await;
         if round == 5 {
             assert_eq!(shop.post(&test, SEND, LOGIN).await, hour);
-            let other = json!({"phone": PHONE, "channel": "register"});
-            assert_eq!(shop.post(&test, SEND, other).await, sent(), "another channel");
             test.pass(Duration::from_hours(1)).await;
         }
     }
@@ -97,6 +99,86 @@ async fn a_channel_has_a_minute_an_hour_and_a_day_of_its_own() {
     assert_eq!(shop.post(&test, SEND, LOGIN).await, day);
     test.pass(Duration::from_hours(22)).await;
     assert_eq!(shop.post(&test, SEND, LOGIN).await, sent());
+}
+
+fn to_channel(channel: &Value) -> Value {
+    json!({"phone": PHONE, "channel": channel})
+}
+
+#[tokio::test]
+async fn limits_a_phone_over_all_channels() {
+    let test = TestApp::start(&[]).await;
+    let shop = shop(&test).await;
+    let hour = said(402, "短信1小时之内已经发送过5条,超出上限,请稍后再试");
+    let day = said(403, "短信1天之内已经发送过10条,超出上限,请稍后再试");
+    let mut passed = 0;
+    for channel in 0..200 {
+        if shop.post(&test, SEND, to_channel(&json!(channel))).await == sent() {
+            passed += 1;
+        }
+    }
+    assert_eq!(passed, 5);
+    assert_eq!(shop.post(&test, SEND, to_channel(&json!("one more"))).await, hour);
+    let v1 = r#"{"phone":"13800138000","purpose":"login"}"#;
+    let v1 = test.post("/v1/verifications", shop.token.as_deref().unwrap(), v1).await;
+    assert_eq!(v1.status, 202, "v1 counts apart");
+    test.pass(Duration::from_hours(1)).await;
+    for channel in 200..205 {
+        assert_eq!(shop.post(&test, SEND, to_channel(&json!(channel))).await, sent());
+    }
+    assert_eq!(shop.post(&test, SEND, to_channel(&json!("one more"))).await, hour);
+    test.pass(Duration::from_hours(1)).await;
+    assert_eq!(shop.post(&test, SEND, to_channel(&json!("one more"))).await, day);
+    let other = json!({"phone": "13900139000", "channel": "0"});
+    assert_eq!(shop.post(&test, SEND, other).await, sent(), "another phone");
+}
+
+#[tokio::test]
+async fn its_own_windows_replace_the_bound_on_sends() {
+    let settings = [
+        ("POSTRIDER_CODE__MAX_SENDS", "1"),
+        ("POSTRIDER_DIALECTS__FLASK__PHONE_PURPOSE", "8/1h"),
+        ("POSTRIDER_DIALECTS__FLASK__PHONE", ""),
+    ];
+    let test = TestApp::start(&settings).await;
+    let shop = shop(&test).await;
+    for _ in 0..8 {
+        assert_eq!(shop.post(&test, SEND, LOGIN).await, sent());
+    }
+    let hour = said(402, "短信1小时之内已经发送过5条,超出上限,请稍后再试");
+    assert_eq!(shop.post(&test, SEND, LOGIN).await, hour);
+}
+
+#[tokio::test]
+async fn a_channel_is_trimmed_and_normalised() {
+    let test = TestApp::start(&[]).await;
+    let shop = shop(&test).await;
+    let minute = said(401, "短信1分钟之内已经发送过,请稍后再试");
+    assert_eq!(shop.post(&test, SEND, to_channel(&json!("caf\u{e9}"))).await, sent());
+    for same in [" caf\u{e9}", "caf\u{e9}\u{3000}", "cafe\u{301}"] {
+        assert_eq!(shop.post(&test, SEND, to_channel(&json!(same))).await, minute, "{same}");
+    }
+    let code = test.code("shop", "flask/caf\u{e9}", E164).await;
+    let checked = json!({"phone": PHONE, "channel": "cafe\u{301} ", "code": code});
+    assert_eq!(shop.post(&test, VERIFY, checked).await, said(200, "验证成功"));
+}
+
+#[tokio::test]
+async fn refuses_a_channel_that_is_neither_text_nor_whole_number() {
+    let test = with_templates(&[]).await;
+    let shop = shop(&test).await;
+    for channel in [json!(1.5), json!(true), json!(["x"]), json!({"a": 1}), json!(false)] {
+        assert_eq!(shop.post(&test, SEND, to_channel(&channel)).await, failed(), "{channel}");
+        let mut body = check("1234");
+        body["channel"] = channel.clone();
+        let malformed = said(400, "请求格式不正确");
+        assert_eq!(shop.post(&test, VERIFY, body).await, malformed, "{channel}");
+        let mut body = parcel("bare", &json!({}));
+        body["channel"] = channel;
+        assert_eq!(shop.post(&test, NOTICE, body).await, failed());
+    }
+    assert_eq!(shop.post(&test, SEND, to_channel(&json!(-7))).await, sent());
+    assert_eq!(test.code("shop", "flask/-7", E164).await.len(), 4);
 }
 
 #[tokio::test]
@@ -117,8 +199,14 @@ async fn an_operator_sees_why_a_channel_is_refused() {
         .map(|l| format!("{} {}/{}", l["policy"].as_str().unwrap(), l["used"], l["quota"]))
         .collect();
     assert_eq!(
-        used[..3],
-        ["phone-purpose-60s 1/1", "phone-purpose-3600s 1/5", "phone-purpose-86400s 1/10"]
+        used[..5],
+        [
+            "phone-purpose-60s 1/1",
+            "phone-3600s 1/5",
+            "phone-purpose-3600s 1/5",
+            "phone-86400s 1/10",
+            "phone-purpose-86400s 1/10"
+        ]
     );
 }
 
@@ -311,4 +399,64 @@ async fn a_code_of_the_providers_own_goes_out_where_that_is_allowed() {
     }
     let still_checked = shop.post(&test, NOTICE, parcel("parcel", &params)).await;
     assert_eq!(still_checked, failed());
+}
+
+/// The parameters of the notice that waits in the queue.
+async fn queued_params(test: &TestApp) -> Params {
+    let stop = CancellationToken::new();
+    let mut jobs = test.app.queue.consume(Source::Lane(Lane::Notice), 1, stop.clone());
+    let delivery = jobs.next().await.unwrap();
+    let job = Job::decode(&delivery.body).unwrap();
+    let contents = Contents::open(&test.app.keys, job.message_id, &job.sealed).unwrap();
+    assert!(delivery.receipt.ack(false).await);
+    contents.params
+}
+
+#[tokio::test]
+async fn numbers_in_parameters_keep_their_digits() {
+    let test = with_templates(&[]).await;
+    let shop = shop(&test).await;
+    let members = r#"{"a": 1.10, "b": 1e3, "c": 12345678901234567890123, "d": -0, "e": true, "f": "x\u00e9"}"#;
+    let as_text = serde_json::to_string(members).unwrap();
+    for param in [members, as_text.as_str()] {
+        let body =
+            format!(r#"{{"phone":"13800138000","template_code":"bare","template_param":{param}}}"#);
+        assert_eq!(shop.post(&test, NOTICE, body).await, sent());
+        let params = queued_params(&test).await;
+        let expected = [
+            ("a", "1.10"),
+            ("b", "1e3"),
+            ("c", "12345678901234567890123"),
+            ("d", "-0"),
+            ("e", "true"),
+            ("f", "xé"),
+        ];
+        for (name, value) in expected {
+            assert_eq!(params[name], value);
+        }
+    }
+}
+
+#[tokio::test]
+async fn refuses_a_template_of_codes_as_a_notice() {
+    let raw = ("POSTRIDER_DIALECTS__FLASK__ALLOW_RAW_TEMPLATES", "true");
+    let code = ("POSTRIDER_TEMPLATES__VERIFY__ALIYUN", "SMS_77");
+    let alias = ("POSTRIDER_TEMPLATES__ALIAS__ALIYUN", "SMS_77");
+    let test = with_templates(&[raw, code, alias]).await;
+    let shop = shop(&test).await;
+    let params = json!({"code": "123456", "minutes": "3"});
+    for template in ["verify", "SMS_77", "sms_77", " SMS_77 ", "alias"] {
+        let body = parcel(template, &params);
+        assert_eq!(shop.post(&test, NOTICE, body).await, failed(), "{template}");
+    }
+    assert_eq!(shop.post(&test, NOTICE, parcel("SMS_78", &params)).await, sent());
+}
+
+#[tokio::test]
+async fn notices_of_this_system_have_no_limit_of_the_phone() {
+    let test = with_templates(&[]).await;
+    let shop = shop(&test).await;
+    for _ in 0..30 {
+        assert_eq!(shop.post(&test, NOTICE, parcel("bare", &json!({}))).await, sent());
+    }
 }
