@@ -158,8 +158,7 @@ pub async fn post(
         security_question: fields.text("security_question", passwords::LONGEST),
         security_answer: fields.secret("security_answer", passwords::LONGEST),
     };
-    fields.done()?;
-    let new = NewAccount::read(typed)?;
+    let new = NewAccount::read_with(typed, fields)?;
     let made = if by_admin {
         create(&app, new).await?
     } else {

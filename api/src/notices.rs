@@ -117,6 +117,9 @@ pub async fn send(
     let template = fields.text("template", 64);
     let to_many = fields.has("phones");
     let phones = if to_many {
+        if fields.take("phone").is_some() {
+            fields.note("phone", "conflict", "give either `phone` or `phones`");
+        }
         fields.list("phones", MOST_PHONES, 64)
     } else {
         vec![fields.text("phone", 64)]

@@ -10,6 +10,7 @@ use secrecy::{ExposeSecret as _, SecretString};
 
 use crate::app::{App, Shared};
 use crate::clock::unix_ms;
+use crate::json::Fields;
 use crate::login_limits::Try;
 use crate::passwords;
 use crate::problem::{Code, FieldError, Problem};
@@ -46,6 +47,26 @@ impl NewAccount {
     /// e-mail address; a password of 8 characters to 256 bytes; a question and an answer of up to 256 bytes. White space
     /// at the ends of all but the password doesn't count. `fields_invalid` names every field that is wrong.
     pub fn read(typed: Typed) -> Result<Self, Problem> {
+        let (new, errors) = Self::look_at(typed);
+        if errors.is_empty() {
+            Ok(new)
+        } else {
+            Err(Problem::new(Code::FieldsInvalid).errors(&errors))
+        }
+    }
+
+    /// As [`NewAccount::read`], of a body that may have other wrong fields too, all of which are named.
+    pub fn read_with(typed: Typed, mut fields: Fields) -> Result<Self, Problem> {
+        let (new, errors) = Self::look_at(typed);
+        for FieldError { field, code, detail } in errors {
+            if !fields.has_errors(&field) {
+                fields.note(&field, code, detail);
+            }
+        }
+        fields.done().map(|()| new)
+    }
+
+    fn look_at(typed: Typed) -> (Self, Vec<FieldError>) {
         let trimmed = |text: &str| text.trim().to_owned();
         let new = Self {
             username: trimmed(&typed.username),
@@ -55,11 +76,7 @@ impl NewAccount {
             password: typed.password,
         };
         let errors = new.errors();
-        if errors.is_empty() {
-            Ok(new)
-        } else {
-            Err(Problem::new(Code::FieldsInvalid).errors(&errors))
-        }
+        (new, errors)
     }
 
     fn errors(&self) -> Vec<FieldError> {

@@ -59,6 +59,31 @@ async fn who_registers_has_an_account_of_its_own() {
 }
 
 #[tokio::test]
+async fn names_every_wrong_field_of_a_registration() {
+    let test = TestApp::start(&[]).await;
+    let body = json!({
+        "username": "no spaces", "password": "short", "email": "nowhere", "security_question": "", "more": 1,
+    });
+    let refused = post(&test, "", &body).await;
+    assert_eq!(refused.problem(), (422, "fields_invalid"));
+    let errors = refused.body["errors"].as_array().unwrap();
+    let mut named: Vec<_> = errors
+        .iter()
+        .map(|e| format!("{} {}", e["field"].as_str().unwrap(), e["code"].as_str().unwrap()))
+        .collect();
+    named.sort();
+    let expected = [
+        "email format",
+        "more unknown",
+        "password length",
+        "security_answer missing",
+        "security_question length",
+        "username format",
+    ];
+    assert_eq!(named, expected);
+}
+
+#[tokio::test]
 async fn nobody_gives_himself_more_than_an_account() {
     let test = TestApp::start(&[]).await;
     for (field, value) in [

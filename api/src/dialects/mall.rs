@@ -196,16 +196,18 @@ impl Asked {
             given.ok_or_else(|| missing(field))
         };
         let phone = text("phoneNumber")?;
-        let purpose = purpose_of(&text("purpose")?).ok_or_else(|| missing("purpose"))?;
+        let purpose = purpose_of(&text("purpose")?)?;
         Ok(Self { phone: phone_of(app, &phone)?, purpose })
     }
 }
 
 /// One that v1 takes too is the same there; any other stands apart.
-fn purpose_of(text: &str) -> Option<String> {
-    let kept_apart = || format!("{}{text}", Dialect::Mall.prefix());
-    fits(text, LONGEST_PURPOSE)
-        .then(|| if is_purpose(text) { text.to_owned() } else { kept_apart() })
+fn purpose_of(text: &str) -> Result<String, Problem> {
+    if !fits(text, LONGEST_PURPOSE) {
+        let detail = "has at most 64 characters, and no control character";
+        return Err(Problem::field(Code::PurposeInvalid, "purpose", "format", detail));
+    }
+    Ok(if is_purpose(text) { text.to_owned() } else { format!("{}{text}", Dialect::Mall.prefix()) })
 }
 
 /// `^1[3-9]\d{9}$`, whatever the region of numbers is elsewhere.
@@ -239,6 +241,7 @@ pub(super) fn say(path: &str, problem: &Problem) -> Response {
             None => (400, "请求格式不正确".into()),
         },
         Code::RequestMalformed
+        | Code::PurposeInvalid
         | Code::BodyMalformed
         | Code::BodyTooLarge
         | Code::ContentTypeUnsupported => (400, "请求格式不正确".into()),

@@ -116,7 +116,11 @@ async fn what_is_wrong_with_the_list_is_named() {
         assert_eq!(wrong.body["errors"][0]["field"], "phones");
     }
     let both = json!({"template": "shipped", "phone": "13800138000", "phones": ["13800138000"]});
-    assert_eq!(post(&test, &token, None, &both).await.problem(), (422, "fields_invalid"));
+    let wrong = post(&test, &token, None, &both).await;
+    assert_eq!(wrong.problem(), (422, "fields_invalid"));
+    let error =
+        json!({"field": "phone", "code": "conflict", "detail": "give either `phone` or `phones`"});
+    assert_eq!(wrong.body["errors"], json!([error]));
 }
 
 #[tokio::test]

@@ -15,10 +15,7 @@ impl Sender {
         let mut places = params.clone();
         places.insert("sign".to_owned(), template.sign.clone());
         if let Some(verification) = &job.verification {
-            places.insert(
-                "minutes".to_owned(),
-                verification.ttl_ms.unsigned_abs().div_ceil(60_000).to_string(),
-            );
+            places.insert("minutes".to_owned(), whole_minutes(verification.ttl_ms).to_string());
         }
         let text = template::render(&template.text, &places).map_err(|_| "params_invalid")?;
         Ok(Sms {
@@ -54,4 +51,30 @@ pub(super) fn code(job: &Job, keys: &KeyRing) -> Option<Code> {
         return Some(Code::fixed(verification.digits));
     }
     Some(Code::derive(&keys.get(&job.key_id)?.code, verification.id, verification.digits))
+}
+
+/// The minutes that a text may promise for a code's life: never more than it has, and not none.
+fn whole_minutes(ttl_ms: i64) -> i64 {
+    (ttl_ms / 60_000).max(1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn promises_whole_minutes_and_at_least_one() {
+        let promised = [
+            (30_000, 1),
+            (60_000, 1),
+            (90_000, 1),
+            (119_999, 1),
+            (120_000, 2),
+            (180_000, 3),
+            (600_000, 10),
+        ];
+        for (ttl_ms, minutes) in promised {
+            assert_eq!(whole_minutes(ttl_ms), minutes, "{ttl_ms}");
+        }
+    }
 }

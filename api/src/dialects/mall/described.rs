@@ -70,7 +70,7 @@ const SENT: &[Row] = &[
     ("The code is on its way", 200, "验证码发送成功"),
     ("A field is missing or empty", 400, "参数不完整：purpose"),
     ("The number isn't `^1[3-9]\\d{9}$`, or none that is in use", 400, "手机号格式不正确"),
-    ("No JSON object, or too large", 400, "请求格式不正确"),
+    ("No JSON object, too large, or a purpose over 64 characters", 400, "请求格式不正确"),
     ("A blocked phone or address; the token may not send", 403, "请求已被限制，请稍后再试"),
     ("This phone again too soon, or its code too often", 429, "发送过于频繁，请稍后再试"),
     ("Too many from this address", 429, "当前IP请求过于频繁，请稍后再试"),

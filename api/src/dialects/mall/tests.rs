@@ -126,7 +126,7 @@ async fn what_is_wrong_with_a_request_is_said() {
         (r#"{"phoneNumber":"13800138000"}"#, 400, "参数不完整：purpose"),
         (r#"{"phoneNumber":"138","purpose":""}"#, 400, "参数不完整：purpose"),
         (r#"{"phoneNumber":"13800138000","purpose":null}"#, 400, "参数不完整：purpose"),
-        (r#"{"phoneNumber":"13800138000","purpose":"a\u0000b"}"#, 400, "参数不完整：purpose"),
+        (r#"{"phoneNumber":"13800138000","purpose":"a\u0000b"}"#, 400, "请求格式不正确"),
         (r#"{"phoneNumber":"12800138000","purpose":"register"}"#, 400, "手机号格式不正确"),
         (r#"{"phoneNumber":"1380013800","purpose":"register"}"#, 400, "手机号格式不正确"),
         (r#"{"phoneNumber":"138001380001","purpose":"register"}"#, 400, "手机号格式不正确"),
@@ -142,7 +142,7 @@ async fn what_is_wrong_with_a_request_is_said() {
         assert_eq!(checked, said(500, "验证码错误或已过期"), "{body}");
     }
     let long = json!({"phoneNumber": PHONE, "purpose": "x".repeat(65)});
-    assert_eq!(shop.post(&test, "/send", long).await, said(400, "参数不完整：purpose"));
+    assert_eq!(shop.post(&test, "/send", long).await, said(400, "请求格式不正确"));
     let large = format!("{{\"phoneNumber\":\"{}\"}}", "1".repeat(LARGEST));
     assert_eq!(shop.post(&test, "/send", large).await, said(400, "请求格式不正确"));
     for path in ["/send", "/verify"] {
