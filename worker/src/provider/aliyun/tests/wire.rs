@@ -154,6 +154,7 @@ fn sms() -> Sms {
             text: String::new(),
             sign: "阿里云 测试".to_owned(),
             aliyun: Some("SMS_1".to_owned()),
+            ..Template::default()
         },
         params: params.map(|(name, value)| (name.to_owned(), value.to_owned())).into(),
         code: None,
