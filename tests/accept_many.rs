@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use postrider_common::accept::{AcceptError, AcceptManyAnswer, Acceptor, MakeJobs};
 use postrider_common::database::Database;
 use postrider_common::ids::MessageId;
-use postrider_common::job::{Job, Lane, WIRE_NAME};
+use postrider_common::job::{EarlierAttempts, Job, Lane, WIRE_NAME};
 use postrider_common::limits::Scope;
 use postrider_common::queue::rabbitmq::RabbitQueue;
 use postrider_common::queue::sqlite::SqliteQueue;
@@ -131,7 +131,9 @@ fn make_job() -> MakeJobs {
         attempt: 1,
         snoozed: 0,
         wait_ms: 0,
+        tried: Vec::new(),
         attempts: Vec::new(),
+        earlier: EarlierAttempts::default(),
         sealed: "sealed".to_owned(),
     })
 }

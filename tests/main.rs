@@ -34,6 +34,8 @@ mod log_out;
 #[cfg(test)]
 mod outages;
 mod poison;
+#[cfg(test)]
+mod provider_outages;
 mod queue_contract;
 mod schema;
 #[cfg(test)]

@@ -8,7 +8,7 @@ use postrider_common::config::{self, Settings};
 use postrider_common::database::Database;
 use postrider_common::database::dead_letter::DeadReason;
 use postrider_common::ids::MessageId;
-use postrider_common::job::{Contents, Job, Lane, Outcome, WIRE_NAME};
+use postrider_common::job::{Contents, EarlierAttempts, Job, Lane, Outcome, WIRE_NAME};
 use postrider_common::phone::PhoneNumber;
 use postrider_common::queue::rabbitmq::RabbitQueue;
 use postrider_common::queue::{Destination, Outgoing, Published, Queue};
@@ -59,7 +59,9 @@ fn job(keys: &KeyRing, phone: &str) -> Job {
         attempt: 1,
         snoozed: 0,
         wait_ms: 0,
+        tried: Vec::new(),
         attempts: Vec::new(),
+        earlier: EarlierAttempts::default(),
         sealed: contents.seal(keys, message_id),
     }
 }

@@ -22,7 +22,7 @@ use postrider_common::sqlite::Sqlite;
 use postrider_common::store::redis::RedisStore;
 use postrider_common::store::sqlite::SqliteStore;
 use postrider_common::store::{
-    About, AccountCheck, Admit, AdmitAnswer, Ban, BanCheck, BanSubject, Call, Claim,
+    About, Accepted, AccountCheck, Admit, AdmitAnswer, Ban, BanCheck, BanSubject, Call, Claim,
     ClaimVerification, Claimed, Explain, Idempotency, LimitCheck, MessageStatus, NewVerification,
     Read, Resolve, ResolveAnswer, Settle, SettleAnswer, Store, StoreError, Take, Which, rank,
 };
@@ -47,6 +47,8 @@ use self::claims::{
     a_job_that_comes_again_when_its_claim_is_gone_with_its_time_is_unsure,
     a_message_that_ends_unsent_gives_its_phone_windows_back,
     a_resend_of_what_was_approved_is_superseded, many_messages_are_archived_at_once,
+    only_a_later_message_that_goes_on_supersedes_an_earlier_one,
+    what_is_superseded_by_a_later_message_gives_its_windows_back,
 };
 use self::keys::{
     a_key_that_met_a_message_in_doubt_is_forgotten_with_it,
@@ -189,6 +191,7 @@ fn claim(message_id: MessageId, attempt: u32, owner: &str, now: i64) -> Claim {
         epoch: "another".to_owned(),
         redelivered: false,
         max_claims: 5,
+        supersedable: false,
         verification: None,
         call: None,
     }
@@ -345,6 +348,8 @@ over_both!(
     a_job_that_comes_again_when_its_claim_is_gone_with_its_time_is_unsure,
     a_message_that_ends_unsent_gives_its_phone_windows_back,
     a_resend_of_what_was_approved_is_superseded,
+    only_a_later_message_that_goes_on_supersedes_an_earlier_one,
+    what_is_superseded_by_a_later_message_gives_its_windows_back,
     bans_hit_what_they_name_and_end,
     whose_a_message_is_is_not_whose_account_is_checked,
     refusals_that_reach_the_threshold_within_the_window_ban,

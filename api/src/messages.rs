@@ -45,6 +45,7 @@ pub struct Message {
     /// Why it failed, or is tried again
     #[schema(required)]
     error_code: Option<String>,
+    /// All of them; the timeline shows the last 20.
     attempts: u32,
     #[schema(format = DateTime)]
     created_at: String,
@@ -168,7 +169,8 @@ impl Message {
             verification_id: state.verification_id,
             provider: last.map(|attempt| attempt.provider.clone()),
             error_code: last.and_then(|attempt| attempt.error_code.clone()),
-            attempts: u32::try_from(state.attempts.len()).unwrap_or(u32::MAX),
+            // Numbered from 1; the store keeps the last ones.
+            attempts: last.map_or(0, |attempt| attempt.number),
             created_at: rfc3339(state.accepted_at),
             updated_at: rfc3339(state.updated_at),
             verified_at: None,

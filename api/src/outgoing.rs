@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use postrider_common::accept::MakeJob;
-use postrider_common::job::{Contents, Job, Lane, WIRE_NAME};
+use postrider_common::job::{Contents, EarlierAttempts, Job, Lane, WIRE_NAME};
 use postrider_common::owner::Owner;
 use postrider_common::store::{About, Accepted};
 
@@ -61,7 +61,9 @@ impl Draft {
             attempt: 1,
             snoozed: 0,
             wait_ms: 0,
+            tried: Vec::new(),
             attempts: Vec::new(),
+            earlier: EarlierAttempts::default(),
             sealed: contents.seal(&app.keys, accepted.message_id),
         }
     }

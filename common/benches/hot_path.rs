@@ -6,7 +6,7 @@ use std::hint::black_box;
 use criterion::{Criterion, criterion_group, criterion_main};
 use postrider_common::code::Code;
 use postrider_common::ids::{MessageId, VerificationId};
-use postrider_common::job::{Contents, Job, JobVerification, Lane, WIRE_NAME};
+use postrider_common::job::{Contents, EarlierAttempts, Job, JobVerification, Lane, WIRE_NAME};
 use postrider_common::limits::Scope;
 use postrider_common::phone::PhoneNumber;
 use postrider_common::secret::KeyRing;
@@ -51,7 +51,9 @@ fn job(keys: &KeyRing) -> Job {
         attempt: 1,
         snoozed: 0,
         wait_ms: 0,
+        tried: Vec::new(),
         attempts: Vec::new(),
+        earlier: EarlierAttempts::default(),
         sealed: contents.seal(keys, message_id),
     }
 }

@@ -60,6 +60,9 @@ impl fmt::Display for Lane {
     }
 }
 
+/// Attempts that travel with a job; of those before there is a count.
+pub const MAX_KEPT_ATTEMPTS: usize = 20;
+
 /// One message on its way. Times are unix milliseconds of the store's clock. Nothing in it is secret but
 /// what is in `sealed`: no phone number and no code is ever in a queue in the clear.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -94,15 +97,21 @@ pub struct Job {
     pub generation: u32,
     /// Counts deliveries to a provider from 1, also those that a snooze makes free.
     pub attempt: u32,
-    /// How many of the attempts a provider asked to put off (HTTP 429): they are not charged.
+    /// How many of the attempts are free: they didn't reach a provider, or it takes nothing from us at the moment.
     #[serde(default)]
     pub snoozed: u32,
     /// Milliseconds still to wait, where one retry queue couldn't hold it long enough.
     #[serde(default)]
     pub wait_ms: u64,
-    /// What came of each attempt so far.
+    /// Providers that the next attempt passes over: tried since the message last waited, or asked to be left alone.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub tried: Vec<TriedProvider>,
+    /// The last attempts, at most [`MAX_KEPT_ATTEMPTS`].
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub attempts: Vec<Attempt>,
+    /// The attempts before those.
+    #[serde(default, skip_serializing_if = "EarlierAttempts::is_empty")]
+    pub earlier: EarlierAttempts,
     /// [`Contents`], sealed for the queue and bound to the message's id.
     pub sealed: String,
 }
@@ -120,6 +129,41 @@ pub struct JobVerification {
     pub sends: u32,
     pub max_attempts: u32,
     pub remember_ms: i64,
+}
+
+/// A provider that a message isn't handed to now.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TriedProvider {
+    pub provider: String,
+    /// When it may be asked again, as it said itself, store's clock; 0 where it said nothing.
+    #[serde(default)]
+    pub again_at: i64,
+}
+
+/// The attempts that no longer travel with their job, counted.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EarlierAttempts {
+    pub count: u32,
+    /// Attempts whose answer was lost.
+    #[serde(default)]
+    pub unknowns: u32,
+    /// Providers that can never take the message.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub refused_by: Vec<String>,
+}
+
+impl EarlierAttempts {
+    fn is_empty(&self) -> bool {
+        self.count == 0
+    }
+
+    fn add(&mut self, attempt: Attempt) {
+        self.count = self.count.saturating_add(1);
+        self.unknowns += u32::from(attempt.outcome == Outcome::Unknown);
+        if attempt.refused_for_good() && !self.refused_by.contains(&attempt.provider) {
+            self.refused_by.push(attempt.provider);
+        }
+    }
 }
 
 /// One try at one provider: a row of `sms_attempt`, an entry of the message's timeline.
@@ -143,6 +187,14 @@ pub struct Attempt {
     pub error_code: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error_message: Option<String>,
+}
+
+impl Attempt {
+    /// Returns whether its provider can never take this message, whatever an operator does.
+    #[must_use]
+    pub fn refused_for_good(&self) -> bool {
+        self.outcome == Outcome::RefusedHere && self.scope == AnswerScope::Message
+    }
 }
 
 /// What a provider's answer means (or its absence).
@@ -280,8 +332,29 @@ impl Job {
     /// How many attempts' answers were lost.
     #[must_use]
     pub fn unknowns(&self) -> u32 {
-        let count = self.attempts.iter().filter(|a| a.outcome == Outcome::Unknown).count();
-        u32::try_from(count).unwrap_or(u32::MAX)
+        let kept = self.attempts.iter().filter(|a| a.outcome == Outcome::Unknown).count();
+        self.earlier.unknowns.saturating_add(u32::try_from(kept).unwrap_or(u32::MAX))
+    }
+
+    /// How many attempts there were so far.
+    #[must_use]
+    pub fn attempts_made(&self) -> u32 {
+        let kept = u32::try_from(self.attempts.len()).unwrap_or(u32::MAX);
+        self.earlier.count.saturating_add(kept)
+    }
+
+    /// Returns whether this provider can never take the message.
+    #[must_use]
+    pub fn was_refused_by(&self, provider: &str) -> bool {
+        self.earlier.refused_by.iter().any(|name| name == provider)
+            || self.attempts.iter().any(|a| a.provider == provider && a.refused_for_good())
+    }
+
+    /// Adds an attempt; the oldest ones beyond [`MAX_KEPT_ATTEMPTS`] are only counted from then on.
+    pub fn add_attempt(&mut self, attempt: Attempt) {
+        self.attempts.push(attempt);
+        let excess = self.attempts.len().saturating_sub(MAX_KEPT_ATTEMPTS);
+        self.attempts.drain(..excess).for_each(|cut| self.earlier.add(cut));
     }
 }
 

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use postrider_common::ids::MessageId;
-use postrider_common::job::{Job, Lane, WIRE_NAME};
+use postrider_common::job::{EarlierAttempts, Job, Lane, WIRE_NAME};
 use postrider_common::queue::rabbitmq::RabbitQueue;
 use postrider_common::queue::{Destination, Outgoing, Published, Queue};
 use postrider_common::secret::KeyRing;
@@ -268,7 +268,9 @@ impl Callers {
             attempt: 1,
             snoozed: 0,
             wait_ms: 0,
+            tried: Vec::new(),
             attempts: Vec::new(),
+            earlier: EarlierAttempts::default(),
             sealed: format!("broken {step}"),
         };
         let poison = Poison::BrokenJob(message_id.to_string());

@@ -40,7 +40,12 @@ struct Shared {
 impl Proxy {
     /// A wire to `port` of 127.0.0.1.
     pub async fn to(port: u16) -> Self {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+        Self::at(0, port).await
+    }
+
+    /// A wire from `here` to `port`, both of 127.0.0.1.
+    pub async fn at(here: u16, port: u16) -> Self {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, here)).await.unwrap();
         let address = listener.local_addr().unwrap();
         let shared = Arc::new(Shared {
             target: watch::Sender::new((Ipv4Addr::LOCALHOST, port).into()),

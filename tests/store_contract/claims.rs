@@ -134,20 +134,114 @@ pub(super) async fn a_message_that_ends_unsent_gives_its_phone_windows_back(stor
     }
 }
 
-pub(super) async fn a_resend_of_what_was_approved_is_superseded(store: Store) {
-    let phone = "+8613800000001";
-    let message = accepted(store.admit(&admit(phone, BEGIN, Vec::new())).await.unwrap());
+/// The claim of an accepted code that no attempt can have been carried of.
+fn claim_of(message: &Accepted, phone: &str, attempt: u32, now: i64) -> Claim {
     let verification = message.verification.clone().unwrap();
-    store.settle(&settle(phone, BEGIN, Some(verification.job.id), true, Vec::new())).await.unwrap();
-    let subject = format!("7/login/{phone}");
     let verification = Some(ClaimVerification {
-        subject,
+        subject: format!("7/login/{phone}"),
         account_id: ACCOUNT.id,
         purpose: "login".to_owned(),
         key_id: verification.key_id,
         max_sends: 3,
         job: verification.job,
     });
-    let ask = Claim { verification, ..claim(message.message_id, 1, "a", BEGIN + 1) };
+    let owner = format!("of attempt {attempt}");
+    let epoch = message.epoch.clone();
+    let supersedable = true;
+    Claim { verification, supersedable, epoch, ..claim(message.message_id, attempt, &owner, now) }
+}
+
+pub(super) async fn a_resend_of_what_was_approved_is_superseded(store: Store) {
+    let phone = "+8613800000001";
+    let message = accepted(store.admit(&admit(phone, BEGIN, Vec::new())).await.unwrap());
+    let verification = message.verification.clone().unwrap();
+    store.settle(&settle(phone, BEGIN, Some(verification.job.id), true, Vec::new())).await.unwrap();
+    let ask = Claim { supersedable: false, ..claim_of(&message, phone, 1, BEGIN + 1) };
     assert_eq!(store.claim(&ask).await.unwrap().claim, Claimed::Superseded);
+}
+
+/// Two messages of one verification, the later one's publish confirmed or in flight.
+async fn two_of_one(store: &Store, phone: &str, confirmed: bool) -> (Accepted, Accepted) {
+    let first = accepted(store.admit(&admit(phone, BEGIN, Vec::new())).await.unwrap());
+    let later = Admit { confirmed, ..admit(phone, BEGIN + 60_000, Vec::new()) };
+    let later = accepted(store.admit(&later).await.unwrap());
+    let id = |message: &Accepted| message.verification.as_ref().unwrap().job.id;
+    assert_eq!(id(&first), id(&later));
+    (first, later)
+}
+
+pub(super) async fn only_a_later_message_that_goes_on_supersedes_an_earlier_one(store: Store) {
+    let now = BEGIN + 60_001;
+    let met = async |ask: Claim| store.claim(&ask).await.unwrap().claim;
+    let end = async |message: &Accepted, status, now| {
+        let ask = Resolve { status, ..resolve(message.message_id, 1, "r", now) };
+        store.resolve(&ask).await.unwrap();
+    };
+
+    let phone = "+8613800000001";
+    let (first, later) = two_of_one(&store, phone, true).await;
+    let may_be_carried = Claim { supersedable: false, ..claim_of(&first, phone, 1, now) };
+    assert_eq!(met(may_be_carried).await, Claimed::Granted);
+    assert_eq!(met(claim_of(&first, phone, 2, now)).await, Claimed::Superseded);
+    assert_eq!(met(claim_of(&later, phone, 1, now)).await, Claimed::Granted, "it is the newest");
+
+    let phone = "+8613800000002";
+    let (first, later) = two_of_one(&store, phone, false).await;
+    assert_eq!(met(claim_of(&first, phone, 1, now)).await, Claimed::Granted, "it isn't published");
+    store.doubt(later.message_id).await.unwrap();
+    assert_eq!(met(claim_of(&first, phone, 2, now)).await, Claimed::Granted, "it may not be");
+    store.confirm(&[later.message_id]).await.unwrap();
+    assert_eq!(met(claim_of(&first, phone, 3, now)).await, Claimed::Superseded);
+
+    let phone = "+8613800000003";
+    let (first, later) = two_of_one(&store, phone, false).await;
+    store.withdraw(later.message_id).await.unwrap();
+    assert_eq!(met(claim_of(&first, phone, 1, now)).await, Claimed::Granted, "it was withdrawn");
+
+    let ends = [
+        (MessageStatus::Failed, Claimed::Granted),
+        (MessageStatus::Expired, Claimed::Granted),
+        (MessageStatus::Poison, Claimed::Granted),
+        (MessageStatus::Retrying, Claimed::Superseded),
+        (MessageStatus::Sent, Claimed::Superseded),
+        (MessageStatus::Unknown, Claimed::Superseded),
+    ];
+    for (n, (status, then)) in ends.into_iter().enumerate() {
+        let phone = format!("+861380000001{n}");
+        let (first, later) = two_of_one(&store, &phone, true).await;
+        met(claim_of(&later, &phone, 1, now)).await;
+        end(&later, status, now + 1).await;
+        assert_eq!(met(claim_of(&first, &phone, 1, now + 2)).await, then, "{status:?}");
+        store.archive(&[later.message_id]).await.unwrap();
+        assert_eq!(met(claim_of(&first, &phone, 2, now + 3)).await, then, "{status:?}, archived");
+    }
+
+    // One that is being called goes on, and so does one whose call was cut off.
+    let phone = "+8613800000004";
+    let first = accepted(store.admit(&admit(phone, BEGIN, Vec::new())).await.unwrap());
+    let call = Some(Call { provider: "main".to_owned(), begin_by: BEGIN * 2 });
+    assert_eq!(met(Claim { call, ..claim_of(&first, phone, 1, BEGIN) }).await, Claimed::Granted);
+    accepted(store.admit(&admit(phone, BEGIN + 1, Vec::new())).await.unwrap());
+    let another = |now| Claim { owner: "another".to_owned(), ..claim_of(&first, phone, 1, now) };
+    assert_eq!(met(another(BEGIN + 2)).await, Claimed::Busy { wait_ms: 19_998 });
+    let cut_off = met(another(BEGIN + 30_000)).await;
+    assert!(matches!(cut_off, Claimed::Interrupted { .. }), "{cut_off:?}");
+}
+
+pub(super) async fn what_is_superseded_by_a_later_message_gives_its_windows_back(store: Store) {
+    let phone = "+8613800000001";
+    let limits = || vec![limit(phone, Scope::Phone, rank::PHONE, 2, 600_000)];
+    let ask = |now| admit(phone, now, limits());
+    let first = accepted(store.admit(&ask(BEGIN)).await.unwrap());
+    accepted(store.admit(&ask(BEGIN + 1)).await.unwrap());
+    let refused = store.admit(&ask(BEGIN + 2)).await.unwrap();
+    assert!(matches!(refused, AdmitAnswer::Limited { .. }), "{refused:?}");
+    let claimed = store.claim(&claim_of(&first, phone, 1, BEGIN + 3)).await.unwrap().claim;
+    assert_eq!(claimed, Claimed::Superseded);
+    let status = MessageStatus::Superseded;
+    let end = Resolve { status, ..resolve(first.message_id, 1, "r", BEGIN + 4) };
+    store.resolve(&end).await.unwrap();
+    let state = store.message(first.message_id).await.unwrap().unwrap();
+    assert_eq!(state.status, MessageStatus::Superseded);
+    accepted(store.admit(&ask(BEGIN + 5)).await.unwrap());
 }

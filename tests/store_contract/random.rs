@@ -2,11 +2,13 @@
 
 use std::collections::HashMap;
 
-use postrider_common::ids::MessageId;
+use postrider_common::ids::{MessageId, VerificationId};
+use postrider_common::job::JobVerification;
 use postrider_common::limits::Scope;
+use postrider_common::secret::KeyId;
 use postrider_common::store::{
-    Admit, AdmitMany, Ban, BanCheck, BanSubject, Call, Claim, Explain, GiveBack, Idempotency,
-    LimitCheck, Store, StoreError, Strike, Take, rank,
+    Admit, AdmitMany, Ban, BanCheck, BanSubject, Call, Claim, ClaimVerification, Explain, GiveBack,
+    Idempotency, LimitCheck, MessageStatus, Store, StoreError, Strike, Take, rank,
 };
 use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
@@ -22,6 +24,15 @@ async fn both_stores_give_the_same_answers_to_any_sequence() {
     }
 }
 
+/// What messages come to.
+const STATUSES: [MessageStatus; 5] = [
+    MessageStatus::Failed,
+    MessageStatus::Expired,
+    MessageStatus::Retrying,
+    MessageStatus::Sent,
+    MessageStatus::Superseded,
+];
+
 /// Asks both stores the same.
 macro_rules! both {
     ($stores:expr, $operation:ident($ask:expr)) => {{
@@ -35,7 +46,11 @@ struct Sequence {
     random: StdRng,
     tag: String,
     now: i64,
+    /// As in the embedded form: guard and enqueue are one step.
+    confirmed: bool,
     messages: Vec<MessageId>,
+    /// Of those, by message.
+    phones: HashMap<MessageId, String>,
     /// By the keys that they are derived from.
     derived: HashMap<String, MessageId>,
     taken: Vec<GiveBack>,
@@ -47,7 +62,9 @@ async fn same_answers(seed: u64, redis: &Store, sqlite: &Store) {
         random: StdRng::seed_from_u64(seed),
         tag: seed.to_string(),
         now: BEGIN,
+        confirmed: seed.is_multiple_of(5),
         messages: vec![MessageId::generate()],
+        phones: HashMap::new(),
         derived: HashMap::new(),
         taken: Vec::new(),
     };
@@ -93,7 +110,7 @@ impl Sequence {
     fn send(&mut self) -> Admit {
         let phone = self.phone();
         let mut ask = admit(&phone, self.now, self.limits(&phone));
-        ask.confirmed = self.random.random_bool(0.2);
+        ask.confirmed = self.confirmed;
         ask.idempotency = self.idempotency();
         ask.strikes = strikes(&phone, &mut self.random);
         if self.random.random_bool(0.25) {
@@ -104,6 +121,7 @@ impl Sequence {
             ask.idempotency = Some(Idempotency { key, fingerprints });
         }
         self.messages.push(ask.message_id);
+        self.phones.insert(ask.message_id, phone);
         ask
     }
 
@@ -139,7 +157,16 @@ impl Sequence {
                 both!(stores, settle(&ask))
             }
             10 => both!(stores, archive(&[message])),
-            11..=12 => both!(stores, claim(&self.claim(message))),
+            11..=12 => {
+                let state = stores.0.message(message).await.unwrap();
+                // One that was withdrawn is put back for the messages of a store that lost its data alone.
+                let verification = match state.and_then(|state| state.verification_id) {
+                    Some(id) => stores.0.verification(id, Some(BEGIN)).await.unwrap(),
+                    None => None,
+                };
+                let verification = verification.map(|known| known.id);
+                both!(stores, claim(&self.claim(message, verification)))
+            }
             13 => {
                 let subject = BanSubject::Phone(self.phone());
                 if self.random.random_bool(0.4) {
@@ -172,6 +199,7 @@ impl Sequence {
             _ => {
                 let mut ask = resolve(message, self.random.random_range(1..3), "r", self.now);
                 ask.refund = self.random.random_bool(0.5);
+                ask.status = STATUSES[self.random.random_range(0..STATUSES.len())];
                 let phone = self.phone();
                 let ours = live(stores.0, &phone).await;
                 ask.verification = ours.filter(|_| ask.refund);
@@ -180,13 +208,38 @@ impl Sequence {
         }
     }
 
-    fn claim(&mut self, message: MessageId) -> Claim {
+    fn claim(&mut self, message: MessageId, verification: Option<VerificationId>) -> Claim {
         let attempt = self.random.random_range(1..3);
         let owner = self.random.random_range(0..2).to_string();
         let begin_by = self.now + [-1, 0, 1, 60_000][self.random.random_range(0..4)];
         let call = Call { provider: format!("p{owner}"), begin_by };
         let call = self.random.random_bool(0.7).then_some(call);
-        Claim { call, ..claim(message, attempt, &owner, self.now) }
+        let phone = self.phones.get(&message).cloned().unwrap_or_default();
+        let verification = verification.map(|id| self.verification(id, &phone));
+        let supersedable = self.random.random_bool(0.7);
+        Claim { call, verification, supersedable, ..claim(message, attempt, &owner, self.now) }
+    }
+
+    /// As a job of an earlier or of the last message has it.
+    fn verification(&mut self, id: VerificationId, phone: &str) -> ClaimVerification {
+        let expires_at = self.now + [0, 60_000, 180_000][self.random.random_range(0..3)];
+        ClaimVerification {
+            subject: format!("7/login/{phone}"),
+            account_id: super::ACCOUNT.id,
+            purpose: "login".to_owned(),
+            key_id: KeyId::from("0a0b0c0d"),
+            max_sends: 3,
+            job: JobVerification {
+                id,
+                digits: 6,
+                ttl_ms: 180_000,
+                first_at: self.now,
+                expires_at,
+                sends: 1,
+                max_attempts: 5,
+                remember_ms: 780_000,
+            },
+        }
     }
 
     /// What to take, and how to give it back.

@@ -5,6 +5,7 @@
 //!    back notices while codes are carried.
 //! 2. `send` decodes it, claims it in the store, makes the code, and calls the provider.
 //! 3. [`provider`] is who carries SMS; each classifies its own answers.
+//!    `provider_state` logs when one stops taking messages, and when it takes them again.
 //! 4. `decision` says what follows: done, again, later, the end. `delay` says when.
 //! 5. `resolution` is what is written into the store first, so that any worker can finish the rest.
 //! 6. `recorder` writes rows in batches and then has the jobs acked by `acks`.
@@ -20,6 +21,7 @@ mod drains;
 pub mod health;
 mod pace;
 pub mod provider;
+mod provider_state;
 mod recorder;
 mod resolution;
 mod run;

@@ -178,6 +178,11 @@ impl Providers {
         Self { live: Lineup::new(live), test: Lineup::new(vec![test]) }
     }
 
+    /// The names of those that are configured, in the order in which they are tried.
+    pub fn live_names(&self) -> &[String] {
+        self.live.names()
+    }
+
     /// What a message may be handed to: one of a test key never to anything that carries it.
     pub fn of(&self, job: &Job) -> &Lineup {
         if job.test { &self.test } else { &self.live }

@@ -3,7 +3,7 @@
 use postrider_common::code::Code;
 use postrider_common::database::dead_letter::{DeadReason, NewDeadLetter};
 use postrider_common::database::sms_log::{Record, Row, RowStatus};
-use postrider_common::job::{Attempt, Contents, Job, Outcome};
+use postrider_common::job::{Attempt, Contents, Job};
 use postrider_common::secret::{KeyRing, SealedFor};
 use postrider_common::store::MessageStatus;
 use serde::{Deserialize, Serialize};
@@ -23,10 +23,14 @@ pub(crate) struct Resolution {
 }
 
 impl Resolution {
-    /// The job's attempts with this one.
+    /// The job with this attempt among its own.
     #[must_use]
-    pub(crate) fn attempts(&self, job: &Job) -> Vec<Attempt> {
-        job.attempts.iter().chain(&self.attempt).cloned().collect()
+    pub(crate) fn tried_job(&self, job: &Job) -> Job {
+        let mut job = job.clone();
+        if let Some(attempt) = &self.attempt {
+            job.add_attempt(attempt.clone());
+        }
+        job
     }
 
     /// The message's state from now on.
@@ -48,23 +52,23 @@ impl Resolution {
     /// Whether the phone's windows are given back: it ended unsent, and no answer was lost.
     #[must_use]
     pub(crate) fn refunds(&self, job: &Job) -> bool {
-        let lost = self.attempts(job).iter().any(|attempt| attempt.outcome == Outcome::Unknown);
+        let lost = self.tried_job(job).has_unknown();
         matches!(self.decision, Decision::Fail { status: RowStatus::Failed, .. }) && !lost
     }
 
     /// The job of the next attempt and its delay in milliseconds; `None` where the message ended.
     #[must_use]
     pub(crate) fn next_job(&self, job: &Job) -> Option<(Job, u64)> {
-        let (delay_ms, free) = match self.decision {
-            Decision::Retry { delay_ms } => (delay_ms, 0),
-            Decision::Snooze { delay_ms } => (delay_ms, 1),
+        let (delay_ms, tried, free) = match &self.decision {
+            Decision::Retry { delay_ms, tried } => (*delay_ms, tried, 0),
+            Decision::Snooze { delay_ms, tried } => (*delay_ms, tried, 1),
             Decision::Done | Decision::Fail { .. } => return None,
         };
         let next = Job {
             attempt: job.attempt + 1,
             snoozed: job.snoozed + free,
-            attempts: self.attempts(job),
-            ..job.clone()
+            tried: tried.clone(),
+            ..self.tried_job(job)
         };
         Some((next, delay_ms))
     }
@@ -79,8 +83,8 @@ impl Resolution {
         keys: &KeyRing,
         approved_at: Option<i64>,
     ) -> Record {
-        let attempts = self.attempts(job);
-        let last = attempts.last();
+        let tried = self.tried_job(job);
+        let last = tried.attempts.last();
         let (status, error_code, dead) = match &self.decision {
             Decision::Fail { status, error_code, dead } => {
                 (*status, Some(error_code.clone()), *dead)
@@ -102,7 +106,7 @@ impl Resolution {
             client_ip: contents.and_then(|c| c.client_ip).map(|ip| ip.to_string()),
             provider: last.map(|attempt| attempt.provider.clone()),
             provider_message_id: last.and_then(|attempt| attempt.provider_message_id.clone()),
-            attempts: u32::try_from(attempts.len()).unwrap_or(u32::MAX),
+            attempts: tried.attempts_made(),
             status,
             error_code,
             error_message: last
@@ -115,12 +119,12 @@ impl Resolution {
             test: job.test,
         };
         let dead_letter = dead.map(|reason| self.dead_letter(job, reason, keys));
-        Record { row: Some(row), attempts, dead_letter }
+        Record { row: Some(row), attempts: tried.attempts, dead_letter }
     }
 
     fn dead_letter(&self, job: &Job, reason: DeadReason, keys: &KeyRing) -> NewDeadLetter {
         let id = format!("{}.{}", job.message_id, job.generation);
-        let attempts = self.attempts(job);
+        let attempts = self.tried_job(job).attempts;
         let detail = attempts.last().and_then(|attempt| attempt.error_message.clone());
         NewDeadLetter {
             message_id: Some(job.message_id),
@@ -137,7 +141,7 @@ impl Resolution {
 
 #[cfg(test)]
 mod tests {
-    use postrider_common::job::Lane;
+    use postrider_common::job::{Lane, Outcome, TriedProvider};
 
     use super::*;
     use crate::testing::{attempt, job};
@@ -149,14 +153,33 @@ mod tests {
     #[test]
     fn the_next_job_remembers_its_attempts() {
         let first = job(Lane::Code, &[Outcome::Later]);
-        let (next, delay) =
-            resolved(Decision::Retry { delay_ms: 2000 }, Outcome::Later).next_job(&first).unwrap();
+        let tried = vec![TriedProvider { provider: "b".to_owned(), again_at: 0 }];
+        let retry = Decision::Retry { delay_ms: 2000, tried: Vec::new() };
+        let (next, delay) = resolved(retry, Outcome::Later).next_job(&first).unwrap();
         assert_eq!((next.attempt, next.snoozed, next.attempts.len(), delay), (3, 0, 2, 2000));
-        let (free, _) = resolved(Decision::Snooze { delay_ms: 1000 }, Outcome::TooFast)
-            .next_job(&first)
-            .unwrap();
-        assert_eq!((free.attempt, free.snoozed), (3, 1));
+        let snooze = Decision::Snooze { delay_ms: 0, tried: tried.clone() };
+        let (free, _) = resolved(snooze, Outcome::TooFast).next_job(&first).unwrap();
+        assert_eq!((free.attempt, free.snoozed, free.tried), (3, 1, tried));
         assert!(resolved(Decision::Done, Outcome::Accepted).next_job(&first).is_none());
+    }
+
+    #[test]
+    fn a_result_that_an_older_worker_wrote_is_read() {
+        let written = r#"{"attempt":null,"response":null,"decision":{"kind":"snooze","delay_ms":1000},"at":5}"#;
+        let resolution: Resolution = serde_json::from_str(written).unwrap();
+        assert_eq!(resolution.decision, Decision::Snooze { delay_ms: 1000, tried: Vec::new() });
+    }
+
+    #[test]
+    fn a_row_counts_the_attempts_that_no_longer_travel() {
+        let tried = job(Lane::Code, &[Outcome::TooFast; 30]);
+        let mut last = resolved(Decision::Done, Outcome::Accepted);
+        last.attempt.as_mut().unwrap().number = 31;
+        let keys = "a-secret-of-the-tests-of-more-than-32-bytes".parse().unwrap();
+        let record = last.record(&tried, None, None, &keys, None);
+        let numbers: Vec<_> = record.attempts.iter().map(|attempt| attempt.number).collect();
+        assert_eq!(numbers, (12..=31).collect::<Vec<_>>());
+        assert_eq!(record.row.unwrap().attempts, 31);
     }
 
     #[test]

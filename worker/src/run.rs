@@ -18,6 +18,7 @@ use crate::acks::Acks;
 use crate::drains::{self, WaitingRows};
 use crate::pace::{Codes, Pace};
 use crate::provider::Providers;
+use crate::provider_state::ProviderStates;
 use crate::recorder::{Recorder, RecorderParts};
 use crate::send::Sender;
 
@@ -53,7 +54,11 @@ pub async fn run(parts: WorkerParts, stop: CancellationToken) {
     let (queue, grace) = (parts.queue.clone(), parts.settings.worker.grace);
     let tasks = TaskTracker::new();
     drain(&parts, &recorder, &acks, &tasks, &stop);
-    let sender = Arc::new(sender(parts, recorder, acks));
+    let provider_states = Arc::new(ProviderStates::new(parts.providers.live_names()));
+    let watched = provider_states.clone();
+    let until = stop.clone();
+    tasks.spawn(async move { watched.watch(until).await });
+    let sender = Arc::new(sender(parts, recorder, acks, provider_states));
     let codes = Arc::new(Codes::new());
     for lane in sender.settings.worker.lanes.clone() {
         tasks.spawn(consume(sender.clone(), lane, codes.clone(), stop.clone(), tasks.clone()));
@@ -78,9 +83,25 @@ pub async fn run(parts: WorkerParts, stop: CancellationToken) {
     tracing::info!("the worker has stopped");
 }
 
-fn sender(parts: WorkerParts, recorder: Recorder, acks: Acks) -> Sender {
+fn sender(
+    parts: WorkerParts,
+    recorder: Recorder,
+    acks: Acks,
+    provider_states: Arc<ProviderStates>,
+) -> Sender {
     let WorkerParts { store, queue, database, keys, settings, providers, key_missing } = parts;
-    Sender { store, queue, database, keys, settings, providers, recorder, acks, key_missing }
+    Sender {
+        store,
+        queue,
+        database,
+        keys,
+        settings,
+        providers,
+        provider_states,
+        recorder,
+        acks,
+        key_missing,
+    }
 }
 
 fn drain(

@@ -33,6 +33,7 @@ use crate::acks::Acks;
 use crate::decision::{Decision, Situation, decide, end, next_provider};
 use crate::delay::hop;
 use crate::provider::{Answer, Lineup, NamedProvider, Providers, Sms};
+use crate::provider_state::ProviderStates;
 use crate::recorder::{Recorder, dead_bytes};
 use crate::resolution::Resolution;
 
@@ -64,6 +65,7 @@ pub(crate) struct Sender {
     pub(crate) keys: KeyRing,
     pub(crate) settings: Settings,
     pub(crate) providers: Providers,
+    pub(crate) provider_states: Arc<ProviderStates>,
     pub(crate) recorder: Recorder,
     pub(crate) acks: Acks,
     /// Set once a job's key is missing here: this worker isn't ready.
@@ -96,10 +98,17 @@ struct Ready<'a> {
     begin_by: i64,
 }
 
+/// What an answer says about the next attempt.
+#[derive(Debug, Clone, Copy, Default)]
+struct Hints {
+    retry_after: Option<Duration>,
+    try_next_now: bool,
+}
+
 /// What a handler leaves to be done.
 enum Ending {
     /// The attempt is over: write its row or publish its next.
-    Resolved(Resolution, Option<i64>),
+    Resolved(Box<Resolution>, Option<i64>),
     /// A late copy: nothing is left to do.
     Drop,
 }
@@ -137,7 +146,7 @@ impl Sender {
                 Claimed::Granted => match &ready {
                     Ok(ready) => self.attempt(task, ready, clock, slot).await,
                     Err(_) if clock.now() >= task.job.deadline => self.expired(task, clock).await,
-                    Err(word) => self.end(task, word, Some(DeadReason::Refused), clock).await,
+                    Err(word) => self.unsendable(task, word, clock).await,
                 },
                 Claimed::Expired => self.expired(task, clock).await,
                 Claimed::Busy { wait_ms } => {
@@ -163,7 +172,7 @@ impl Sender {
 
     /// The provider whose turn it is and what it gets, or the word of why there is nothing to call or to send.
     fn ready<'a>(&self, task: &Task, lineup: &'a Lineup) -> Result<Ready<'a>, &'static str> {
-        let name = next_provider(&task.job.attempts, lineup.names());
+        let name = next_provider(&task.job, lineup.names());
         let provider = name.and_then(|name| lineup.find(name)).ok_or("no_provider")?;
         let begin_by = task.job.deadline - millis(provider.reach);
         Ok(Ready { provider, sms: self.sms(task)?, begin_by })
@@ -181,6 +190,18 @@ impl Sender {
         drop(slot);
         // On the heap: while the provider takes its time, its place is small.
         Box::pin(self.answered(task, ready.provider, answer, at, clock)).await
+    }
+
+    /// There is nothing to call or to send.
+    async fn unsendable(&self, task: &Task, word: &str, clock: Clock) -> Ending {
+        if word == "template_unknown" {
+            tracing::error!(
+                message.id = %task.job.message_id,
+                template.name = %task.job.template,
+                "a message names a template that this worker doesn't know"
+            );
+        }
+        self.end(task, word, Some(DeadReason::Refused), clock).await
     }
 
     async fn expired(&self, task: &Task, clock: Clock) -> Ending {
@@ -209,8 +230,17 @@ impl Sender {
             error_message: answer.error_message.map(blot),
         };
         measure(&attempt);
-        let decision =
-            self.decide(task, &attempt, answer.retry_after, provider.retry.as_ref(), now);
+        self.provider_states.observe(&attempt);
+        if attempt.error_code.as_deref() == Some("template_missing") {
+            tracing::error!(
+                message.id = %task.job.message_id,
+                template.name = %task.job.template,
+                provider.name = %attempt.provider,
+                "a template has no code at a provider"
+            );
+        }
+        let hints = Hints { retry_after: answer.retry_after, try_next_now: answer.try_next_now };
+        let decision = self.decide(task, &attempt, hints, provider.retry.as_ref(), now);
         let response = answer.response.map(blot);
         self.resolve(task, Resolution { attempt: Some(attempt), response, decision, at: now }).await
     }
@@ -219,32 +249,24 @@ impl Sender {
         &self,
         task: &Task,
         attempt: &Attempt,
-        retry_after: Option<Duration>,
+        hints: Hints,
         retry: Option<&Retry>,
         now: i64,
     ) -> Decision {
         let retry = retry.unwrap_or(&self.settings.retry);
         let lineup = self.providers.of(&task.job);
         let chance = rand::random::<f64>();
-        let decision = decide(&Situation {
+        decide(&Situation {
             job: &task.job,
             attempt,
-            retry_after,
+            retry_after: hints.retry_after,
+            try_next_now: hints.try_next_now,
             providers: lineup.names(),
             begin_by: task.job.deadline - millis(lineup.reach()),
             retry,
             now,
             chance,
-        });
-        if attempt.outcome == Outcome::RefusedHere {
-            tracing::error!(
-                message.id = %task.job.message_id,
-                provider.name = %attempt.provider,
-                error.code = attempt.error_code.as_deref().unwrap_or_default(),
-                "a provider refuses us: its credentials, sign, template, balance or limits want a look"
-            );
-        }
-        decision
+        })
     }
 
     /// The worker that called the provider died with the answer.
@@ -252,7 +274,7 @@ impl Sender {
         let now = clock.now();
         let own = self.providers.of(&task.job).find(&provider).and_then(|p| p.retry.clone());
         let attempt = lost(task, provider, at, now, "interrupted");
-        let decision = self.decide(task, &attempt, None, own.as_ref(), now);
+        let decision = self.decide(task, &attempt, Hints::default(), own.as_ref(), now);
         self.resolve(task, Resolution { attempt: Some(attempt), response: None, decision, at: now })
             .await
     }
@@ -278,7 +300,7 @@ impl Sender {
     /// The name of the one whose turn it is.
     fn next_provider(&self, job: &Job) -> String {
         let names = self.providers.of(job).names();
-        next_provider(&job.attempts, names).unwrap_or_default().to_owned()
+        next_provider(job, names).unwrap_or_default().to_owned()
     }
 
     async fn panicked(&self, task: &Task) -> Ending {
@@ -342,7 +364,7 @@ impl Clock {
 fn resolved(resolution: &str) -> Ending {
     // Empty once its row is committed; one that can't be read is of a version that this binary isn't.
     serde_json::from_str(resolution)
-        .map_or(Ending::Drop, |resolution| Ending::Resolved(resolution, None))
+        .map_or(Ending::Drop, |resolution| Ending::Resolved(Box::new(resolution), None))
 }
 
 fn lost(task: &Task, provider: String, at: i64, now: i64, word: &str) -> Attempt {

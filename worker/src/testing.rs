@@ -1,7 +1,7 @@
 //! Jobs and attempts for the unit tests.
 
 use postrider_common::ids::MessageId;
-use postrider_common::job::{AnswerScope, Attempt, Job, Lane, Outcome, WIRE_NAME};
+use postrider_common::job::{AnswerScope, Attempt, EarlierAttempts, Job, Lane, Outcome, WIRE_NAME};
 use postrider_common::secret::KeyId;
 
 pub(crate) fn attempt(number: u32, provider: &str, outcome: Outcome) -> Attempt {
@@ -40,7 +40,9 @@ pub(crate) fn job(lane: Lane, outcomes: &[Outcome]) -> Job {
         attempt: u32::try_from(attempts.len()).unwrap() + 1,
         snoozed: 0,
         wait_ms: 0,
+        tried: Vec::new(),
         attempts,
+        earlier: EarlierAttempts::default(),
         sealed: String::new(),
     }
 }

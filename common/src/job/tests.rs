@@ -17,6 +17,20 @@ fn contents() -> Contents {
     }
 }
 
+fn attempt() -> Attempt {
+    Attempt {
+        number: 1,
+        provider: "main".to_owned(),
+        outcome: Outcome::TooFast,
+        scope: AnswerScope::Provider,
+        at: 2,
+        duration_ms: 30,
+        provider_message_id: Some("900".to_owned()),
+        error_code: Some("http_429".to_owned()),
+        error_message: Some("慢".to_owned()),
+    }
+}
+
 /// With everything that a job may hold.
 fn job() -> Job {
     let message_id = MessageId::generate();
@@ -47,17 +61,9 @@ fn job() -> Job {
         attempt: 2,
         snoozed: 1,
         wait_ms: 5,
-        attempts: vec![Attempt {
-            number: 1,
-            provider: "main".to_owned(),
-            outcome: Outcome::TooFast,
-            scope: AnswerScope::Message,
-            at: 2,
-            duration_ms: 30,
-            provider_message_id: Some("900".to_owned()),
-            error_code: Some("http_429".to_owned()),
-            error_message: Some("慢".to_owned()),
-        }],
+        tried: vec![TriedProvider { provider: "main".to_owned(), again_at: 60_000 }],
+        attempts: vec![attempt()],
+        earlier: EarlierAttempts { count: 9, unknowns: 1, refused_by: vec!["b".to_owned()] },
         sealed: contents().seal(&keys(), message_id),
     }
 }
@@ -71,6 +77,46 @@ fn a_job_is_read_back_as_it_was_written() {
     assert_eq!(opened, contents());
     let other = Job { v: "sms.2".to_owned(), ..job };
     assert!(matches!(Job::decode(&other.encode()), Err(JobError::OtherVersion)));
+}
+
+#[test]
+fn a_job_that_an_older_process_queued_is_read() {
+    let mut json: Value = serde_json::from_slice(&job().encode()).unwrap();
+    for new in ["tried", "earlier"] {
+        json.as_object_mut().unwrap().remove(new);
+    }
+    let decoded = Job::decode(&serde_json::to_vec(&json).unwrap()).unwrap();
+    assert_eq!(
+        (decoded.tried.len(), decoded.attempts_made(), decoded.unknowns()),
+        (0, 1, 0),
+        "{decoded:?}"
+    );
+}
+
+#[test]
+fn a_job_keeps_its_last_twenty_attempts_and_what_matters_of_the_rest() {
+    let mut job = Job { attempts: Vec::new(), earlier: EarlierAttempts::default(), ..job() };
+    let outcomes = [Outcome::Unknown, Outcome::RefusedHere, Outcome::RefusedHere, Outcome::Later];
+    for (number, outcome) in (1..).zip(outcomes.iter().cycle().take(400)) {
+        let provider = format!("{outcome:?}");
+        job.add_attempt(Attempt {
+            number,
+            provider,
+            outcome: *outcome,
+            scope: AnswerScope::Message,
+            ..attempt()
+        });
+    }
+    assert_eq!(job.attempts.len(), MAX_KEPT_ATTEMPTS);
+    assert_eq!((job.attempts[0].number, job.attempts[19].number), (381, 400));
+    assert_eq!((job.attempts_made(), job.unknowns()), (400, 100));
+    assert_eq!(job.earlier.refused_by, ["RefusedHere"]);
+    assert!(job.was_refused_by("RefusedHere") && !job.was_refused_by("Later"));
+    assert!(job.encode().len() < 6000, "{} bytes", job.encode().len());
+    let of_us =
+        Attempt { scope: AnswerScope::Provider, outcome: Outcome::RefusedHere, ..attempt() };
+    job.add_attempt(of_us);
+    assert!(!job.was_refused_by("main"), "an operator can fix it");
 }
 
 /// One change of a run of bytes: some are taken out at a place, others put there.
@@ -108,7 +154,7 @@ fn is_whole(bytes: &[u8]) -> Result<(), TestCaseError> {
     prop_assert_eq!(&job.v, WIRE_NAME);
     prop_assert_eq!(&Job::decode(&job.encode()).unwrap(), &job);
     let _owner = job.owner();
-    prop_assert!(job.unknowns() as usize <= job.attempts.len());
+    prop_assert!(job.attempts_made() as usize >= job.attempts.len());
     if let Ok(opened) = Contents::open(&keys(), job.message_id, &job.sealed) {
         prop_assert_eq!(opened, contents());
     }
@@ -131,7 +177,7 @@ proptest! {
         at in prop::sample::select(vec![
             "v", "message_id", "account_id", "test", "lane", "purpose", "template", "verification",
             "key_id", "accepted_at", "deadline", "epoch", "generation", "attempt", "snoozed",
-            "wait_ms", "attempts", "sealed", "verification/id", "verification/digits",
+            "wait_ms", "tried", "attempts", "earlier", "earlier/count", "sealed", "verification/id", "verification/digits",
             "verification/ttl_ms", "attempts/0/number", "attempts/0/outcome",
             "attempts/0/error_code",
         ]),

@@ -212,7 +212,15 @@ fn scripts() -> HashMap<Operation, Script> {
         ),
         (Operation::Verification, script!("verification_record.lua", => "verification.lua")),
         (Operation::Message, script!("message_record.lua", => "message.lua")),
-        (Operation::Claim, script!("verification_record.lua", "resolution.lua", => "claim.lua")),
+        (
+            Operation::Claim,
+            script!(
+                "verification_record.lua",
+                "resolution.lua",
+                "successor.lua",
+                => "claim.lua"
+            ),
+        ),
         (
             Operation::Resolve,
             script!(

@@ -2,6 +2,8 @@
 
 use std::collections::{BTreeSet, HashMap};
 
+use postrider_common::job::MAX_KEPT_ATTEMPTS;
+
 use super::super::evidence::{Attempt, Call, Evidence, FAILED, Row, SENT};
 use super::Wrong;
 use super::messages::{by_message, claims_forgotten};
@@ -80,10 +82,13 @@ fn miscounted(
     calls: &[&Call],
 ) -> impl Iterator<Item = &'static str> {
     let numbers: BTreeSet<i32> = attempts.iter().map(|attempt| attempt.number).collect();
-    let complete = attempts.len() == numbers.len() && numbers.into_iter().eq(1..=row.attempts);
+    // Of many attempts the last ones are kept.
+    let first = (row.attempts - i32::try_from(MAX_KEPT_ATTEMPTS).unwrap() + 1).max(1);
+    let complete = attempts.len() == numbers.len() && numbers.into_iter().eq(first..=row.attempts);
+    let counted = usize::try_from(row.attempts).unwrap_or_default();
     [
-        (!complete, "its attempts aren't 1 to as many as it says"),
-        (calls.len() > attempts.len(), "it was called for more often than it says"),
+        (!complete, "its attempts aren't the last of as many as it says"),
+        (calls.len() > counted, "it was called for more often than it says"),
         (
             row.status == SENT && of_outcome(attempts, "accepted") != 1,
             "it is sent where one attempt was accepted",

@@ -18,6 +18,7 @@ impl Sender {
             epoch: job.epoch.clone(),
             redelivered: task.redelivered,
             max_claims: MAX_CLAIMS,
+            supersedable: !job.has_unknown(),
             verification: job.verification.as_ref().map(|verification| ClaimVerification {
                 subject: postrider_common::store::verification_subject(
                     job.owner(),
@@ -52,14 +53,16 @@ impl Sender {
             attempt: job.attempt,
             resolution: serde_json::to_string(&resolution).unwrap_or_default(),
             status: resolution.message_status(),
-            attempts: resolution.attempts(job),
+            attempts: resolution.tried_job(job).attempts,
             verification: job.verification.as_ref().map(|verification| verification.id),
             finished: resolution.next_job(job).is_none(),
             refund: resolution.refunds(job),
             lane: job.lane,
         };
         match self.until_answered(|| self.store.resolve(&request)).await {
-            ResolveAnswer::Written { approved_at } => Ending::Resolved(resolution, approved_at),
+            ResolveAnswer::Written { approved_at } => {
+                Ending::Resolved(Box::new(resolution), approved_at)
+            }
             ResolveAnswer::Already { resolution } => resolved(&resolution),
             ResolveAnswer::Stale => Ending::Drop,
         }

@@ -2,11 +2,10 @@
 if not epoch then return LOST end
 local id = request.message_id
 local verification = request.verification and request.verification[1]
-local approved_at
+local progress
 if verification then
-  local there
-  approved_at, there = approval(verification)
-  if not there then
+  progress = load_progress(verification)
+  if not progress then
     local v = cjson.decode(request.verification[2])
     v.fails, v.last_message, v.keep_until, v.given = 0, id, v.expires_at + v.remember_ms, request.verification[2]
     if v.keep_until > now then
@@ -46,7 +45,10 @@ elseif request.redelivered and (request.epoch ~= epoch or now >= request.keep_un
   -- Its claim may be lost, or gone with its time.
   kind = 'unsure'
 end
-if kind == 'granted' and approved_at then kind = 'superseded' end
+if kind == 'granted' and progress
+    and (progress.approved_at or request.supersedable and has_successor(progress, id, request.verification[3])) then
+  kind = 'superseded'
+end
 local call = kind == 'granted' and request.call
 if call and now >= call.begin_by then
   call, kind = nil, 'expired'

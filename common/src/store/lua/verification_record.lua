@@ -14,10 +14,17 @@ local function save_verification(v)
                               v.last_message)
   set_until('ver:' .. v.id, changes .. v.given, v.keep_until)
 end
--- When a verification was approved, and whether it is there at all.
+-- When a verification was approved.
 local function approval(id)
   local approved_at = redis.call('GETRANGE', 'ver:' .. id, 0, 5)
-  if approved_at == '' then return nil, false end
+  if approved_at == '' then return nil end
   approved_at = struct.unpack('>I6', approved_at)
-  return approved_at > 0 and approved_at or nil, true
+  return approved_at > 0 and approved_at or nil
+end
+-- The fields of a verification that a claim depends on; nothing where it isn't there.
+local function load_progress(id)
+  local packed = redis.call('GETRANGE', 'ver:' .. id, 0, CHANGES_BYTES - 1)
+  if packed == '' then return nil end
+  local approved_at, expires_at, _, _, _, _, last_message = struct.unpack(CHANGES, packed)
+  return { approved_at = approved_at > 0 and approved_at or nil, expires_at = expires_at, last_message = last_message }
 end

@@ -93,7 +93,7 @@ pub(in crate::store) fn states<'de, D: Deserializer<'de>>(
     Ok(states)
 }
 
-/// Short: `[id, all of it as a string of JSON]`.
+/// Short: `[id, all of it as a string of JSON, expires_at]`.
 impl Serialize for ClaimVerification {
     fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
         #[derive(Serialize)]
@@ -112,6 +112,7 @@ impl Serialize for ClaimVerification {
         if to.is_human_readable() {
             return named.serialize(to);
         }
-        (job.id, serde_json::to_string(&named).map_err(S::Error::custom)?).serialize(to)
+        let json = serde_json::to_string(&named).map_err(S::Error::custom)?;
+        (job.id, json, job.expires_at).serialize(to)
     }
 }

@@ -25,6 +25,8 @@ pub struct Claim {
     pub redelivered: bool,
     /// From which claim on that never reached the provider the job is poison.
     pub max_claims: u32,
+    /// No attempt of the message can have been carried: a later message of its verification takes its place.
+    pub supersedable: bool,
     /// Puts the verification back where the store lost it; only for codes.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub verification: Option<ClaimVerification>,
@@ -67,7 +69,8 @@ pub enum Claimed {
     Granted,
     /// Ours, and too late for the [`Call`].
     Expired,
-    /// Ours: the verification was approved meanwhile, so the message is to be dropped as superseded.
+    /// Ours: the verification was approved meanwhile, or a later message of it goes on in this one's place, so the message
+    /// is to be dropped as superseded.
     Superseded,
     /// Ours, taken over from a worker that died while it called the provider, or just before: the answer is lost.
     /// `called_at` is when the call began.

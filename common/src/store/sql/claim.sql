@@ -2,6 +2,12 @@
 DELETE FROM decision;
 INSERT INTO decision (now, message_id)
 SELECT coalesce(NEW.request ->> '$.now', CAST(unixepoch('subsec') * 1000 AS INTEGER)), NEW.request ->> '$.message_id';
+-- What the store lost comes back: the latest verification of its subject where no other is.
+INSERT OR IGNORE INTO store_live
+SELECT v ->> 'subject', v ->> 'id', (v ->> 'expires_at') + (v ->> 'remember_ms')
+FROM (SELECT now, jsonb_extract(NEW.request, '$.verification') AS v FROM decision)
+WHERE NOT EXISTS (SELECT 1 FROM store_verification WHERE id = v ->> 'id')
+  AND v IS NOT NULL AND (v ->> 'expires_at') + (v ->> 'remember_ms') > now;
 INSERT INTO store_verification
 SELECT v ->> 'id', v ->> 'subject', v ->> 'account_id', v ->> 'purpose', v ->> 'key_id', v ->> 'digits',
        v ->> 'ttl_ms', v ->> 'max_attempts', v ->> 'remember_ms', v ->> 'first_at', v ->> 'expires_at', v ->> 'sends', 0,
@@ -9,9 +15,6 @@ SELECT v ->> 'id', v ->> 'subject', v ->> 'account_id', v ->> 'purpose', v ->> '
 FROM (SELECT now, message_id, jsonb_extract(NEW.request, '$.verification') AS v FROM decision)
 WHERE NOT EXISTS (SELECT 1 FROM store_verification WHERE id = v ->> 'id')
   AND v IS NOT NULL AND (v ->> 'expires_at') + (v ->> 'remember_ms') > now;
-INSERT OR IGNORE INTO store_live
-SELECT v.subject, v.id, v.keep_until FROM store_verification AS v
-WHERE v.id = NEW.request ->> '$.verification.id';
 
 UPDATE decision SET (kind, left) = (
     WITH c AS (
@@ -37,10 +40,19 @@ UPDATE decision SET (kind, left) = (
     UNION ALL SELECT 'granted', 1
     LIMIT 1
 );
+-- A later message goes on in its place where it is surely published and hasn't failed. One that was withdrawn is nowhere.
 UPDATE decision SET kind = 'superseded'
-WHERE kind = 'granted'
-  AND EXISTS (SELECT 1 FROM store_verification
-              WHERE id = NEW.request ->> '$.verification.id' AND approved_at IS NOT NULL);
+WHERE kind = 'granted' AND EXISTS (
+    SELECT 1
+    FROM store_verification AS v
+    LEFT JOIN store_message AS later ON later.id = v.last_message
+    LEFT JOIN store_claim AS c ON c.message_id = v.last_message
+    WHERE v.id = NEW.request ->> '$.verification.id'
+      AND (v.approved_at IS NOT NULL
+           OR NEW.request ->> '$.supersedable' AND v.last_message <> decision.message_id
+              AND v.expires_at > NEW.request ->> '$.verification.expires_at'
+              AND (c.message_id IS NOT NULL OR later.confirmed = 1)
+              AND coalesce(c.status, '') NOT IN ('failed', 'expired', 'poison')));
 UPDATE decision SET kind = 'expired' WHERE kind = 'granted' AND now >= NEW.request ->> '$.call.begin_by';
 -- What a claim met stays so until its result is written: whoever claims next meets it too.
 INSERT INTO store_claim
@@ -52,7 +64,7 @@ SELECT message_id, NEW.request ->> '$.generation', NEW.request ->> '$.attempt',
        END,
        NEW.request ->> '$.owner', now + (NEW.request ->> '$.lease_ms'), left,
        coalesce(NEW.request ->> '$.call.provider', ''), now, '',
-       max(NEW.request ->> '$.keep_until', now + (NEW.request ->> '$.lease_ms'))
+       max(NEW.request ->> '$.keep_until', now + (NEW.request ->> '$.lease_ms')), ''
 FROM decision WHERE kind NOT IN ('stale', 'resolved', 'busy')
 ON CONFLICT (message_id) DO UPDATE
 SET generation = excluded.generation, attempt = excluded.attempt, owner = excluded.owner,

@@ -9,11 +9,11 @@ END
 FROM (SELECT 1) LEFT JOIN store_claim AS c ON c.message_id = NEW.request ->> '$.message_id';
 INSERT INTO store_claim
 SELECT message_id, NEW.request ->> '$.generation', NEW.request ->> '$.attempt', 'resolved', '', 0, 0, '', 0, NEW.request ->> '$.resolution',
-       now + 3600000
+       now + 3600000, NEW.request ->> '$.status'
 FROM decision WHERE kind = 'written'
 ON CONFLICT (message_id) DO UPDATE
 SET generation = excluded.generation, attempt = excluded.attempt, state = 'resolved',
-    resolution = excluded.resolution, keep_until = max(store_claim.keep_until, excluded.keep_until);
+    resolution = excluded.resolution, status = excluded.status, keep_until = max(store_claim.keep_until, excluded.keep_until);
 UPDATE store_message
 SET status = NEW.request ->> '$.status', attempts = NEW.request -> '$.attempts', updated_at = (SELECT now FROM decision),
     -- What ended was surely published.
