@@ -183,6 +183,31 @@ async fn what_is_old_is_purged_beside_a_running_server() {
     assert_eq!(refused.status.code(), Some(2), "{}", String::from_utf8_lossy(&refused.stderr));
 }
 
+/// With a secret of one's own nothing but the service creates the folder.
+#[tokio::test]
+async fn starts_and_makes_tokens_in_a_new_folder_with_a_given_secret() {
+    let folder = services::new_folder("new-data");
+    let settings = |name: &str| {
+        let data = folder.join(name).join("data");
+        settings(&[
+            ("POSTRIDER_DATA_DIR", data.to_str().unwrap()),
+            ("POSTRIDER_SECRET", "a-secret-of-the-tests-of-more-than-32-bytes"),
+        ])
+    };
+    let mode = |settings: &Settings| {
+        let data = std::fs::metadata(&settings["POSTRIDER_DATA_DIR"]).unwrap();
+        std::os::unix::fs::PermissionsExt::mode(&data.permissions()) & 0o777
+    };
+    let served = settings("served");
+    let mut process = Process::api(served.clone());
+    let client = Client::new(process.url().await, process.token(&["--account", "shop"]));
+    assert_eq!(client.send_code("13800138000").await.0, 202);
+    assert_eq!(mode(&served), 0o700);
+    let of_token = settings("token");
+    crate::harness::processes::token(&of_token, &["--account", "shop"]);
+    assert_eq!(mode(&of_token), 0o700);
+}
+
 /// As cron would run it, without the service's environment.
 #[tokio::test]
 async fn a_command_that_finds_no_database_says_so_and_makes_none() {

@@ -4,6 +4,7 @@ use std::path::Path;
 
 use anyhow::Context as _;
 use postrider_common::config::{Backends, Config};
+use postrider_common::data_dir;
 use postrider_common::database::Database;
 use postrider_common::sqlite::Sqlite;
 use postrider_common::store::Store;
@@ -44,8 +45,9 @@ pub async fn existing_tables_and_store(config: &Config) -> anyhow::Result<(Datab
     tables_and_store(config).await
 }
 
-/// Opens the embedded database, with its tables.
+/// Opens the embedded database, with its tables; creates its folder where it doesn't exist.
 pub async fn open_embedded(data_dir: &Path) -> anyhow::Result<Sqlite> {
+    data_dir::create(data_dir).with_context(|| data_dir.display().to_string())?;
     let path = data_dir.join(DATABASE_FILE);
     let sqlite = Sqlite::open(&path).await.with_context(|| path.display().to_string())?;
     Database::sqlite(sqlite.clone()).migrate().await.context("migrating")?;

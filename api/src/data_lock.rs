@@ -4,6 +4,7 @@ use std::fs::{File, TryLockError};
 use std::path::Path;
 
 use anyhow::{Context as _, bail};
+use postrider_common::data_dir;
 
 /// Held for as long as it lives.
 #[derive(Debug)]
@@ -12,7 +13,9 @@ pub struct DataLock {
 }
 
 impl DataLock {
+    /// Takes the lock; creates the folder where it doesn't exist.
     pub fn take(data_dir: &Path) -> anyhow::Result<Self> {
+        data_dir::create(data_dir).with_context(|| data_dir.display().to_string())?;
         let path = data_dir.join("postrider.lock");
         let open = File::options().create(true).truncate(false).write(true).open(&path);
         let file = open.with_context(|| path.display().to_string())?;

@@ -5,6 +5,7 @@ pub mod accept;
 pub mod address;
 pub mod code;
 pub mod config;
+pub mod data_dir;
 pub mod database;
 pub mod digits;
 pub mod epoch;

@@ -1,22 +1,22 @@
 //! The secret that the embedded form makes for itself: once, readable by its owner alone.
 
-use std::fs::{self, DirBuilder, OpenOptions};
+use std::fs::{self, OpenOptions};
 use std::io::{ErrorKind, Write as _};
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 
 use secrecy::SecretString;
 
 use super::ConfigError;
+use crate::data_dir;
 use crate::secret::KeyRing;
 
 /// Reads `secret` in the data directory, or makes it from 32 random bytes. It is written beside its name and
-/// linked to it, so that of two processes that start at once both end with the same one, whole. A directory that is
-/// made here is its owner's alone; one that was there is the operator's to open or close.
+/// linked to it, so that of two processes that start at once both end with the same one, whole.
 pub(super) fn load_or_make(data_dir: &Path) -> Result<KeyRing, ConfigError> {
     let path = data_dir.join("secret");
     let failed = |error| ConfigError::SecretFile(path.clone(), error);
-    DirBuilder::new().recursive(true).mode(0o700).create(data_dir).map_err(failed)?;
+    data_dir::create(data_dir).map_err(failed)?;
     if !path.exists() {
         make(data_dir, &path).map_err(failed)?;
     }
