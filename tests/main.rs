@@ -25,6 +25,8 @@ mod dialects;
 mod distributed;
 #[cfg(test)]
 mod embedded;
+#[cfg(test)]
+mod full_disk;
 mod harness;
 #[cfg(test)]
 mod leaks;
@@ -37,6 +39,8 @@ mod poison;
 #[cfg(test)]
 mod provider_outages;
 mod queue_contract;
+#[cfg(test)]
+mod readiness;
 mod schema;
 #[cfg(test)]
 mod stopping;

@@ -304,6 +304,7 @@ async fn a_store_that_lost_its_data_decides_nothing_until_its_bans_are_back() {
     let ask = admit("+8613800000001", BEGIN, Vec::new());
     assert!(matches!(held.store.admit(&ask).await, Err(StoreError::Lost)));
     assert!(matches!(held.store.ban(&[]).await, Err(StoreError::Lost)));
+    assert!(matches!(held.store.check_writes().await, Err(StoreError::Lost)));
     let (limits, ban_check, now) = (Vec::new(), ask.ban_check.clone(), None);
     let take = Take { now, limits, ban_check, entry: "a".to_owned() };
     assert!(matches!(held.store.take(&take).await, Err(StoreError::Lost)));

@@ -54,7 +54,7 @@ pub async fn watch(app: Shared, stop: CancellationToken) {
 }
 
 async fn look(app: &Shared) {
-    if let Err(error) = app.store.ping().await {
+    if let Err(error) = app.store.epoch().await {
         // A store that is new or lost its data is given its bans, before anybody asks it for more.
         drop(app.store_failed(&error));
     }

@@ -65,8 +65,8 @@ pub async fn healthz() -> Json<Liveness> {
 
 /// Ready?
 ///
-/// Whether a message could be accepted now. The database may be away meanwhile: sends go on and rows follow; but
-/// without its tables nobody could ever be known.
+/// Whether a message could be accepted now: queue and store take writes. The database may be away meanwhile: sends go on and
+/// rows follow; but without its tables nobody could ever be known.
 #[utoipa::path(
     get, path = "/readyz", tag = "operation", operation_id = "readyz",
     responses(
@@ -80,16 +80,16 @@ pub async fn healthz() -> Json<Liveness> {
 )]
 pub async fn readyz(State(app): State<Shared>) -> (StatusCode, Json<Readiness>) {
     let (queue, store, database) = tokio::join!(
-        timeout(PATIENCE, app.queue.ping()),
-        timeout(PATIENCE, app.store.ping()),
+        app.queue.check_writes(),
+        app.store.check_writes(),
         timeout(PATIENCE, app.database.ping()),
     );
-    if let Ok(Err(error)) = &store {
+    if let Err(error) = &store {
         // A store that lost its data is given its bans back, also where nobody sends.
         drop(app.store_failed(error));
     }
-    let queue = word(matches!(queue, Ok(Ok(()))));
-    let store = word(matches!(store, Ok(Ok(()))));
+    let queue = word(queue.is_ok());
+    let store = word(store.is_ok());
     let database = match database {
         Ok(Ok(())) => "up",
         Ok(Err(DatabaseError::Refused(_))) => "migrations missing",

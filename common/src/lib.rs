@@ -23,3 +23,4 @@ pub mod sqlite;
 pub mod store;
 pub mod telemetry;
 pub mod template;
+pub mod write_health;

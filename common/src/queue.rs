@@ -89,7 +89,7 @@ pub enum Published {
     Unknown(String),
 }
 
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, Clone, thiserror::Error)]
 pub enum QueueError {
     #[error("the queue can't be reached: {0}")]
     Unavailable(String),
@@ -227,11 +227,19 @@ impl Queue {
         }
     }
 
-    /// Whether a publish could be tried now.
+    /// Whether a publish could be tried now: there is a connection, and no alarm is known.
     pub async fn ping(&self) -> Result<(), QueueError> {
         match self {
             Self::Rabbit(queue) => queue.ping(),
             Self::Sqlite(queue) => queue.ping().await,
+        }
+    }
+
+    /// Whether a publish would be confirmed now: known from real ones or a probe of the last second.
+    pub async fn check_writes(&self) -> Result<(), QueueError> {
+        match self {
+            Self::Rabbit(queue) => queue.check_writes().await,
+            Self::Sqlite(queue) => queue.check_writes().await,
         }
     }
 

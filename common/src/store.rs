@@ -47,20 +47,24 @@ impl Store {
     /// The guard of a send: decides, and counts what it admits.
     pub async fn admit(&self, request: &Admit) -> Result<AdmitAnswer, StoreError> {
         let _timer = Timer::start("admit", Some(request.lane));
-        match self {
+        let answer = match self {
             Self::Redis(store) => store.admit(request).await,
             Self::Sqlite(_) => self.call_of(request.lane, Operation::Admit, request).await,
-        }
+        };
+        self.record(&answer, |answer| matches!(answer, AdmitAnswer::Admitted { .. }));
+        answer
     }
 
     /// The guard of many sends, in one atomic step: decides about each in their order.
     pub async fn admit_many(&self, request: &AdmitMany) -> Result<AdmitManyAnswer, StoreError> {
         request.check_size()?;
         let _timer = Timer::start("admit_many", None);
-        match self {
+        let answer = match self {
             Self::Redis(_) => self.call(Operation::AdmitMany, request).await,
             Self::Sqlite(store) => store.admit_many(request).await,
-        }
+        };
+        self.record(&answer, |_| false);
+        answer
     }
 
     /// Takes back what an admission counted: its publish surely failed.
@@ -88,7 +92,9 @@ impl Store {
     /// The guard of a check, and its verdict: approves, or counts the failure.
     pub async fn settle(&self, request: &Settle) -> Result<SettleAnswer, StoreError> {
         let _timer = Timer::start("settle", None);
-        self.call(Operation::Settle, request).await
+        let answer = self.call(Operation::Settle, request).await;
+        self.record(&answer, |_| false);
+        answer
     }
 
     pub async fn verification(
@@ -108,13 +114,17 @@ impl Store {
     pub async fn claim(&self, request: &Claim) -> Result<ClaimAnswer, StoreError> {
         let lane = if request.verification.is_some() { Lane::Code } else { Lane::Notice };
         let _timer = Timer::start("claim", Some(lane));
-        self.call_of(lane, Operation::Claim, request).await
+        let answer: Result<ClaimAnswer, _> = self.call_of(lane, Operation::Claim, request).await;
+        self.record(&answer, |answer| answer.claim == Claimed::Granted);
+        answer
     }
 
     /// Writes what came of an attempt. The first one written stands.
     pub async fn resolve(&self, request: &Resolve) -> Result<ResolveAnswer, StoreError> {
         let _timer = Timer::start("resolve", Some(request.lane));
-        self.call_of(request.lane, Operation::Resolve, request).await
+        let answer = self.call_of(request.lane, Operation::Resolve, request).await;
+        self.record(&answer, |answer| matches!(answer, ResolveAnswer::Written { .. }));
+        answer
     }
 
     /// Shrinks what is kept of messages whose rows are committed to what drops late copies.
@@ -236,9 +246,31 @@ impl Store {
         self.call(Operation::SandboxList, &SandboxList { account_id, now: None }).await
     }
 
-    /// Whether the store answers at all.
-    pub async fn ping(&self) -> Result<(), StoreError> {
-        self.epoch().await.map(drop)
+    /// Whether a message could be decided about now: the store has its data and takes writes. Known from real calls or
+    /// a probe of the last second.
+    pub async fn check_writes(&self) -> Result<(), StoreError> {
+        match self {
+            Self::Redis(store) => store.health.check(self.probe(), redis::too_late).await,
+            Self::Sqlite(store) => {
+                store.check_writes().await?;
+                self.epoch().await.map(drop)
+            }
+        }
+    }
+
+    async fn probe(&self) -> Result<(), StoreError> {
+        self.call::<_, i64>(Operation::Probe, &serde_json::Map::new()).await.map(drop)
+    }
+
+    /// Lets an answer speak for the store's health: a failure, or an answer that surely came with a write.
+    fn record<A>(&self, answer: &Result<A, StoreError>, wrote: impl FnOnce(&A) -> bool) {
+        // Embedded, the writer knows by itself.
+        let Self::Redis(store) = self else { return };
+        match answer {
+            Ok(answer) if wrote(answer) => store.health.record(Ok(())),
+            Ok(_) => {}
+            Err(error) => store.health.record(Err(error.clone())),
+        }
     }
 
     async fn call<Q, A>(&self, operation: Operation, request: &Q) -> Result<A, StoreError>

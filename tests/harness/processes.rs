@@ -1,6 +1,7 @@
 //! The real binaries, built once, with the environment that a test gives them, and a client that talks to the API.
 
 use std::collections::BTreeMap;
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::{LazyLock, OnceLock};
@@ -12,6 +13,7 @@ use serde_json::{Value, json};
 
 use super::conformance::{Conformance, Exchange};
 use super::guardian::Guarded;
+use super::ports::free_port;
 use super::{eventually, services};
 
 /// Environment of a process.
@@ -25,6 +27,15 @@ pub struct Process {
     folder: PathBuf,
     runs: u32,
     guarded: Option<Guarded>,
+    /// What its data are on, where that is a disk of its own.
+    disk: Option<Disk>,
+}
+
+/// A small disk in memory that one process sees, and that ends with it.
+#[derive(Debug, Clone)]
+struct Disk {
+    folder: PathBuf,
+    megabytes: u32,
 }
 
 /// Builds the binaries, once: another package's tests don't.
@@ -72,19 +83,44 @@ impl Process {
         Self::new("postrider-worker", settings)
     }
 
-    fn new(name: &'static str, mut settings: Settings) -> Self {
+    /// Starts a worker that is watched; gives the URL of its `[metrics] listen` too.
+    pub fn watched_worker(mut settings: Settings) -> (Self, String) {
+        let address = format!("127.0.0.1:{}", free_port());
+        settings.insert("POSTRIDER_METRICS__LISTEN".to_owned(), address.clone());
+        (Self::worker(settings), format!("http://{address}"))
+    }
+
+    /// Starts `postrider-api` with its data on a disk of so many megabytes.
+    pub fn api_on_a_small_disk(mut settings: Settings, megabytes: u32) -> Self {
+        let folder = services::new_folder("disk");
+        settings.insert("POSTRIDER_DATA_DIR".to_owned(), folder.display().to_string());
+        let disk = Some(Disk { folder, megabytes });
+        Self { disk, ..Self::stopped("postrider-api", settings) }.started()
+    }
+
+    fn new(name: &'static str, settings: Settings) -> Self {
+        Self::stopped(name, settings).started()
+    }
+
+    fn stopped(name: &'static str, mut settings: Settings) -> Self {
         settings.entry("POSTRIDER_LISTEN".to_owned()).or_insert_with(|| "127.0.0.1:0".to_owned());
-        let mut process =
-            Self { name, settings, folder: services::new_folder(name), runs: 0, guarded: None };
-        process.start();
-        process
+        let folder = services::new_folder(name);
+        Self { name, settings, folder, runs: 0, guarded: None, disk: None }
+    }
+
+    fn started(mut self) -> Self {
+        self.start();
+        self
     }
 
     /// Starts it, also again after it was killed.
     pub fn start(&mut self) {
         self.runs += 1;
         let file = |kind| std::fs::File::create(self.path(kind)).unwrap();
-        let mut command = command(self.name, &self.settings);
+        let mut command = match &self.disk {
+            None => command(self.name, &self.settings),
+            Some(disk) => disk.command(self.name, &self.settings),
+        };
         // The folder has no postrider.toml that could get in the way.
         command.current_dir(&self.folder).stdout(file("out")).stderr(file("log"));
         self.guarded = Some(Guarded::spawn(&mut command).unwrap());
@@ -116,6 +152,26 @@ impl Process {
         format!("http://{}", address.await)
     }
 
+    /// Fills its disk to the last byte.
+    pub fn fill_disk(&self) {
+        let mut filler = std::fs::File::create(self.filler()).unwrap();
+        let page = [0; 4096];
+        // A whole page may have no room where a part of one has.
+        while filler.write_all(&page).is_ok() {}
+        while filler.write_all(&page[..1]).is_ok() {}
+    }
+
+    /// Gives its disk room again.
+    pub fn empty_disk(&self) {
+        std::fs::remove_file(self.filler()).unwrap();
+    }
+
+    /// A file on its disk, as others see it.
+    fn filler(&self) -> PathBuf {
+        let (process, disk) = (self.guarded.as_ref().unwrap(), self.disk.as_ref().unwrap());
+        PathBuf::from(format!("/proc/{}/root{}/filler", process.id(), disk.folder.display()))
+    }
+
     /// SIGKILL.
     pub fn kill(&mut self) {
         self.guarded = None;
@@ -134,6 +190,23 @@ impl Process {
     /// A token of `postrider-api token`, with this process's settings.
     pub fn token(&self, arguments: &[&str]) -> String {
         token(&self.settings, arguments)
+    }
+}
+
+impl Disk {
+    /// The same process with the disk in its place, in a namespace of its own: no root is needed for it.
+    fn command(&self, name: &str, settings: &Settings) -> Command {
+        let mount = r#"mount -t tmpfs -o "size=$1" tmpfs "$2" && exec "$3""#;
+        let mut command = Command::new("/usr/bin/unshare");
+        command
+            .args(["--map-root-user", "--mount", "/bin/sh", "-c", mount, "sh"])
+            .arg(format!("{}m", self.megabytes))
+            .arg(&self.folder)
+            .arg(binaries().join(name))
+            .env_clear()
+            .envs(settings)
+            .stdin(Stdio::null());
+        command
     }
 }
 

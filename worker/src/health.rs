@@ -35,8 +35,11 @@ pub fn app(watched: Watched) -> Router {
 }
 
 async fn ready(State(watched): State<Watched>) -> (StatusCode, Json<Value>) {
-    let (queue, store, database) =
-        tokio::join!(watched.queue.ping(), watched.store.ping(), watched.database.ping());
+    let (queue, store, database) = tokio::join!(
+        watched.queue.check_writes(),
+        watched.store.check_writes(),
+        watched.database.ping()
+    );
     let keys = !watched.key_missing.load(Ordering::Relaxed);
     // Without the database sends go on, and rows wait in the queue.
     let ready = queue.is_ok() && store.is_ok() && keys;

@@ -60,10 +60,13 @@ impl Database {
         Ok(applied?)
     }
 
-    /// Answers if every migration of this binary is applied. (One that is newer may be, too: a newer binary is
+    /// Answers if every migration of this binary is applied, and embedded, if the file takes writes. (One that is newer may be, too: a newer binary is
     /// being rolled out.)
     pub async fn ping(&self) -> Result<(), DatabaseError> {
         const APPLIED: &str = "SELECT version FROM _sqlx_migrations WHERE success";
+        if let Self::Sqlite(sqlite) = self {
+            sqlite.check_writes().await?;
+        }
         let applied = async {
             match self {
                 Self::Sqlite(sqlite) => {

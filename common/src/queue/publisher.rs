@@ -91,7 +91,7 @@ impl Pool {
 pub(super) async fn publish(
     link: Option<Arc<Link>>,
     limit: Duration,
-    to: Destination,
+    to: Address,
     message: &Outgoing,
 ) -> Published {
     let Some(link) = link.filter(|link| link.usable()) else {
@@ -114,8 +114,8 @@ pub(super) async fn publish(
 }
 
 impl ConfirmChannel {
-    async fn publish(&self, to: Destination, message: &Outgoing) -> Published {
-        let (exchange, routing_key) = address(to);
+    async fn publish(&self, to: Address, message: &Outgoing) -> Published {
+        let Address { exchange, routing_key } = to;
         let mut publish = pin!(self.channel.basic_publish(
             exchange.into(),
             routing_key.into(),
@@ -149,11 +149,26 @@ impl ConfirmChannel {
 }
 
 /// Exchange and routing key.
-fn address(to: Destination) -> (String, &'static str) {
-    match to {
-        Destination::Lane(lane) => (topology::WORK.to_owned(), lane.as_str()),
-        Destination::Retry(lane, rung) => (rung.queue(), lane.as_str()),
-        Destination::Rows => (String::new(), Source::Rows.queue()),
+pub(super) struct Address {
+    exchange: String,
+    routing_key: &'static str,
+}
+
+impl Address {
+    /// Of the queue that nobody takes from: see [`topology::PROBE`].
+    pub(super) fn probe() -> Self {
+        Self { exchange: String::new(), routing_key: topology::PROBE }
+    }
+}
+
+impl From<Destination> for Address {
+    fn from(to: Destination) -> Self {
+        let (exchange, routing_key) = match to {
+            Destination::Lane(lane) => (topology::WORK.to_owned(), lane.as_str()),
+            Destination::Retry(lane, rung) => (rung.queue(), lane.as_str()),
+            Destination::Rows => (String::new(), Source::Rows.queue()),
+        };
+        Self { exchange, routing_key }
     }
 }
 

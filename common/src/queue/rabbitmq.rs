@@ -16,15 +16,19 @@ use tokio_util::task::TaskTracker;
 
 pub(super) use super::consumer::RabbitAcker;
 use super::consumer::Subscriber;
+use super::publisher::Address;
 use super::supervisor::{Link, Purpose, Up, keep_up, unavailable};
 use super::{
     Consumer, Depth, Destination, Outgoing, Published, QueueError, Rung, Source, publisher,
     topology,
 };
 use crate::job::Lane;
+use crate::write_health::WriteHealth;
 
 /// How long a question for a queue's length may take.
 const DEPTHS: Duration = Duration::from_secs(1);
+/// Longest wait for the confirm of a probe: shorter than the probe itself may take.
+const PROBE_CONFIRM_TIMEOUT: Duration = Duration::from_millis(800);
 /// How long [`RabbitQueue::close`] may take.
 const CLOSE: Duration = Duration::from_secs(3);
 
@@ -40,6 +44,7 @@ struct Shared {
     publishing: Up,
     /// Opened by the first consumer: a process that only publishes needs none.
     consuming: OnceLock<Up>,
+    health: WriteHealth<QueueError>,
     closed: CancellationToken,
     connections: TaskTracker,
     _closes_with_the_last_handle: DropGuard,
@@ -63,6 +68,7 @@ impl RabbitQueue {
             confirm_timeout,
             publishing: supervise(url, Purpose::Publish, &closed, &connections),
             consuming: OnceLock::new(),
+            health: WriteHealth::new("queue"),
             _closes_with_the_last_handle: closed.clone().drop_guard(),
             closed,
             connections,
@@ -71,8 +77,26 @@ impl RabbitQueue {
     }
 
     pub async fn publish(&self, to: Destination, message: Outgoing) -> Published {
+        let published =
+            self.publish_to(Address::from(to), self.shared.confirm_timeout, message).await;
+        self.shared.health.record(confirmed(&published));
+        published
+    }
+
+    async fn publish_to(&self, to: Address, limit: Duration, message: Outgoing) -> Published {
         let link = self.shared.publishing.borrow().clone();
-        publisher::publish(link, self.shared.confirm_timeout, to, &message).await
+        publisher::publish(link, limit, to, &message).await
+    }
+
+    /// A broker in alarm, or without a quorum, confirms nothing, so that only a publish can tell.
+    pub async fn check_writes(&self) -> Result<(), QueueError> {
+        self.ping()?;
+        let probe = async {
+            let message = Outgoing { id: "probe".to_owned(), body: Vec::new(), trace: None };
+            let limit = self.shared.confirm_timeout.min(PROBE_CONFIRM_TIMEOUT);
+            confirmed(&self.publish_to(Address::probe(), limit, message).await)
+        };
+        self.shared.health.check(probe, || unavailable("no answer in time")).await
     }
 
     pub fn consume(&self, source: Source, prefetch: u16, stop: CancellationToken) -> Consumer {
@@ -138,6 +162,13 @@ impl RabbitQueue {
             Ok(depths)
         };
         timeout(DEPTHS, asked).await.map_err(unavailable)?
+    }
+}
+
+fn confirmed(published: &Published) -> Result<(), QueueError> {
+    match published {
+        Published::Confirmed => Ok(()),
+        Published::Failed(why) | Published::Unknown(why) => Err(unavailable(why)),
     }
 }
 

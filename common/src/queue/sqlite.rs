@@ -173,6 +173,10 @@ impl SqliteQueue {
         one.await.map(drop).map_err(unavailable)
     }
 
+    pub async fn check_writes(&self) -> Result<(), QueueError> {
+        self.shared.sqlite.check_writes().await.map_err(unavailable)
+    }
+
     /// Stops every consumer and gives back what is taken.
     pub async fn close(&self) {
         self.shared.closed.cancel();

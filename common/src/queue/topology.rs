@@ -13,6 +13,11 @@ use crate::job::Lane;
 
 /// Direct; the routing key is the lane.
 pub(super) const WORK: &str = "sms.work";
+/// The queue of probes: a confirmed publish to it says that the broker takes messages. Of the same kind as the lanes, so
+/// that what keeps those from confirming keeps it too.
+pub(super) const PROBE: &str = "sms.probe";
+/// Life of a probe's message, in milliseconds.
+const PROBE_TTL_MS: i32 = 1000;
 const DEAD: &str = "sms.dead";
 const UNROUTED: &str = "sms.unrouted";
 
@@ -39,6 +44,10 @@ pub(super) async fn declare(connection: &Connection) -> Result<(), lapin::Error>
     }
     broker.bind(Source::Unrouted.queue(), UNROUTED, "").await?;
     broker.bind(Source::Dead.queue(), DEAD, "").await?;
+
+    // Nobody takes from it: it holds one message, and that not for long.
+    let probe = [("x-max-length", 1.into()), ("x-message-ttl", PROBE_TTL_MS.into())];
+    broker.queue(PROBE, &probe).await?;
 
     for lane in Lane::ALL {
         let [strategy, overflow] = at_least_once();

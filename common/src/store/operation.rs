@@ -44,6 +44,7 @@ pub enum Operation {
     Ban,
     SweepBans,
     Epoch,
+    Probe,
     Restore,
     LaneCounts,
     OldestAge,

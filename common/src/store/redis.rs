@@ -21,6 +21,7 @@ use secrecy::{ExposeSecret as _, SecretString};
 use self::together::Together;
 use super::{Admit, AdmitAnswer, Operation, StoreError};
 use crate::job::Lane;
+use crate::write_health::WriteHealth;
 
 /// Redis reads 16 KiB of a connection at a time, half a dozen requests, and has them on disk before it reads more. So
 /// what shares one connection also waits for many syncs; of several connections one sync takes all that came in.
@@ -80,6 +81,7 @@ const SHARED: [(Operation, Lane); 8] = [
 pub struct RedisStore {
     calls: Calls,
     together: Arc<HashMap<(Operation, Lane), Together>>,
+    pub(super) health: Arc<WriteHealth<StoreError>>,
 }
 
 impl fmt::Debug for RedisStore {
@@ -95,7 +97,8 @@ impl RedisStore {
         let together = SHARED.map(|(operation, lane)| {
             ((operation, lane), Together::start(calls.clone(), operation, lane))
         });
-        Ok(Self { calls, together: Arc::new(together.into()) })
+        let health = Arc::new(WriteHealth::new("store"));
+        Ok(Self { calls, together: Arc::new(together.into()), health })
     }
 
     pub(super) async fn admit(&self, request: &Admit) -> Result<AdmitAnswer, StoreError> {
@@ -177,7 +180,7 @@ impl Calls {
     }
 }
 
-fn too_late() -> StoreError {
+pub(super) fn too_late() -> StoreError {
     StoreError::Unavailable("no answer in time".to_owned())
 }
 
@@ -238,6 +241,7 @@ fn scripts() -> HashMap<Operation, Script> {
         (Operation::Ban, script!("ban_set.lua", => "ban.lua")),
         (Operation::SweepBans, script!("ban_set.lua", => "sweep_bans.lua")),
         (Operation::Epoch, script!(=> "epoch.lua")),
+        (Operation::Probe, script!(=> "probe.lua")),
         (Operation::Restore, script!("ban_set.lua", => "restore.lua")),
         (Operation::LaneCounts, script!(=> "lane_counts.lua")),
         (Operation::OldestAge, script!(=> "oldest_age.lua")),

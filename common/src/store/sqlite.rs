@@ -56,6 +56,12 @@ impl SqliteStore {
         Self { sqlite }
     }
 
+    /// Whether the file takes writes now.
+    pub(super) async fn check_writes(&self) -> Result<(), StoreError> {
+        let checked = self.sqlite.check_writes().await;
+        checked.map_err(|error| StoreError::Unavailable(error.to_string()))
+    }
+
     /// Deletes what nobody asks for any more, besides bans.
     pub(super) async fn purge(&self) -> Result<(), StoreError> {
         let purged = self.sqlite.write(|connection| {
@@ -178,7 +184,8 @@ fn text(operation: Operation) -> Text {
         Operation::AccountVersion => Text::Write("account_version"),
         Operation::Ban => Text::Write("ban"),
         Operation::SweepBans => Text::Write("sweep_bans"),
-        Operation::Epoch => Text::Read(include_str!("sql/epoch.sql")),
+        // A write of its own says whether the file takes any.
+        Operation::Epoch | Operation::Probe => Text::Read(include_str!("sql/epoch.sql")),
         Operation::Restore => Text::Write("restore"),
         Operation::LaneCounts => Text::Read(include_str!("sql/lane_counts.sql")),
         Operation::OldestAge => Text::Read(include_str!("sql/oldest_age.sql")),

@@ -162,9 +162,16 @@ impl Redis {
 
     /// Takes everything from it.
     pub async fn empty(&self) {
+        self.command("FLUSHALL").await;
+    }
+
+    /// Runs a command, its words separated by spaces.
+    pub async fn command(&self, words: &str) {
         let client = ::redis::Client::open(self.url()).unwrap();
         let mut connection = client.get_multiplexed_async_connection().await.unwrap();
-        ::redis::cmd("FLUSHALL").exec_async(&mut connection).await.unwrap();
+        let words: Vec<&str> = words.split(' ').collect();
+        let mut command = ::redis::cmd(words[0]);
+        command.arg(&words[1..]).exec_async(&mut connection).await.unwrap();
     }
 }
 

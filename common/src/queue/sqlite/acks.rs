@@ -2,8 +2,10 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use tokio::sync::{Notify, mpsc, oneshot};
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -12,6 +14,8 @@ use crate::sqlite::Sqlite;
 
 /// Acks that wait for the next delete.
 const WAITING: usize = 4096;
+/// Pause before a delete is tried again.
+const RETRY_INTERVAL: Duration = Duration::from_millis(500);
 const DELETE: &str = "DELETE FROM queue_job WHERE id IN (SELECT value FROM json_each(?1))";
 
 #[derive(Clone)]
@@ -44,7 +48,7 @@ pub(in crate::queue) struct SqliteAcker(pub(super) Arc<Session>);
 impl Acks {
     pub(super) fn start(sqlite: Sqlite, closed: CancellationToken, running: TaskTracker) -> Self {
         let (waiting, acks) = mpsc::channel(WAITING);
-        tokio::spawn(delete(sqlite, acks));
+        tokio::spawn(delete(sqlite, acks, closed.clone()));
         Self { waiting, closed, running }
     }
 
@@ -98,16 +102,26 @@ impl SqliteAcker {
     }
 }
 
-async fn delete(sqlite: Sqlite, mut waiting: mpsc::Receiver<Ack>) {
+async fn delete(sqlite: Sqlite, mut waiting: mpsc::Receiver<Ack>, closed: CancellationToken) {
     let mut acks = Vec::with_capacity(WAITING);
     while waiting.recv_many(&mut acks, WAITING).await > 0 {
         let ids: Vec<i64> = acks.iter().flat_map(|ack| ack.ids.iter().copied()).collect();
-        let deleted = execute(&sqlite, DELETE, Some(ids)).await;
-        if let Err(error) = &deleted {
-            tracing::warn!(%error, "acked messages stay in the queue; their claims drop them");
-        }
+        let deleted = delete_until_closed(&sqlite, &ids, &closed).await;
         for ack in acks.drain(..) {
-            let _whoever_went_away_needs_no_answer = ack.done.send(deleted.is_ok());
+            let _whoever_went_away_needs_no_answer = ack.done.send(deleted);
         }
     }
+}
+
+/// Deletes rows, trying on while the file takes no writes: nothing would hand them out again before the next start.
+async fn delete_until_closed(sqlite: &Sqlite, ids: &[i64], closed: &CancellationToken) -> bool {
+    while let Err(error) = execute(sqlite, DELETE, Some(ids.to_vec())).await {
+        if closed.is_cancelled() {
+            tracing::warn!(%error, "acked messages stay in the queue; their claims drop them");
+            return false;
+        }
+        tracing::debug!(%error, "acked messages stay in the queue for now");
+        let _closed_or_time_to_try = timeout(RETRY_INTERVAL, closed.cancelled()).await;
+    }
+    true
 }

@@ -14,7 +14,7 @@ use crate::queue::{Acker, Delivery, Receipt};
 use crate::sqlite::{Sqlite, SqliteError};
 
 /// How long it sleeps: at the most, because a command beside this process may put something and wakes nobody; at
-/// the least, because what is due may not be had, where the file can't be written.
+/// the least, because what is due may have been taken by another consumer.
 const LONGEST: Duration = Duration::from_secs(1);
 const SHORTEST: Duration = Duration::from_millis(10);
 
@@ -54,12 +54,17 @@ pub(super) struct Taker {
 impl Taker {
     pub(super) async fn run(self) {
         self.wake.consumers.fetch_add(1, Ordering::Relaxed);
-        let mut tag = 0;
+        let (mut tag, mut failing) = (0, false);
         while let Some(room) = self.room().await {
-            let taken = self.take(room).await.unwrap_or_else(|error| {
-                tracing::warn!(%error, queue = self.queue, "nothing could be taken");
-                Vec::new()
-            });
+            let taken = match self.take(room).await {
+                Ok(taken) => taken,
+                Err(error) => {
+                    self.log(&error, std::mem::replace(&mut failing, true));
+                    self.rest().await;
+                    continue;
+                }
+            };
+            failing = false;
             if taken.is_empty() {
                 self.sleep().await;
                 continue;
@@ -146,6 +151,23 @@ impl Taker {
         }
         // Another consumer may have room for them.
         self.wake.put.notify_one();
+    }
+
+    /// Once an outage: tries are many.
+    fn log(&self, error: &SqliteError, again: bool) {
+        if again {
+            tracing::debug!(%error, queue = self.queue, "still nothing could be taken");
+        } else {
+            tracing::warn!(%error, queue = self.queue, "nothing could be taken; trying on");
+        }
+    }
+
+    /// Waits after a failure, whatever is put meanwhile.
+    async fn rest(&self) {
+        tokio::select! {
+            () = self.ended() => {}
+            () = tokio::time::sleep(LONGEST) => {}
+        }
     }
 
     async fn sleep(&self) {
