@@ -7,7 +7,7 @@ use metrics_exporter_prometheus::PrometheusHandle;
 use postrider_common::accept::Acceptor;
 use postrider_common::config::Settings;
 use postrider_common::database::Database;
-use postrider_common::phone::{DefaultRegion, PhoneNumber};
+use postrider_common::phone::{PhoneNumber, PhoneRules};
 use postrider_common::queue::Queue;
 use postrider_common::secret::KeyRing;
 use postrider_common::store::{BanCheck, Explain, Store, StoreError};
@@ -25,7 +25,7 @@ use crate::verified::Verified;
 #[derive(Debug)]
 pub struct App {
     pub settings: Settings,
-    pub region: DefaultRegion,
+    pub phone_rules: PhoneRules,
     pub keys: KeyRing,
     /// Whose tokens are taken beside our own.
     pub identity_provider: Option<IdentityProvider>,
@@ -51,7 +51,7 @@ impl App {
     /// Reads a number as the caller wrote it.
     pub fn phone(&self, text: &str) -> Result<PhoneNumber, Problem> {
         use postrider_common::phone::PhoneError;
-        PhoneNumber::parse(text, self.region).map_err(|error| {
+        PhoneNumber::parse(text, &self.phone_rules).map_err(|error| {
             let why = match error {
                 PhoneError::Character => "characters",
                 PhoneError::Unreadable => "unreadable",

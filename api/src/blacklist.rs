@@ -370,7 +370,7 @@ fn subject(app: &App, mut fields: Fields) -> Result<(BanKind, String), Problem> 
     }
     let kind = fields.parsed("kind", "`phone`, `phone_prefix`, `ip` or `cidr`", BanKind::of_word);
     let value = fields.text("value", 64);
-    let written = kind.map(|kind| (kind, kind.normalise(&value, app.region)));
+    let written = kind.map(|kind| (kind, kind.normalise(&value, &app.phone_rules)));
     if let Some((_, Err(error))) = &written
         && !value.is_empty()
     {

@@ -156,10 +156,8 @@ fn start_worker(
 
 fn app(config: &Config, parts: &Parts, notes: Notes) -> anyhow::Result<Shared> {
     let settings = config.settings.clone();
-    let region =
-        settings.server.default_region.parse().map_err(|problem: String| anyhow!(problem))?;
     Ok(Arc::new(App {
-        region,
+        phone_rules: settings.phone_rules().map_err(|problem| anyhow!(problem))?,
         settings,
         keys: config.keys.clone(),
         identity_provider: IdentityProvider::load(&config.settings.jwt)?,

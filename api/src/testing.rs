@@ -62,7 +62,7 @@ impl TestApp {
         let permanent = config.settings.bans.auto_permanent;
         let app = App {
             automatic_bans: AutomaticBans::start(database.clone(), store.clone(), permanent).0,
-            region: "CN".parse().unwrap(),
+            phone_rules: config.settings.phone_rules().unwrap(),
             identity_provider: IdentityProvider::load(&config.settings.jwt).unwrap(),
             settings: config.settings,
             keys: config.keys,

@@ -8,6 +8,9 @@ use rlibphonenumber::{CountryCodeSource, PHONE_NUMBER_UTIL, PhoneNumberFormat, P
 
 use crate::digits;
 
+/// Fewest digits of a [`PhonePrefix`]: more than any country's code has, which would stand for the whole country.
+const MIN_PREFIX_DIGITS: usize = 4;
+
 /// Longest text that is read as a number. E.164 has 15 digits at most; the rest is room for separators.
 const MAX_PHONE_CHARS: usize = 32;
 
@@ -28,9 +31,27 @@ pub enum PhoneError {
     NotMobile,
 }
 
+/// How numbers are read: `[server] default_region` and `[phone] also_valid`.
+#[derive(Debug, Clone, Default)]
+pub struct PhoneRules {
+    pub region: DefaultRegion,
+    /// Ranges that are accepted although the numbering plans don't know them.
+    pub also_valid: Vec<PhonePrefix>,
+}
+
+/// The first digits of numbers, behind a `+`: `+86149`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PhonePrefix(String);
+
 /// An ISO 3166 country that numbers without a country code belong to.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct DefaultRegion(Region);
+
+impl Default for DefaultRegion {
+    fn default() -> Self {
+        Self::CN
+    }
+}
 
 /// The countries that have a numbering plan. The library knows them too, but asked it reads every plan and keeps 9 MB for as
 /// long as the process runs, also of a worker, which reads its settings and never a number as people write it.
@@ -52,6 +73,28 @@ impl FromStr for DefaultRegion {
             .filter(|region| COUNTRIES.split(' ').any(|country| country == region.to_string()))
             .map(Self)
             .ok_or_else(|| format!("`{text}` is no two-letter country code in capitals"))
+    }
+}
+
+impl FromStr for PhonePrefix {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let digits = text.strip_prefix('+').unwrap_or_default();
+        let is_prefix = (MIN_PREFIX_DIGITS..=14).contains(&digits.len())
+            && digits.bytes().all(|b| b.is_ascii_digit())
+            && !digits.starts_with('0');
+        is_prefix.then(|| Self(text.to_owned())).ok_or_else(|| {
+            format!(
+                "`{text}` is no prefix like +86149: + and 4 to 14 digits, the country's code first"
+            )
+        })
+    }
+}
+
+impl<'de> serde::Deserialize<'de> for PhonePrefix {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
     }
 }
 
@@ -78,16 +121,17 @@ impl fmt::Debug for DefaultRegion {
 }
 
 impl PhoneNumber {
-    /// Reads E.164 or a national number of `region`, in any script's digits. The number must be valid and a mobile one
-    /// (or one of the ranges where mobile and fixed can't be told apart).
+    /// Reads E.164 or a national number of the region, in any script's digits. The number must be valid and a mobile one
+    /// (or one of the ranges where mobile and fixed can't be told apart), or of a range that is also valid and as long as
+    /// its country's mobile numbers.
     ///
     /// # Errors
     /// Also for a text that has more than one number in it, or anything beside it: cut off, it could be a typing error
     /// that sends the message to somebody else.
-    pub fn parse(text: &str, region: DefaultRegion) -> Result<Self, PhoneError> {
+    pub fn parse(text: &str, rules: &PhoneRules) -> Result<Self, PhoneError> {
         let digits = ascii_digits(text)?;
         let number = PHONE_NUMBER_UTIL
-            .parse_and_keep_raw_input(&digits, Some(region.0))
+            .parse_and_keep_raw_input(&digits, Some(rules.region.0))
             .map_err(|_| PhoneError::Unreadable)?;
         // The library also cuts off what is dialled before a number: a carrier's code, another country's way out.
         let is_cut = !number.preferred_domestic_carrier_code().is_empty()
@@ -95,14 +139,20 @@ impl PhoneNumber {
         if is_cut {
             return Err(PhoneError::Unreadable);
         }
+        let phone = Self(PHONE_NUMBER_UTIL.format(&number, PhoneNumberFormat::E164).into_owned());
+        let is_long_enough =
+            || PHONE_NUMBER_UTIL.is_possible_number_for_type(&number, PhoneNumberType::Mobile);
+        if rules.also_valid.iter().any(|prefix| phone.0.starts_with(&prefix.0)) && is_long_enough()
+        {
+            return Ok(phone);
+        }
         if !PHONE_NUMBER_UTIL.is_valid_number(&number) {
             return Err(PhoneError::Invalid);
         }
         match PHONE_NUMBER_UTIL.get_number_type(&number) {
-            PhoneNumberType::Mobile | PhoneNumberType::FixedLineOrMobile => {}
-            _ => return Err(PhoneError::NotMobile),
+            PhoneNumberType::Mobile | PhoneNumberType::FixedLineOrMobile => Ok(phone),
+            _ => Err(PhoneError::NotMobile),
         }
-        Ok(Self(PHONE_NUMBER_UTIL.format(&number, PhoneNumberFormat::E164).into_owned()))
     }
 
     /// Takes back what [`Self::as_e164`] gave out. Checks the shape alone, not the numbering plan: a
@@ -127,13 +177,16 @@ impl PhoneNumber {
         &self.0[..self.0.len() - 4]
     }
 
-    /// Whether the number is one of this country's. (Countries that share a calling code are told apart.)
+    /// Whether the number is one of this country's. (Countries that share a calling code are told apart; a number that
+    /// no plan knows is of the main one.)
     #[must_use]
     pub fn is_of(&self, country: DefaultRegion) -> bool {
-        let number = PHONE_NUMBER_UTIL.parse(&self.0, None);
+        let Ok(number) = PHONE_NUMBER_UTIL.parse(&self.0, None) else { return false };
         // Not `is_valid_number_for_region`, which doesn't compare calling codes.
-        number
-            .is_ok_and(|number| PHONE_NUMBER_UTIL.get_region_for_number(&number) == Some(country.0))
+        let known = PHONE_NUMBER_UTIL.get_region_for_number(&number);
+        let region =
+            known.or_else(|| PHONE_NUMBER_UTIL.get_region_for_country_code(number.country_code));
+        region == Some(country.0)
     }
 
     /// The number as it may be shown: `+86138****8000`.
@@ -195,8 +248,12 @@ mod tests {
 
     use super::*;
 
-    fn cn() -> DefaultRegion {
-        "CN".parse().unwrap()
+    fn rules(region: &str) -> PhoneRules {
+        PhoneRules { region: region.parse().unwrap(), also_valid: Vec::new() }
+    }
+
+    fn cn() -> PhoneRules {
+        rules("CN")
     }
 
     #[test]
@@ -212,7 +269,7 @@ mod tests {
     #[test]
     fn national_and_e164_forms_are_one_number() {
         for text in ["13800138000", "+8613800138000", "+86 138 0013 8000", "138-0013-8000"] {
-            assert_eq!(PhoneNumber::parse(text, cn()).unwrap().as_e164(), "+8613800138000");
+            assert_eq!(PhoneNumber::parse(text, &cn()).unwrap().as_e164(), "+8613800138000");
         }
     }
 
@@ -232,14 +289,18 @@ mod tests {
             "0138 0013 8000",
             " 13800138000 ",
         ] {
-            let phone = PhoneNumber::parse(text, cn());
+            let phone = PhoneNumber::parse(text, &cn());
             assert_eq!(phone.unwrap().as_e164(), "+8613800138000", "{text}");
         }
-        let us = "US".parse().unwrap();
+        let us = rules("US");
         for text in ["+86 138 0013 8000", "0086 138 0013 8000"] {
-            assert_eq!(PhoneNumber::parse(text, us).unwrap().as_e164(), "+8613800138000", "{text}");
+            assert_eq!(
+                PhoneNumber::parse(text, &us).unwrap().as_e164(),
+                "+8613800138000",
+                "{text}"
+            );
         }
-        let phone = PhoneNumber::parse("+44 (0)7911 123456", cn());
+        let phone = PhoneNumber::parse("+44 (0)7911 123456", &cn());
         assert_eq!(phone.unwrap().as_e164(), "+447911123456");
     }
 
@@ -265,11 +326,11 @@ mod tests {
             "一三八零零一三八零零零",
             "13800138000*",
         ] {
-            assert_eq!(PhoneNumber::parse(text, cn()), Err(PhoneError::Character), "{text:?}");
+            assert_eq!(PhoneNumber::parse(text, &cn()), Err(PhoneError::Character), "{text:?}");
         }
         for text in ["138+0013+8000", "13800138000+", "++8613800138000", "+86+13800138000", "+", ""]
         {
-            let refused = PhoneNumber::parse(text, cn()).unwrap_err();
+            let refused = PhoneNumber::parse(text, &cn()).unwrap_err();
             assert!(matches!(refused, PhoneError::Character | PhoneError::Unreadable), "{text:?}");
         }
     }
@@ -278,22 +339,76 @@ mod tests {
     #[test]
     fn refuses_digits_before_a_number_that_are_no_part_of_it() {
         for text in ["12345 13800138000", "1795113800138000", "12345 00 86 13800138000"] {
-            assert!(PhoneNumber::parse(text, cn()).is_err(), "{text}");
+            assert!(PhoneNumber::parse(text, &cn()).is_err(), "{text}");
         }
-        assert!(PhoneNumber::parse("13800138001 13900139001", cn()).is_err());
+        assert!(PhoneNumber::parse("13800138001 13900139001", &cn()).is_err());
+    }
+
+    /// Ranges of mainland China that begin with this and aren't accepted, told by up to five digits.
+    fn refused_ranges(prefix: &str) -> Vec<String> {
+        if prefix.len() == 5 {
+            let refused = PhoneNumber::parse(&format!("+86{prefix}123456"), &cn()).is_err();
+            return refused.then(|| prefix.to_owned()).into_iter().collect();
+        }
+        let longer = (0..10).map(|digit| format!("{prefix}{digit}"));
+        let (longer, refused): (Vec<_>, Vec<_>) =
+            longer.map(|longer| (longer.clone(), refused_ranges(&longer))).unzip();
+        let refused: Vec<_> = refused.into_iter().flatten().collect();
+        if refused == longer { vec![prefix.to_owned()] } else { refused }
+    }
+
+    #[test]
+    fn docs_list_the_mainland_ranges_that_the_plan_refuses() {
+        let docs = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/operations.md");
+        let refused: Vec<_> =
+            (3..10).flat_map(|digit| refused_ranges(&format!("1{digit}"))).collect();
+        let list = format!("`{}`", refused.join("`, `"));
+        let docs = std::fs::read_to_string(docs).unwrap().replace('\n', " ");
+        assert!(docs.contains(&list), "docs/operations.md doesn't list {list}");
+    }
+
+    #[test]
+    fn accepts_ranges_that_the_operator_says_are_valid() {
+        let number = "+8614912345678";
+        assert_eq!(PhoneNumber::parse(number, &cn()), Err(PhoneError::Invalid));
+        let also_valid = vec!["+86149".parse().unwrap(), "+1310555".parse().unwrap()];
+        let also = PhoneRules { also_valid, ..cn() };
+        for text in ["14912345678", number, "0086 149 1234 5678"] {
+            let phone = PhoneNumber::parse(text, &also).unwrap();
+            assert_eq!(phone.as_e164(), number);
+            assert!(phone.is_of(DefaultRegion::CN));
+        }
+        for text in ["1541234567", "149123456789", "1541234", "+86155", "+8614912345678x"] {
+            assert!(PhoneNumber::parse(text, &also).is_err(), "{text}");
+        }
+        let phone = PhoneNumber::parse("+1 310 555 0123", &also).unwrap();
+        assert!(phone.is_of("US".parse().unwrap()));
+        assert!(PhoneNumber::parse("+1 310 555 01234", &also).is_err());
+    }
+
+    #[test]
+    fn a_prefix_has_a_plus_and_more_than_a_countrys_code() {
+        for text in ["+86149", "+8614", "+13105"] {
+            assert!(text.parse::<PhonePrefix>().is_ok(), "{text}");
+        }
+        for text in
+            ["", "+", "+86", "+861", "86149", "+0149", "+86 149", "+86149x", "+123456789012345"]
+        {
+            assert!(text.parse::<PhonePrefix>().is_err(), "{text}");
+        }
     }
 
     #[test]
     fn what_cannot_be_texted_is_refused() {
-        assert_eq!(PhoneNumber::parse("abc", cn()), Err(PhoneError::Character));
-        assert_eq!(PhoneNumber::parse(&"1".repeat(4000), cn()), Err(PhoneError::Unreadable));
-        assert_eq!(PhoneNumber::parse("12345", cn()), Err(PhoneError::Invalid));
-        assert_eq!(PhoneNumber::parse("+861065529988", cn()), Err(PhoneError::NotMobile));
+        assert_eq!(PhoneNumber::parse("abc", &cn()), Err(PhoneError::Character));
+        assert_eq!(PhoneNumber::parse(&"1".repeat(4000), &cn()), Err(PhoneError::Unreadable));
+        assert_eq!(PhoneNumber::parse("12345", &cn()), Err(PhoneError::Invalid));
+        assert_eq!(PhoneNumber::parse("+861065529988", &cn()), Err(PhoneError::NotMobile));
     }
 
     #[test]
     fn shown_it_is_masked() {
-        let phone = PhoneNumber::parse("13800138000", cn()).unwrap();
+        let phone = PhoneNumber::parse("13800138000", &cn()).unwrap();
         assert_eq!(format!("{phone} {phone:?}"), "+86138****8000 +86138****8000");
         assert_eq!(phone.prefix(), "+861380013");
         let shortest = PhoneNumber::from_e164("+2901234").unwrap();
@@ -360,11 +475,11 @@ mod tests {
             text in any_text(),
             region in prop::sample::select(vec!["CN", "US", "DE", "HK", "BR", "SH"]),
         ) {
-            let region = region.parse().unwrap();
-            let Ok(phone) = PhoneNumber::parse(&text, region) else { return Ok(()) };
+            let rules = rules(region);
+            let Ok(phone) = PhoneNumber::parse(&text, &rules) else { return Ok(()) };
             let e164 = phone.as_e164();
             prop_assert_eq!(PhoneNumber::from_e164(e164), Ok(phone.clone()));
-            prop_assert_eq!(PhoneNumber::parse(e164, region), Ok(phone.clone()));
+            prop_assert_eq!(PhoneNumber::parse(e164, &rules), Ok(phone.clone()));
             prop_assert_eq!(phone.prefix(), &e164[..e164.len() - 4]);
             let masked = phone.masked();
             let (start, end) = masked.split_once("****").unwrap();
@@ -378,7 +493,7 @@ mod tests {
             text in any_text(),
             region in prop::sample::select(vec!["CN", "US", "DE", "HK", "SH"]),
         ) {
-            let Ok(phone) = PhoneNumber::parse(&text, region.parse().unwrap()) else { return Ok(()) };
+            let Ok(phone) = PhoneNumber::parse(&text, &rules(region)) else { return Ok(()) };
             prop_assert!(!text.contains(char::is_alphabetic), "{}", text);
             let digits: String = text.chars().filter_map(digits::to_ascii).collect();
             // `00`, and a national prefix of three digits at the most, are all that a number has beside its own digits.

@@ -5,16 +5,17 @@
 
 use libfuzzer_sys::fuzz_target;
 use postrider_common::digits;
-use postrider_common::phone::{DefaultRegion, PhoneNumber};
+use postrider_common::phone::{DefaultRegion, PhoneNumber, PhoneRules};
 
 const REGIONS: [&str; 6] = ["CN", "US", "DE", "HK", "BR", "SH"];
 
 fuzz_target!(|text: &str| {
     let region: DefaultRegion = REGIONS[text.len() % REGIONS.len()].parse().unwrap();
-    if let Ok(phone) = PhoneNumber::parse(text, region) {
+    let rules = PhoneRules { region, also_valid: Vec::new() };
+    if let Ok(phone) = PhoneNumber::parse(text, &rules) {
         let e164 = phone.as_e164();
         assert_eq!(PhoneNumber::from_e164(e164), Ok(phone.clone()));
-        assert_eq!(PhoneNumber::parse(e164, region), Ok(phone.clone()));
+        assert_eq!(PhoneNumber::parse(e164, &rules), Ok(phone.clone()));
         is_masked(&phone);
         is_whole(text, &phone);
     }

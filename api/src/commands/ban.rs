@@ -49,10 +49,9 @@ struct Whom {
 impl Whom {
     /// In the one form in which the table holds it.
     fn normalised(&self, config: &Config) -> anyhow::Result<(BanKind, String)> {
-        let region = &config.settings.server.default_region;
-        let region = region.parse().map_err(|problem: String| anyhow!(problem))?;
+        let rules = config.settings.phone_rules().map_err(|problem| anyhow!(problem))?;
         let kind = BanKind::from(self.kind);
-        Ok((kind, kind.normalise(&self.value, region)?))
+        Ok((kind, kind.normalise(&self.value, &rules)?))
     }
 }
 

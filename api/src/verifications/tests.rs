@@ -52,6 +52,22 @@ async fn accepts_a_number_in_any_script_and_with_separators() {
 }
 
 #[tokio::test]
+async fn accepts_a_range_that_the_operator_says_is_valid() {
+    let test = TestApp::start(&[("POSTRIDER_PHONE__ALSO_VALID", "+86149,+86146")]).await;
+    let token = test.token("shop", &Grant::USUAL).await;
+    assert_eq!(send(&test, &token, "14912345678").await.0, 202);
+    assert_eq!(send(&test, &token, "+8614912345678").await.0, 429, "it is one number");
+    assert_eq!(send(&test, &token, "1491234567").await.1["code"], "phone_invalid");
+    let admin = test.token("ops", &[Grant::Admin]).await;
+    let ban = json!({"kind": "phone", "value": "14912345679", "reason": "x"});
+    assert_eq!(test.post("/v1/blacklist", &admin, ban.to_string()).await.status, 201);
+
+    let test = TestApp::start(&[]).await;
+    let token = test.token("shop", &Grant::USUAL).await;
+    assert_eq!(send(&test, &token, "14912345678").await.1["code"], "phone_invalid");
+}
+
+#[tokio::test]
 async fn refuses_text_around_a_number_and_letters_in_it() {
     let test = TestApp::start(&[]).await;
     let token = test.token("shop", &Grant::USUAL).await;

@@ -16,7 +16,7 @@ use super::limits::{Limits, ScopeLimits, ScopeOverrides};
 use super::providers::{Provider, ProviderKind};
 use super::values::{duration, list, optional_duration};
 use crate::job::Lane;
-use crate::phone::DefaultRegion;
+use crate::phone::{DefaultRegion, PhonePrefix, PhoneRules};
 use crate::secret::KeyRing;
 
 /// Everything a process is told from outside.
@@ -47,6 +47,7 @@ pub struct Settings {
     pub server: Server,
     pub metrics: Metrics,
     pub log: Log,
+    pub phone: Phone,
     pub jwt: Jwt,
     pub accounts: Accounts,
     pub code: CodeRules,
@@ -100,6 +101,14 @@ pub struct Log {
     pub format: Option<LogFormat>,
     /// What is logged, as `tracing` filters say it; `info`.
     pub filter: String,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Phone {
+    /// Prefixes of numbers that are accepted although the numbering plans don't know them; none.
+    #[serde(deserialize_with = "list")]
+    pub also_valid: Vec<PhonePrefix>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
@@ -256,6 +265,12 @@ pub struct Template {
 }
 
 impl Settings {
+    /// How phone numbers are read; an error where the default region is no country.
+    pub fn phone_rules(&self) -> Result<PhoneRules, String> {
+        let region = self.server.default_region.parse()?;
+        Ok(PhoneRules { region, also_valid: self.phone.also_valid.clone() })
+    }
+
     /// The rules of a purpose: `[code]` with what `[purposes.NAME]` says otherwise. `None` where the
     /// purpose isn't listed and unlisted ones aren't taken.
     #[must_use]

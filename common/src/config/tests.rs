@@ -83,11 +83,12 @@ fn the_example_tells_the_defaults() {
 #[test]
 fn the_example_holds_every_key() {
     let table: toml_table::Table = toml_table::parse(&whole_example());
-    let sections: [(&str, &[&str]); 26] = [
+    let sections: [(&str, &[&str]); 27] = [
         ("", fields_of::<Settings>()),
         ("server", fields_of::<Server>()),
         ("metrics", fields_of::<Metrics>()),
         ("log", fields_of::<Log>()),
+        ("phone", fields_of::<Phone>()),
         ("jwt", fields_of::<Jwt>()),
         ("accounts", fields_of::<Accounts>()),
         ("accounts.login_limits", fields_of::<LoginLimits>()),
@@ -277,6 +278,7 @@ fn what_cannot_work_is_named() {
     let cases = [
         ("[server]\nport = 1", "port"),
         ("[serverr]", "serverr"),
+        ("[phone]\nalso_valid = [\"149\"]", "`149`"),
         ("[code]\nttl = \"11m\"", "code.ttl"),
         ("[code]\nttl = \"soon\"", "`soon`"),
         ("[code]\nlength = 3", "code.length"),

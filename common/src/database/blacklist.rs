@@ -8,7 +8,7 @@ use sea_query::{Expr, ExprTrait as _, Order, Query, SelectStatement};
 
 use super::{Database, DatabaseError};
 use crate::address;
-use crate::phone::{DefaultRegion, PhoneNumber};
+use crate::phone::{PhoneNumber, PhoneRules};
 use crate::store::{Ban, BanSubject};
 
 /// One ban as an operator says it: `phone +8613800138000`, `ip 203.0.113.7`, `cidr 203.0.113.0/24`.
@@ -59,10 +59,10 @@ impl BanKind {
     }
 
     /// A value in its one written form.
-    pub fn normalise(self, value: &str, region: DefaultRegion) -> Result<String, BanError> {
+    pub fn normalise(self, value: &str, rules: &PhoneRules) -> Result<String, BanError> {
         let error = |problem: String| BanError { kind: self, value: value.to_owned(), problem };
         match self {
-            Self::Phone => PhoneNumber::parse(value, region)
+            Self::Phone => PhoneNumber::parse(value, rules)
                 .map(|phone| phone.as_e164().to_owned())
                 .map_err(|problem| error(problem.to_string())),
             Self::PhonePrefix => {
@@ -222,7 +222,7 @@ mod tests {
 
     #[test]
     fn normalises_a_phone_as_callers_write_it_and_refuses_all_else() {
-        let normalise = |text| BanKind::Phone.normalise(text, DefaultRegion::CN);
+        let normalise = |text| BanKind::Phone.normalise(text, &PhoneRules::default());
         for text in ["13800138000", "+86 138-0013-8000", "1380013８０００"] {
             assert_eq!(normalise(text).as_deref(), Ok("+8613800138000"), "{text}");
         }

@@ -1,5 +1,6 @@
 //! What only the embedded form or only the code can show; all else is in `tests/log_contract.rs`, on every engine.
 
+use crate::phone::PhoneRules;
 use secrecy::SecretString;
 use tempfile::TempDir;
 
@@ -51,7 +52,7 @@ async fn a_server_that_is_not_there_is_unavailable_and_the_password_stays_in() {
 
 #[test]
 fn a_ban_has_one_written_form() {
-    let normalise = |kind: BanKind, value: &str| kind.normalise(value, "CN".parse().unwrap());
+    let normalise = |kind: BanKind, value: &str| kind.normalise(value, &PhoneRules::default());
     for (kind, value, written) in [
         (BanKind::Phone, "138 0013 8000", "+8613800138000"),
         (BanKind::PhonePrefix, "+86170", "+86170"),
