@@ -107,6 +107,7 @@ impl Counted<'_> {
             Scope::PhoneAll => phone?.to_owned(),
             Scope::Ip => address::limit_subject(self.ip.address()?),
             Scope::Account => account.to_string(),
+            Scope::AccountIp => format!("{account}:{}", address::limit_subject(self.ip.address()?)),
             Scope::Prefix => self.phone?.prefix().to_owned(),
             Scope::Global => "all".to_owned(),
         };
@@ -133,7 +134,7 @@ fn rank_of(scope: Scope) -> u8 {
     match scope {
         Scope::Phone | Scope::PhonePurpose | Scope::PhoneAll => rank::PHONE,
         Scope::Ip => rank::IP,
-        Scope::Account => rank::ACCOUNT,
+        Scope::Account | Scope::AccountIp => rank::ACCOUNT,
         Scope::Prefix => rank::PREFIX,
         Scope::Global => rank::GLOBAL,
     }

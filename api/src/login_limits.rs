@@ -5,6 +5,7 @@ use std::net::IpAddr;
 
 use axum::http::HeaderMap;
 use postrider_common::address;
+use postrider_common::config::LoginLimits;
 use postrider_common::limits::{Limit, Scope};
 use postrider_common::store::{BanCheck, GiveBack, LimitCheck, LimitState, Take, TakeAnswer, rank};
 use sha2::{Digest as _, Sha256};
@@ -25,15 +26,10 @@ pub struct Try {
 impl Try {
     /// Counts a log-in, or whatever else takes a password, for a user name and an address. Refuses with `login_limited`.
     pub async fn log_in(app: &Shared, name: &str, ip: Option<IpAddr>) -> Result<Self, Problem> {
-        let limits = &app.settings.accounts.login_limits;
         // Names are hashed: what people type there is now and then a password.
         let name = hex::encode(Sha256::digest(name.to_lowercase()));
-        let by_ip = of_address("login", &limits.ip, ip);
-        let by_name = in_order(&limits.account).map(|limit| {
-            let key = format!("limit:login:account:{name}:{limit}");
-            check(key, Scope::Account, rank::ACCOUNT, limit)
-        });
-        count(app, by_ip.chain(by_name).unzip(), Code::LoginLimited).await
+        let limits = failures(&app.settings.accounts.login_limits, "login", &name, ip);
+        count(app, limits, Code::LoginLimited).await
     }
 
     /// Counts a change of password by who is logged in: apart from log-ins, so that nobody who fails those in an account's
@@ -44,12 +40,8 @@ impl Try {
         ip: Option<IpAddr>,
     ) -> Result<Self, Problem> {
         let limits = &app.settings.accounts.login_limits;
-        let by_ip = of_address("password", &limits.ip, ip);
-        let by_account = in_order(&limits.account).map(|limit| {
-            let key = format!("limit:password:account:{account_id}:{limit}");
-            check(key, Scope::Account, rank::ACCOUNT, limit)
-        });
-        count(app, by_ip.chain(by_account).unzip(), Code::LoginLimited).await
+        let limits = failures(limits, "password", &account_id.to_string(), ip);
+        count(app, limits, Code::LoginLimited).await
     }
 
     /// Counts a registration for an address: each costs two hashes. Refuses with `ip_limited`.
@@ -107,6 +99,21 @@ async fn count(app: &Shared, (policies, limits): Limits, refusal: Code) -> Resul
                 .because(&"the store named a ban that wasn't asked for"))
         }
     }
+}
+
+/// The limits of what fails in an account's name. One account and one address reach theirs long before the account alone
+/// does: who fails from elsewhere keeps nobody out.
+fn failures(limits: &LoginLimits, kind: &'static str, account: &str, ip: Option<IpAddr>) -> Limits {
+    let address = ip.map(address::limit_subject);
+    let by_both = in_order(&limits.account_ip).filter_map(|limit| {
+        let key = format!("limit:{kind}:account-ip:{account}:{}:{limit}", address.as_ref()?);
+        Some(check(key, Scope::AccountIp, rank::ACCOUNT, limit))
+    });
+    let by_account = in_order(&limits.account).map(|limit| {
+        let key = format!("limit:{kind}:account:{account}:{limit}");
+        check(key, Scope::Account, rank::ACCOUNT, limit)
+    });
+    of_address(kind, &limits.ip, ip).chain(by_both).chain(by_account).unzip()
 }
 
 fn of_address(

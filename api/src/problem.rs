@@ -107,7 +107,7 @@ impl Code {
         match scope {
             Scope::Phone | Scope::PhonePurpose | Scope::PhoneAll => Self::PhoneLimited,
             Scope::Ip => Self::IpLimited,
-            Scope::Account => Self::AccountLimited,
+            Scope::Account | Scope::AccountIp => Self::AccountLimited,
             Scope::Prefix => Self::PrefixLimited,
             Scope::Global => Self::GlobalLimited,
         }
@@ -307,7 +307,14 @@ mod tests {
         words.sort_unstable();
         words.dedup();
         assert_eq!(words.len(), Code::ALL.len());
-        for scope in [Scope::Phone, Scope::Ip, Scope::Account, Scope::Prefix, Scope::Global] {
+        for scope in [
+            Scope::Phone,
+            Scope::Ip,
+            Scope::Account,
+            Scope::AccountIp,
+            Scope::Prefix,
+            Scope::Global,
+        ] {
             assert_eq!(Code::limited(scope).word(), scope.refusal());
         }
         assert!(Code::ALL.iter().all(|code| code.status().as_u16() == code.status_number()));

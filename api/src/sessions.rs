@@ -46,8 +46,8 @@ pub struct Session {
 
 /// Log in
 ///
-/// A token with all that the account may do. A failed log-in counts for the user name and for the address; nothing
-/// tells whether there is such an account.
+/// A token with all that the account may do. A failed log-in counts for the user name, for the address, and for the two
+/// together; nothing tells whether there is such an account.
 #[utoipa::path(
     post, path = "/v1/sessions", tag = "accounts", operation_id = "log_in",
     request_body(content = LogIn, example = json!({"username": "shop", "password": "correct horse battery"})),

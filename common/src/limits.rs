@@ -26,6 +26,8 @@ pub enum Scope {
     /// The end user's address (an IPv6 address by its /64).
     Ip,
     Account,
+    /// Account and address (an IPv6 address by its /64).
+    AccountIp,
     /// The number without its last four digits.
     Prefix,
     /// The whole service.
@@ -45,7 +47,7 @@ impl Scope {
         match self {
             Self::Phone | Self::PhonePurpose | Self::PhoneAll => "phone_limited",
             Self::Ip => "ip_limited",
-            Self::Account => "account_limited",
+            Self::Account | Self::AccountIp => "account_limited",
             Self::Prefix => "prefix_limited",
             Self::Global => "global_limited",
         }
@@ -60,6 +62,7 @@ impl Scope {
             Self::PhoneAll => "phone-all",
             Self::Ip => "ip",
             Self::Account => "account",
+            Self::AccountIp => "account-ip",
             Self::Prefix => "prefix",
             Self::Global => "global",
         }

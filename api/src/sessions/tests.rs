@@ -63,7 +63,7 @@ async fn who_logs_in_has_a_token_with_all_that_the_account_may() {
 
 #[tokio::test]
 async fn nothing_tells_whether_there_is_such_an_account() {
-    let test = TestApp::start(&[]).await;
+    let test = TestApp::start(&[("POSTRIDER_ACCOUNTS__LOGIN_LIMITS__ACCOUNT", "10/10m")]).await;
     shop(&test).await;
     test.app.database.ensure_account("keys-only", Role::Account, 0).await.unwrap();
     let wrong = try_log_in(&test, "shop", "wrong horse", "203.0.113.1").await;
@@ -97,6 +97,7 @@ async fn nothing_tells_whether_there_is_such_an_account() {
 #[tokio::test]
 async fn time_does_not_tell_whether_there_is_such_an_account() {
     let unlimited = [
+        ("POSTRIDER_ACCOUNTS__LOGIN_LIMITS__ACCOUNT_IP", ""),
         ("POSTRIDER_ACCOUNTS__LOGIN_LIMITS__ACCOUNT", ""),
         ("POSTRIDER_ACCOUNTS__LOGIN_LIMITS__IP", ""),
     ];
@@ -130,7 +131,7 @@ async fn time_does_not_tell_whether_there_is_such_an_account() {
 
 #[tokio::test]
 async fn fifty_wrong_tries_at_once_are_no_more_than_the_limit() {
-    let test = TestApp::start(&[]).await;
+    let test = TestApp::start(&[("POSTRIDER_ACCOUNTS__LOGIN_LIMITS__ACCOUNT", "10/10m")]).await;
     let id = shop(&test).await;
     let tries = (0..50).map(|n| {
         let ip = format!("198.51.100.{n}");
@@ -181,6 +182,39 @@ async fn fifty_wrong_tries_at_once_are_no_more_than_the_limit() {
 }
 
 #[tokio::test]
+async fn failures_from_one_address_lock_nobody_out_from_another() {
+    let test = TestApp::start(&[("POSTRIDER_ACCOUNTS__LOGIN_LIMITS__IP", "")]).await;
+    shop(&test).await;
+    for attacker in 1..=9 {
+        let ip = format!("198.51.100.{attacker}");
+        for n in 0..11 {
+            let expected =
+                if n < 10 { (401, "credentials_invalid") } else { (429, "login_limited") };
+            let failed = try_log_in(&test, "shop", "wrong horse", &ip).await;
+            assert_eq!(failed.problem(), expected, "{attacker}, {n}");
+        }
+        let limited = try_log_in(&test, "shop", "correct horse", &ip).await;
+        assert_eq!(limited.problem(), (429, "login_limited"));
+        let policy = limited.headers["ratelimit-policy"].to_str().unwrap();
+        assert_eq!(policy, r#""account-ip-600s";q=10;w=600, "account-3600s";q=100;w=3600"#);
+        let wait: u64 = limited.headers["retry-after"].to_str().unwrap().parse().unwrap();
+        assert!((1..=600).contains(&wait), "{wait}");
+        let owner = try_log_in(&test, "shop", "correct horse", HERE).await;
+        assert_eq!(owner.status, StatusCode::CREATED, "{attacker}");
+    }
+    // A hundred an hour from anywhere is the most that one name is worth.
+    for attacker in 0..10 {
+        let ip = format!("198.51.101.{attacker}");
+        let failed = try_log_in(&test, "shop", "wrong horse", &ip).await;
+        assert_eq!(failed.problem(), (401, "credentials_invalid"));
+    }
+    let owner = try_log_in(&test, "shop", "correct horse", HERE).await;
+    assert_eq!(owner.problem(), (429, "login_limited"));
+    let wait: u64 = owner.headers["retry-after"].to_str().unwrap().parse().unwrap();
+    assert!((3000..=3600).contains(&wait), "{wait}");
+}
+
+#[tokio::test]
 async fn right_log_ins_count_for_nothing() {
     let test = TestApp::start(&[
         ("POSTRIDER_ACCOUNTS__LOGIN_LIMITS__ACCOUNT", "3/10m"),
@@ -228,6 +262,7 @@ async fn white_space_and_case_make_no_other_name_of_it() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn a_flood_of_log_ins_is_bounded_and_holds_up_no_send() {
     let unlimited = [
+        ("POSTRIDER_ACCOUNTS__LOGIN_LIMITS__ACCOUNT_IP", ""),
         ("POSTRIDER_ACCOUNTS__LOGIN_LIMITS__ACCOUNT", ""),
         ("POSTRIDER_ACCOUNTS__LOGIN_LIMITS__IP", ""),
         ("POSTRIDER_SERVER__REQUEST_TIMEOUT", "120s"),

@@ -28,14 +28,17 @@ pub enum Registration {
     Closed,
 }
 
-/// How often a log-in or a change of password may fail.
+/// How often a log-in or a change of password may fail. A user name counts whether there is such an account or not.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct LoginLimits {
-    /// For one user name, whether there is such an account or not; `10/10m`.
+    /// For one user name from one address (IPv6: its /64); `10/10m`.
+    #[serde(deserialize_with = "list")]
+    pub account_ip: Vec<Limit>,
+    /// For one user name from anywhere; `100/1h`. Below it nobody keeps an owner out from another address.
     #[serde(deserialize_with = "list")]
     pub account: Vec<Limit>,
-    /// From one address (IPv6: its /64), new registrations counted apart by the same; `30/10m`.
+    /// For all user names from one address (IPv6: its /64), new registrations counted apart by the same; `30/10m`.
     #[serde(deserialize_with = "list")]
     pub ip: Vec<Limit>,
 }
@@ -70,6 +73,10 @@ impl Default for Accounts {
 impl Default for LoginLimits {
     fn default() -> Self {
         let window = Duration::from_mins(10);
-        Self { account: vec![Limit { quota: 10, window }], ip: vec![Limit { quota: 30, window }] }
+        Self {
+            account_ip: vec![Limit { quota: 10, window }],
+            account: vec![Limit { quota: 100, window: Duration::from_hours(1) }],
+            ip: vec![Limit { quota: 30, window }],
+        }
     }
 }

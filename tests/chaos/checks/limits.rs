@@ -79,7 +79,7 @@ fn passed(
             Scope::PhonePurpose => {
                 format!("{phone} {}", row.purpose.as_deref().unwrap_or_default())
             }
-            Scope::Ip => row.client_ip.clone().unwrap_or_default(),
+            Scope::Ip | Scope::AccountIp => row.client_ip.clone().unwrap_or_default(),
             Scope::Prefix => phone[..phone.len().saturating_sub(4)].to_owned(),
             Scope::Account | Scope::Global => String::new(),
         };
