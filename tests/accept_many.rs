@@ -92,7 +92,7 @@ fn batch(phones: impl IntoIterator<Item = usize>, of_account: u32) -> AdmitMany 
             rank: rank::ACCOUNT,
             phone: None,
         }],
-        ban_check: BanCheck { phone: None, ip_bits: None },
+        ban_check: BanCheck::default(),
         strikes: Vec::new(),
         verification: None,
         ttl_ms: 86_400_000,

@@ -8,6 +8,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Value, json};
 
+use crate::harness::eventually;
 use crate::harness::processes::{Client, Process, Settings, settings};
 use crate::harness::services;
 
@@ -139,7 +140,7 @@ async fn a_code_is_not_guessed_from_many_addresses() {
 }
 
 #[tokio::test]
-async fn guesses_for_a_phone_are_limited_over_all_its_codes_and_ban_it() {
+async fn guesses_for_a_phone_are_limited_over_all_its_codes_and_ban_its_accounts_checks() {
     let any = ("POSTRIDER_CODE__ANY_PURPOSE", "true");
     let it = start(&[("POSTRIDER_LIMITS__CODE__PHONE", "1000/60s"), any]).await;
     let back_end = it.of(&["--account", "back-end", "--scope", "on_behalf"]);
@@ -161,9 +162,36 @@ async fn guesses_for_a_phone_are_limited_over_all_its_codes_and_ban_it() {
     assert_eq!(first, [(422, "code_mismatch"); 10]);
     let last: Vec<_> = answers[10..].iter().map(code_of).collect();
     assert_eq!(last, [(429, "phone_limited"); 2]);
+    let ops = it.of(&["--account", "ops", "--admin"]);
+    let made = eventually("the ban to be in the table", || async {
+        let (_, page) = ops.get("/v1/blacklist").await;
+        page["items"].as_array().filter(|items| !items.is_empty()).cloned()
+    })
+    .await;
+    assert_eq!(made.len(), 1, "{made:?}");
+    assert_eq!(made[0]["kind"], "account_phone");
     let elsewhere = it.of(&["--account", "another"]);
-    let banned = elsewhere.check(&phone(1), "000000").await;
-    assert_eq!(code_of(&banned), (403, "phone_blocked"), "over all accounts");
+    assert_eq!(elsewhere.send_code(&phone(1)).await.0, 202, "another account has its user");
+    let checked = elsewhere.check(&phone(1), "x").await;
+    assert_eq!(code_of(&checked), (422, "code_mismatch"));
+}
+
+#[tokio::test]
+async fn guesses_by_three_accounts_ban_the_phone_everywhere() {
+    let it = start(&[]).await;
+    let mut answers = Vec::new();
+    for account in ["one", "two", "three"] {
+        let attacker = it.of(&["--account", account]);
+        assert_eq!(attacker.send_code(&phone(1)).await.0, 202, "{account}");
+        for _ in 0..4 {
+            answers.push(attacker.check(&phone(1), "x").await);
+        }
+    }
+    let first: Vec<_> = answers[..10].iter().map(code_of).collect();
+    assert_eq!(first, [(422, "code_mismatch"); 10]);
+    assert_eq!(code_of(&answers[10]), (403, "phone_blocked"), "ten failures of three accounts");
+    let elsewhere = it.of(&["--account", "another"]);
+    assert_eq!(code_of(&elsewhere.send_code(&phone(1)).await), (403, "phone_blocked"));
 }
 
 #[tokio::test]

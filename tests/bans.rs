@@ -61,14 +61,22 @@ async fn a_ban_and_its_end_work_at_once_on_every_replica() {
 async fn failures_at_either_replica_add_up_to_one_ban_that_redis_cannot_lose() {
     let it = start().await;
     let [(one, ops), (other, _)] = callers(&it);
-    let (phone, ip) = ("13800138000", "203.0.113.7");
-    assert_eq!(word(&one, phone, ip).await.0, 202);
+    let ip = "203.0.113.7";
+    let phone = |n: u32| format!("1380013{n:04}");
     for n in 0..10 {
-        let replica = if n % 2 == 0 { &one } else { &other };
-        assert_eq!(word(replica, phone, ip).await, (429, "phone_limited".to_owned()));
+        let (replica, another) = if n % 2 == 0 { (&one, &other) } else { (&other, &one) };
+        assert_eq!(word(replica, &phone(n), "203.0.113.9").await.0, 202);
+        for replica in [replica, another] {
+            let refused = word(replica, &phone(0), ip).await;
+            assert_eq!(refused, (429, "phone_limited".to_owned()), "one phone counts once");
+        }
+        if n < 9 {
+            assert_eq!(word(another, &phone(n), ip).await, (429, "phone_limited".to_owned()));
+        }
     }
-    assert_eq!(word(&one, "13800138001", ip).await, blocked("ip"));
-    assert_eq!(word(&other, "13800138001", ip).await, blocked("ip"));
+    assert_eq!(word(&one, &phone(9), ip).await, (429, "phone_limited".to_owned()), "the tenth");
+    assert_eq!(word(&one, "13800139001", ip).await, blocked("ip"));
+    assert_eq!(word(&other, "13800139001", ip).await, blocked("ip"));
     eventually("the ban to be in the table", || async {
         let (_, list) = ops.get(PATH).await;
         (list["items"][0]["value"] == ip).then_some(())
@@ -76,10 +84,11 @@ async fn failures_at_either_replica_add_up_to_one_ban_that_redis_cannot_lose() {
     .await;
     it.redis.empty().await;
     let refused = eventually("Redis to have its bans again", || async {
-        let answer = word(&other, "13800138001", ip).await;
+        let answer = word(&other, "13800139001", ip).await;
         (answer.0 != 503).then_some(answer)
     })
     .await;
     assert_eq!(refused, blocked("ip"));
-    assert_eq!(word(&other, phone, "203.0.113.8").await.0, 202, "the phone wasn't banned with it");
+    let elsewhere = word(&other, "13800139001", "203.0.113.8").await;
+    assert_eq!(elsewhere.0, 202, "no phone was banned with it");
 }

@@ -62,11 +62,14 @@ use self::phone_limits::{
     a_phones_limits_are_given_back_one_by_one, each_of_a_phones_many_limits_counts,
 };
 use self::strikes::{
+    a_ban_may_need_failures_of_several_accounts,
+    a_ban_of_an_accounts_checks_of_a_phone_hits_those_alone,
     a_ban_that_is_there_is_never_shortened,
     a_check_of_nothing_that_lives_strikes_the_address_alone,
     a_failed_check_strikes_phone_and_address_and_a_refused_one_nothing,
     a_request_that_comes_again_under_its_id_strikes_each_time,
     a_threshold_of_one_bans_at_once_and_its_window_begins_anew,
+    an_entry_counts_once_within_a_window_at_its_latest_time,
     one_subject_may_be_struck_by_two_windows,
     only_what_speaks_against_phone_or_address_strikes_a_send,
     refusals_that_reach_the_threshold_within_the_window_ban,
@@ -128,7 +131,7 @@ fn admit(phone: &str, now: i64, limits: Vec<LimitCheck>) -> Admit {
         idempotency: None,
         subject: format!("code/{phone}"),
         limits,
-        ban_check: BanCheck { phone: Some(phone.to_owned()), ip_bits: None },
+        ban_check: BanCheck { phone: Some(phone.to_owned()), ..BanCheck::default() },
         strikes: Vec::new(),
         verification: Some(NewVerification {
             id: VerificationId::generate(),
@@ -169,7 +172,7 @@ fn settle(
         right,
         idempotency: None,
         limits,
-        ban_check: BanCheck { phone: Some(phone.to_owned()), ip_bits: None },
+        ban_check: BanCheck { phone: Some(phone.to_owned()), ..BanCheck::default() },
         strikes: Vec::new(),
     }
 }
@@ -279,7 +282,7 @@ async fn bans_hit_what_they_name_and_end(store: Store) {
     store.ban(&bans).await.unwrap();
     let hit = async |phone: &str, ip: &str, now| {
         let ip_bits = Some(address::bits(ip.parse().unwrap()));
-        let ban_check = BanCheck { phone: Some(phone.to_owned()), ip_bits };
+        let ban_check = BanCheck { phone: Some(phone.to_owned()), ip_bits, account_phone: None };
         let answer =
             store.admit(&Admit { ban_check, ..admit(phone, now, Vec::new()) }).await.unwrap();
         matches!(answer, AdmitAnswer::Banned { .. })
@@ -357,6 +360,9 @@ over_both!(
     a_threshold_of_one_bans_at_once_and_its_window_begins_anew,
     a_ban_that_is_there_is_never_shortened,
     a_request_that_comes_again_under_its_id_strikes_each_time,
+    a_ban_may_need_failures_of_several_accounts,
+    a_ban_of_an_accounts_checks_of_a_phone_hits_those_alone,
+    an_entry_counts_once_within_a_window_at_its_latest_time,
     one_subject_may_be_struck_by_two_windows,
     only_what_speaks_against_phone_or_address_strikes_a_send,
     a_failed_check_strikes_phone_and_address_and_a_refused_one_nothing,

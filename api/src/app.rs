@@ -64,7 +64,7 @@ impl App {
 
     /// Unix milliseconds of the store's clock. Log-ins are issued by it, so that what ends them must go by it too.
     pub async fn now(self: &Arc<Self>) -> Result<i64, Problem> {
-        let ban_check = BanCheck { phone: None, ip_bits: None };
+        let ban_check = BanCheck::default();
         let nothing = Explain { now: None, limits: Vec::new(), ban_check };
         let explained = self.store.explain(&nothing).await;
         explained.map(|explained| explained.now).map_err(|error| self.store_failed(&error))

@@ -163,11 +163,14 @@ impl Writer {
 fn hit_by(subject: &BanSubject) -> BanCheck {
     match subject {
         BanSubject::Phone(phone) | BanSubject::PhonePrefix(phone) => {
-            BanCheck { phone: Some(phone.clone()), ip_bits: None }
+            BanCheck { phone: Some(phone.clone()), ..BanCheck::default() }
+        }
+        BanSubject::AccountPhone(value) => {
+            BanCheck { account_phone: Some(value.clone()), ..BanCheck::default() }
         }
         // The network's first address.
         BanSubject::Network(bits) => {
-            BanCheck { phone: None, ip_bits: Some(format!("{bits:0<128}")) }
+            BanCheck { ip_bits: Some(format!("{bits:0<128}")), ..BanCheck::default() }
         }
     }
 }
@@ -201,7 +204,7 @@ mod tests {
         }
         drop(bans);
         writing.await.unwrap();
-        let ban_check = BanCheck { phone: Some(PHONE.to_owned()), ip_bits: None };
+        let ban_check = BanCheck { phone: Some(PHONE.to_owned()), ..BanCheck::default() };
         let explain = Explain { now: None, limits: Vec::new(), ban_check };
         let enforced = store.explain(&explain).await.unwrap().bans;
         let entry = database.ban_of(BanKind::Phone, PHONE, now).await.unwrap().unwrap();

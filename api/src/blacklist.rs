@@ -7,7 +7,6 @@ use std::time::Duration;
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
-use ipnet::IpNet;
 use postrider_common::config::Bans;
 use postrider_common::database::blacklist::{BanKind, BlacklistEntry};
 use postrider_common::database::blacklist_write::{BlacklistChange, Lift};
@@ -20,7 +19,7 @@ use utoipa::openapi::schema::Object;
 use utoipa::{IntoParams, ToSchema};
 
 use crate::app::{App, Shared};
-use crate::bans::{is_safe_address, is_safe_phone};
+use crate::bans::{is_safe_address, is_safe_network, is_safe_phone};
 use crate::caller::Admin;
 use crate::clock::{parse_rfc3339, rfc3339, unix_ms};
 use crate::json::{Body, Fields};
@@ -33,6 +32,7 @@ use crate::problem::{Code, Problem};
 mod tests;
 
 const LONGEST_REASON: usize = 1000;
+const KIND_WORDS: &str = "`phone`, `phone_prefix`, `account_phone`, `ip` or `cidr`";
 /// How often, and how many times, a store that couldn't be told is told again.
 const AGAIN: Duration = Duration::from_millis(500);
 const TIMES: u32 = 1200;
@@ -70,7 +70,7 @@ pub struct Entry {
 pub struct AddBan {
     #[schema(schema_with = kinds)]
     pub kind: String,
-    /// A number, the beginning of numbers in E.164, an address, or a network
+    /// A number, the beginning of numbers in E.164, an account's id with a slash and a number, an address, or a network
     #[schema(min_length = 1, max_length = 64, example = "203.0.113.7")]
     pub value: String,
     #[schema(min_length = 1, max_length = 1000)]
@@ -120,7 +120,7 @@ pub async fn list(
     PageQuery(query): PageQuery,
 ) -> Result<Json<Pages<Entry>>, Problem> {
     let mut fields = Fields::new(query);
-    let kind = fields.parsed("kind", "`phone`, `phone_prefix`, `ip` or `cidr`", BanKind::of_word);
+    let kind = fields.parsed("kind", KIND_WORDS, BanKind::of_word);
     let page = fields.page(|key| {
         let (kind, value) = key.split_once(' ')?;
         Some((BanKind::of_word(kind)?, value.to_owned()))
@@ -142,8 +142,8 @@ pub fn example() -> serde_json::Value {
 
 /// Ban
 ///
-/// A phone, numbers that begin alike, an address or a network. It works at once, on every replica; one that is there is
-/// replaced.
+/// A phone, numbers that begin alike, one account's checks of a phone (`7/+8613800138000`), an address or a network. It works
+/// at once, on every replica; one that is there is replaced.
 #[utoipa::path(
     post, path = "/v1/blacklist", tag = "operation", operation_id = "ban", security(("bearer" = ["admin"])),
     request_body(content = AddBan, example = json!(
@@ -355,9 +355,10 @@ pub fn is_safe(rules: &Bans, kind: BanKind, value: &str) -> bool {
     match kind {
         BanKind::Phone => is_safe_phone(rules, value),
         BanKind::Ip => value.parse().is_ok_and(|address| is_safe_address(rules, address)),
-        BanKind::Cidr => value
-            .parse::<IpNet>()
-            .is_ok_and(|network| rules.safe_networks.iter().any(|safe| safe.contains(&network))),
+        BanKind::Cidr => value.parse().is_ok_and(|network| is_safe_network(rules, network)),
+        BanKind::AccountPhone => {
+            value.split_once('/').is_some_and(|(_, phone)| is_safe_phone(rules, phone))
+        }
         // A prefix hits what isn't safe behind it.
         BanKind::PhonePrefix => false,
     }
@@ -368,7 +369,7 @@ fn subject(app: &App, mut fields: Fields) -> Result<(BanKind, String), Problem> 
     if !fields.has("kind") {
         fields.note("kind", "missing", "is needed");
     }
-    let kind = fields.parsed("kind", "`phone`, `phone_prefix`, `ip` or `cidr`", BanKind::of_word);
+    let kind = fields.parsed("kind", KIND_WORDS, BanKind::of_word);
     let value = fields.text("value", 64);
     let written = kind.map(|kind| (kind, kind.normalise(&value, &app.phone_rules)));
     if let Some((_, Err(error))) = &written
@@ -413,9 +414,15 @@ impl Change {
 /// A phone number is masked, as everywhere.
 fn shown(kind: BanKind, value: &str) -> String {
     match kind {
-        BanKind::Phone => {
-            PhoneNumber::from_e164(value).map_or_else(|_| String::new(), |p| p.masked())
-        }
-        _ => value.to_owned(),
+        BanKind::Phone => masked(value),
+        BanKind::AccountPhone => match value.split_once('/') {
+            Some((account, phone)) => format!("{account}/{}", masked(phone)),
+            None => String::new(),
+        },
+        BanKind::PhonePrefix | BanKind::Ip | BanKind::Cidr => value.to_owned(),
     }
+}
+
+fn masked(e164: &str) -> String {
+    PhoneNumber::from_e164(e164).map_or_else(|_| String::new(), |phone| phone.masked())
 }

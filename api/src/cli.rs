@@ -59,6 +59,9 @@ pub enum Kind {
     Phone,
     #[value(name = "phone_prefix")]
     PhonePrefix,
+    /// Checks of a phone by one account.
+    #[value(name = "account_phone")]
+    AccountPhone,
     Ip,
     Cidr,
 }
@@ -68,6 +71,7 @@ impl From<Kind> for BanKind {
         match kind {
             Kind::Phone => Self::Phone,
             Kind::PhonePrefix => Self::PhonePrefix,
+            Kind::AccountPhone => Self::AccountPhone,
             Kind::Ip => Self::Ip,
             Kind::Cidr => Self::Cidr,
         }

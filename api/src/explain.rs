@@ -333,7 +333,9 @@ fn refused_by_count(limits: &Limits, explained: &Explained, sends_left: bool) ->
         .map(|(check, _)| (check.rank, Code::limited(check.scope)));
     let banned = explained.bans.iter().map(|ban| match ban.subject {
         BanSubject::Network(_) => (rank::BANS, Code::IpBlocked),
-        BanSubject::Phone(_) | BanSubject::PhonePrefix(_) => (rank::BANS, Code::PhoneBlocked),
+        BanSubject::Phone(_) | BanSubject::PhonePrefix(_) | BanSubject::AccountPhone(_) => {
+            (rank::BANS, Code::PhoneBlocked)
+        }
     });
     let sent_enough = (!sends_left).then_some((rank::MAX_SENDS, Code::MaxSendsReached));
     // The first of those of one rank, as they are listed.

@@ -74,7 +74,7 @@ type Limits = (Vec<Policy>, Vec<LimitCheck>);
 async fn count(app: &Shared, (policies, limits): Limits, refusal: Code) -> Result<Try, Problem> {
     app.passwords.has_place()?;
     let entry = Uuid::now_v7().to_string();
-    let ban_check = BanCheck { phone: None, ip_bits: None };
+    let ban_check = BanCheck::default();
     let take = Take { now: None, limits, ban_check, entry };
     let headers = |states: &[LimitState]| rate_limit_headers(&policies, states);
     match app.store.take(&take).await.map_err(|error| app.store_failed(&error))? {

@@ -212,7 +212,11 @@ fn admit(account: AccountCheck, number: u64) -> Admit {
         idempotency: None,
         subject: format!("code:{}:login:{phone}", account.id),
         limits: limits.map(limit).into(),
-        ban_check: BanCheck { phone: Some(phone.clone()), ip_bits: Some("01".repeat(64)) },
+        ban_check: BanCheck {
+            phone: Some(phone.clone()),
+            ip_bits: Some("01".repeat(64)),
+            account_phone: None,
+        },
         strikes: Vec::new(),
         verification: Some(NewVerification {
             id: VerificationId::generate(),

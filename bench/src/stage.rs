@@ -20,7 +20,7 @@ use crate::process::{Process, Settings, command, ourselves};
 use crate::provider::{Arrivals, Calls, Manner};
 
 /// What every run sets beside the defaults; it is printed with the figures.
-pub(crate) const SETTINGS: [(&str, &str); 24] = [
+pub(crate) const SETTINGS: [(&str, &str); 25] = [
     ("POSTRIDER_SECRET", "a-secret-of-the-bench-of-more-than-32-bytes"),
     ("POSTRIDER_PROVIDERS__MAIN__KIND", "aliyun"),
     ("POSTRIDER_PROVIDERS__MAIN__ACCESS_KEY_ID", "id"),

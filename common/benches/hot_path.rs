@@ -89,6 +89,7 @@ fn admit(keys: &KeyRing) -> Admit {
         ban_check: BanCheck {
             phone: Some("+8613800138000".to_owned()),
             ip_bits: Some("01".repeat(64)),
+            account_phone: None,
         },
         strikes: Vec::new(),
         verification: Some(NewVerification {

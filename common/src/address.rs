@@ -1,23 +1,60 @@
-//! Addresses as the store knows them: in bits, so that a network is the beginning of an address.
+//! Addresses as limits and bans count them: an IPv4 address within an IPv6 one by itself, and in bits, so that a network is
+//! the beginning of an address. What a network is trusted with (proxies, API keys, `anonymous`) is never read this way.
 
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use ipnet::IpNet;
+use ipnet::{IpNet, Ipv4Net};
 
-/// An address as 128 characters `0` and `1`, IPv4 as its IPv4-mapped IPv6 address.
+/// The well-known prefix of NAT64 (RFC 6052), which an IPv4 address follows.
+const NAT64_PREFIX: u128 = 0x0064_ff9b << 96;
+/// Length of a prefix that an IPv4 address follows, in bits.
+const EMBEDDED_AT: u8 = 96;
+
+/// The address that limits and bans count: of an IPv4-mapped or a NAT64 address the IPv4 address within it.
 #[must_use]
-pub fn bits(address: IpAddr) -> String {
-    format!("{:0128b}", as_v6(address).to_bits())
+pub fn counted_address(address: IpAddr) -> IpAddr {
+    match address {
+        IpAddr::V6(v6) => embedded_ipv4(v6).map_or(address, IpAddr::V4),
+        IpAddr::V4(_) => address,
+    }
 }
 
-/// A network as the beginning of its addresses' bits.
+/// The network that limits and bans count: one of IPv4-mapped or NAT64 addresses as that of the IPv4 addresses within.
+#[must_use]
+pub fn counted_network(network: IpNet) -> IpNet {
+    let network = network.trunc();
+    let embedded = embedded_ipv4_of(network).zip(network.prefix_len().checked_sub(EMBEDDED_AT));
+    embedded.and_then(|(v4, len)| Ipv4Net::new(v4, len).ok()).map_or(network, IpNet::V4)
+}
+
+fn embedded_ipv4_of(network: IpNet) -> Option<Ipv4Addr> {
+    match network {
+        IpNet::V6(v6) => embedded_ipv4(v6.network()),
+        IpNet::V4(_) => None,
+    }
+}
+
+fn embedded_ipv4(address: Ipv6Addr) -> Option<Ipv4Addr> {
+    let is_nat64 = address.to_bits() >> 32 == NAT64_PREFIX >> 32;
+    let [.., a, b, c, d] = address.octets();
+    address.to_ipv4_mapped().or_else(|| is_nat64.then(|| Ipv4Addr::new(a, b, c, d)))
+}
+
+/// A counted address as 128 characters `0` and `1`, IPv4 as its IPv4-mapped IPv6 address.
+#[must_use]
+pub fn bits(address: IpAddr) -> String {
+    format!("{:0128b}", as_v6(counted_address(address)).to_bits())
+}
+
+/// A counted network as the beginning of its addresses' bits.
 #[must_use]
 pub fn network_bits(network: IpNet) -> String {
+    let network = counted_network(network);
     let length = match network {
-        IpNet::V4(network) => 96 + network.prefix_len(),
+        IpNet::V4(network) => EMBEDDED_AT + network.prefix_len(),
         IpNet::V6(network) => network.prefix_len(),
     };
-    let mut text = bits(network.network());
+    let mut text = format!("{:0128b}", as_v6(network.network()).to_bits());
     text.truncate(usize::from(length));
     text
 }
@@ -30,16 +67,16 @@ pub fn network_of_bits(bits: &str) -> Option<IpNet> {
         return None;
     }
     let address = Ipv6Addr::from_bits(u128::from_str_radix(&format!("{bits:0<128}"), 2).ok()?);
-    match (address.to_ipv4_mapped(), length.checked_sub(96)) {
+    match (address.to_ipv4_mapped(), length.checked_sub(EMBEDDED_AT)) {
         (Some(address), Some(length)) => IpNet::new(address.into(), length).ok(),
         _ => IpNet::new(address.into(), length).ok(),
     }
 }
 
-/// What counts as one user's addresses: an IPv4 address, or an IPv6 address's /64.
+/// The addresses that count as one user's: a counted IPv4 address, or an IPv6 address's /64.
 #[must_use]
 pub fn user_network(address: IpAddr) -> IpNet {
-    let address = address.to_canonical();
+    let address = counted_address(address);
     let length = if address.is_ipv4() { 32 } else { 64 };
     IpNet::new(address, length).map_or_else(|_| address.into(), |network| network.trunc())
 }
@@ -62,6 +99,8 @@ fn as_v6(address: IpAddr) -> Ipv6Addr {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
@@ -85,6 +124,56 @@ mod tests {
         }
         for text in ["2", "x", "+1", &"0".repeat(129)] {
             assert_eq!(network_of_bits(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn an_embedded_ipv4_address_counts_as_itself() {
+        let address = |text: &str| text.parse::<IpAddr>().unwrap();
+        let network = |text: &str| counted_network(text.parse().unwrap()).to_string();
+        for text in ["64:ff9b::203.0.113.7", "::ffff:203.0.113.7", "203.0.113.7"] {
+            assert_eq!(counted_address(address(text)), address("203.0.113.7"), "{text}");
+            assert_eq!(bits(address(text)), bits(address("203.0.113.7")), "{text}");
+            assert_eq!(limit_subject(address(text)), "203.0.113.7", "{text}");
+        }
+        // The prefix that operators may choose (RFC 8215), its neighbours, and other addresses with digits of IPv4 in them.
+        for text in
+            ["64:ff9b:1::cb00:7107", "64:ff9b::1:cb00:7107", "2002:cb00:7107::1", "::cb00:7107"]
+        {
+            assert_eq!(counted_address(address(text)), address(text));
+        }
+        assert_eq!(network("64:ff9b::/96"), "0.0.0.0/0");
+        assert_eq!(network("64:ff9b::cb00:7107/120"), "203.0.113.0/24");
+        assert_eq!(network("::ffff:203.0.113.7/128"), "203.0.113.7/32");
+        assert_eq!(network("64:ff9b::/95"), "64:ff9b::/95");
+        assert_eq!(network("2001:db8::1/32"), "2001:db8::/32");
+    }
+
+    proptest! {
+        #[test]
+        fn every_network_counts_as_one_that_holds_its_addresses(
+            address in prop_oneof![
+                any::<u128>().prop_map(Ipv6Addr::from_bits),
+                any::<u32>().prop_map(|v4| Ipv6Addr::from_bits(NAT64_PREFIX | u128::from(v4))),
+                any::<u32>().prop_map(|v4| Ipv4Addr::from_bits(v4).to_ipv6_mapped()),
+            ],
+            length in EMBEDDED_AT..=128,
+        ) {
+            let network = IpNet::new(address.into(), length).unwrap();
+            let counted = counted_network(network);
+            prop_assert!(counted.contains(&counted_address(address.into())));
+            prop_assert!(bits(address.into()).starts_with(&network_bits(network)));
+            prop_assert_eq!(network_of_bits(&network_bits(network)), Some(counted));
+            prop_assert_eq!(counted_network(counted), counted);
+        }
+
+        #[test]
+        fn one_nat64_address_counts_as_one_ipv4_address(v4 in any::<u32>(), other in any::<u32>()) {
+            let nat64 = |v4| IpAddr::V6(Ipv6Addr::from_bits(NAT64_PREFIX | u128::from(v4)));
+            let plain = IpAddr::V4(Ipv4Addr::from_bits(v4));
+            prop_assert_eq!(counted_address(nat64(v4)), plain);
+            prop_assert_eq!(bits(nat64(v4)), bits(plain));
+            prop_assert_eq!(bits(nat64(v4)) == bits(nat64(other)), v4 == other);
         }
     }
 

@@ -51,7 +51,11 @@ async fn shortest<F: Future<Output = ()>>(ask: impl Fn(i64) -> F) -> Duration {
 }
 
 fn ban_check() -> BanCheck {
-    BanCheck { phone: Some(PHONE.to_owned()), ip_bits: Some(address::bits(IP.parse().unwrap())) }
+    BanCheck {
+        phone: Some(PHONE.to_owned()),
+        ip_bits: Some(address::bits(IP.parse().unwrap())),
+        account_phone: None,
+    }
 }
 
 fn send(now: i64) -> Admit {
@@ -110,7 +114,7 @@ pub(super) async fn bans_that_ended_are_forgotten(store: Store) {
     // At a time when all were in force, so that only what was forgotten doesn't hit.
     let bans = async |phone: &str, ip: &str| {
         let ip_bits = Some(address::bits(ip.parse().unwrap()));
-        let ban_check = BanCheck { phone: Some(phone.to_owned()), ip_bits };
+        let ban_check = BanCheck { phone: Some(phone.to_owned()), ip_bits, account_phone: None };
         let ask = Explain { now: Some(BEGIN), limits: Vec::new(), ban_check };
         store.explain(&ask).await.unwrap().bans
     };

@@ -8,7 +8,7 @@ use postrider_common::limits::Scope;
 use postrider_common::secret::KeyId;
 use postrider_common::store::{
     Admit, AdmitMany, Ban, BanCheck, BanSubject, Call, Claim, ClaimVerification, Explain, GiveBack,
-    Idempotency, LimitCheck, MessageStatus, Store, StoreError, Strike, Take, rank,
+    Idempotency, LimitCheck, MessageStatus, Store, StoreError, Strike, StrikeAccounts, Take, rank,
 };
 use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
@@ -153,6 +153,7 @@ impl Sequence {
                 let right = self.random.random_bool(0.3);
                 let mut ask = settle(&phone, self.now, read, right, checks);
                 ask.strikes = strikes(&phone, &mut self.random);
+                ask.ban_check.account_phone = Some(format!("7/{phone}"));
                 ask.idempotency = self.idempotency();
                 both!(stores, settle(&ask))
             }
@@ -181,7 +182,8 @@ impl Sequence {
             14 => {
                 let phone = self.phone();
                 let (now, limits) = (Some(self.now), self.limits(&phone));
-                let ban_check = BanCheck { phone: Some(phone), ip_bits: None };
+                let account_phone = Some(format!("7/{phone}"));
+                let ban_check = BanCheck { phone: Some(phone), ip_bits: None, account_phone };
                 both!(stores, explain(&Explain { now, limits, ban_check }))
             }
             15 if self.taken.is_empty() || self.random.random_bool(0.6) => {
@@ -247,12 +249,12 @@ impl Sequence {
         let phone = self.phone();
         let (limits, entry) = (self.limits(&phone), entry.to_owned());
         let given_back = GiveBack { limits: limits.clone(), entry: entry.clone(), at: self.now };
-        let ban_check = BanCheck { phone: Some(phone), ip_bits: None };
+        let ban_check = BanCheck { phone: Some(phone), ..BanCheck::default() };
         (Take { now: Some(self.now), limits, ban_check, entry }, given_back)
     }
 }
 
-/// Against the phone and all that begin like it, each or none.
+/// Against the phone, all that begin like it, an account's checks of it and a network, each or none.
 fn strikes(phone: &str, random: &mut StdRng) -> Vec<Strike> {
     let beginning = BanSubject::PhonePrefix(phone[..phone.len() - 1].to_owned());
     let network = BanSubject::Network("01".repeat(random.random_range(60..64)));
@@ -264,7 +266,16 @@ fn strikes(phone: &str, random: &mut StdRng) -> Vec<Strike> {
             ..strike(BanSubject::Phone(phone.to_owned()), 3)
         },
         Strike { window_ms: 300_000, ban_ms: 20_000, ..strike(beginning, 5) },
-        Strike { key: format!("network/{phone}"), ..strike(network, 2) },
+        Strike {
+            key: format!("network/{phone}"),
+            entry: Some(random.random_range(0..3).to_string()),
+            ..strike(network, 2)
+        },
+        Strike {
+            accounts: Some(StrikeAccounts { account_id: random.random_range(7..11), min: 2 }),
+            ban_ms: 20_000,
+            ..strike(BanSubject::AccountPhone(format!("7/{phone}")), 4)
+        },
     ];
     all.into_iter().filter(|_| random.random_bool(0.5)).collect()
 }

@@ -3,8 +3,8 @@
 use postrider_common::address;
 use postrider_common::limits::Scope;
 use postrider_common::store::{
-    Admit, AdmitAnswer, Ban, BanCheck, BanSubject, LimitCheck, Settle, SettleAnswer, Store, Strike,
-    rank,
+    Admit, AdmitAnswer, Ban, BanCheck, BanSubject, Explain, LimitCheck, Settle, SettleAnswer,
+    Store, Strike, StrikeAccounts, rank,
 };
 
 use super::{BEGIN, accepted, admit, limit, live, settle};
@@ -14,7 +14,15 @@ const IP: &str = "203.0.113.9";
 
 pub(super) fn strike(subject: BanSubject, threshold: u32) -> Strike {
     let key = format!("strike/{subject:?}/{threshold}");
-    Strike { key, threshold, window_ms: 60_000, ban_ms: 3_600_000, subject }
+    Strike {
+        key,
+        threshold,
+        window_ms: 60_000,
+        ban_ms: 3_600_000,
+        subject,
+        entry: None,
+        accounts: None,
+    }
 }
 
 fn phone() -> BanSubject {
@@ -26,7 +34,11 @@ fn network() -> BanSubject {
 }
 
 fn ban_check() -> BanCheck {
-    BanCheck { phone: Some(PHONE.to_owned()), ip_bits: Some(address::bits(IP.parse().unwrap())) }
+    BanCheck {
+        phone: Some(PHONE.to_owned()),
+        ip_bits: Some(address::bits(IP.parse().unwrap())),
+        account_phone: None,
+    }
 }
 
 fn send(now: i64, limits: Vec<LimitCheck>, strikes: Vec<Strike>) -> Admit {
@@ -94,7 +106,7 @@ pub(super) async fn a_ban_that_is_there_is_never_shortened(store: Store) {
     // Neither the phone nor the address is looked for, so that the bans don't refuse first.
     let at = |now| {
         let strikes = vec![strike(phone(), 1), strike(network(), 1)];
-        let ban_check = BanCheck { phone: None, ip_bits: None };
+        let ban_check = BanCheck::default();
         Admit { ban_check, ..send(now, phone_limit(), strikes) }
     };
     accepted(store.admit(&at(BEGIN)).await.unwrap());
@@ -127,6 +139,86 @@ pub(super) async fn one_subject_may_be_struck_by_two_windows(store: Store) {
     );
 }
 
+pub(super) async fn an_entry_counts_once_within_a_window_at_its_latest_time(store: Store) {
+    let at = |now, entry: &str| {
+        let strike = Strike { entry: Some(entry.to_owned()), ..strike(network(), 3) };
+        send(now, phone_limit(), vec![strike])
+    };
+    accepted(store.admit(&at(BEGIN, "a")).await.unwrap());
+    for after in [1, 2, 2, 3, 50_000] {
+        assert_eq!(struck(&store, &at(BEGIN + after, "a")).await, [], "{after}");
+    }
+    assert_eq!(struck(&store, &at(BEGIN + 50_001, "b")).await, []);
+    assert_eq!(struck(&store, &at(BEGIN + 109_999, "b")).await, [], "a counts, at its latest time");
+    let third = struck(&store, &at(BEGIN + 109_999, "c")).await;
+    assert_eq!(third, [Ban { subject: network(), until: BEGIN + 109_999 + 3_600_000 }]);
+    store.unban(&[network()]).await.unwrap();
+    for (after, entry) in [(110_000, "a"), (110_001, "b"), (170_000, "c"), (170_001, "d")] {
+        assert_eq!(struck(&store, &at(BEGIN + after, entry)).await, [], "{entry}: begun anew");
+    }
+    assert_eq!(struck(&store, &at(BEGIN + 170_002, "e")).await.len(), 1);
+}
+
+pub(super) async fn a_ban_may_need_failures_of_several_accounts(store: Store) {
+    let at = |now, account_id| {
+        let accounts = Some(StrikeAccounts { account_id, min: 3 });
+        send(now, phone_limit(), vec![Strike { accounts, ..strike(phone(), 4) }])
+    };
+    accepted(store.admit(&at(BEGIN, 7)).await.unwrap());
+    for (after, account) in (1..9).map(|after| (after, 7)).chain([(9, 8), (10, 8)]) {
+        assert_eq!(struck(&store, &at(BEGIN + after, account)).await, [], "{after} of {account}");
+    }
+    let made = struck(&store, &at(BEGIN + 11, 9)).await;
+    assert_eq!(made, [Ban { subject: phone(), until: BEGIN + 11 + 3_600_000 }]);
+    store.unban(&[phone()]).await.unwrap();
+    for (after, account) in [(12, 7), (13, 8), (14, 9), (60_013, 7), (60_014, 10)] {
+        let made = struck(&store, &at(BEGIN + after, account)).await;
+        assert_eq!(made, [], "{after}: begun anew, and what left the window doesn't count");
+    }
+    assert_eq!(struck(&store, &at(BEGIN + 60_015, 10)).await, [], "three failures of two accounts");
+    assert_eq!(struck(&store, &at(BEGIN + 60_016, 11)).await.len(), 1);
+}
+
+pub(super) async fn a_ban_of_an_accounts_checks_of_a_phone_hits_those_alone(store: Store) {
+    let pair = "7/+8613800000001".to_owned();
+    let until = BEGIN + 1000;
+    let ban = Ban { subject: BanSubject::AccountPhone(pair.clone()), until };
+    accepted(store.admit(&admit(PHONE, BEGIN, Vec::new())).await.unwrap());
+    let read = live(&store, PHONE).await;
+    let check = |now, account_phone: &str| {
+        let account_phone = Some(account_phone.to_owned());
+        let ban_check = BanCheck { account_phone, ..ban_check() };
+        Settle { ban_check, ..settle(PHONE, now, read, false, Vec::new()) }
+    };
+    let strike = strike(ban.subject.clone(), 1);
+    let failed = Settle { strikes: vec![strike.clone()], ..check(BEGIN, &pair) };
+    let answer = store.settle(&failed).await.unwrap();
+    let made = [Ban { until: BEGIN + strike.ban_ms, ..ban.clone() }];
+    assert!(matches!(answer, SettleAnswer::Mismatch { struck, .. } if struck == made));
+    store.ban(std::slice::from_ref(&ban)).await.unwrap();
+    let answer = store.settle(&check(BEGIN + 1, &pair)).await.unwrap();
+    assert!(matches!(answer, SettleAnswer::Banned { until: till, .. } if till == until));
+    for other in ["8/+8613800000001", "7/+861380000000", "7/+86138000000011"] {
+        let answer = store.settle(&check(BEGIN + 1, other)).await.unwrap();
+        assert!(matches!(answer, SettleAnswer::Mismatch { .. }), "{other}: {answer:?}");
+    }
+    accepted(store.admit(&send(BEGIN + 1, Vec::new(), Vec::new())).await.unwrap());
+    let prefix = BanSubject::PhonePrefix("+8613".to_owned());
+    let wider = Ban { subject: prefix.clone(), until: 0 };
+    store.ban(std::slice::from_ref(&wider)).await.unwrap();
+    let (now, limits) = (Some(BEGIN + 2), Vec::new());
+    let explain = Explain { now, limits, ban_check: check(BEGIN, &pair).ban_check };
+    let bans = store.explain(&explain).await.unwrap().bans;
+    assert_eq!(bans, [wider, ban.clone()], "the widest first");
+    store.unban(&[prefix, ban.subject.clone()]).await.unwrap();
+    let answer = store.settle(&check(BEGIN + 2, &pair)).await.unwrap();
+    assert!(matches!(answer, SettleAnswer::Mismatch { .. }), "{answer:?}");
+    store.ban(&[ban]).await.unwrap();
+    store.sweep_bans(Some(until)).await.unwrap();
+    let over = store.explain(&explain).await.unwrap().bans;
+    assert_eq!(over, [], "swept once it is over");
+}
+
 pub(super) async fn only_what_speaks_against_phone_or_address_strikes_a_send(store: Store) {
     let one = || vec![strike(phone(), 1)];
     let refused_by = async |name: &str, scope, rank| {
@@ -154,7 +246,7 @@ pub(super) async fn a_failed_check_strikes_phone_and_address_and_a_refused_one_n
     let strikes = || vec![strike(network(), 2), strike(phone(), 7)];
     let check = |now, read, right| Settle {
         strikes: strikes(),
-        ban_check: BanCheck { phone: Some(PHONE.to_owned()), ip_bits: None },
+        ban_check: BanCheck { phone: Some(PHONE.to_owned()), ..BanCheck::default() },
         ..settle(PHONE, now, read, right, limits())
     };
     let made = async |ask: Settle| match store.settle(&ask).await.unwrap() {
@@ -197,7 +289,7 @@ pub(super) async fn a_failed_check_strikes_phone_and_address_and_a_refused_one_n
 pub(super) async fn a_check_of_nothing_that_lives_strikes_the_address_alone(store: Store) {
     let check = |now, read| {
         let strikes = vec![strike(phone(), 1), strike(network(), 1)];
-        let ban_check = BanCheck { phone: Some(PHONE.to_owned()), ip_bits: None };
+        let ban_check = BanCheck { phone: Some(PHONE.to_owned()), ..BanCheck::default() };
         Settle { strikes, ban_check, ..settle(PHONE, now, read, false, Vec::new()) }
     };
     let ban = |now| Ban { subject: network(), until: now + 3_600_000 };

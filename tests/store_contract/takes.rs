@@ -21,7 +21,11 @@ fn limits() -> Vec<LimitCheck> {
 }
 
 fn ban_check() -> BanCheck {
-    BanCheck { phone: Some(PHONE.to_owned()), ip_bits: Some(address::bits(IP.parse().unwrap())) }
+    BanCheck {
+        phone: Some(PHONE.to_owned()),
+        ip_bits: Some(address::bits(IP.parse().unwrap())),
+        account_phone: None,
+    }
 }
 
 fn take(entry: &str, now: i64) -> Take {
@@ -98,11 +102,7 @@ pub(super) async fn explaining_names_every_ban_and_counts_nothing(store: Store) 
     let [phone, wide, _over, wider, narrow] = bans;
     let later = explain(&store, BEGIN + 5).await;
     assert_eq!(later.bans, [phone, wide, wider, narrow]);
-    let nothing = Explain {
-        now: Some(BEGIN),
-        limits: Vec::new(),
-        ban_check: BanCheck { phone: None, ip_bits: None },
-    };
+    let nothing = Explain { now: Some(BEGIN), limits: Vec::new(), ban_check: BanCheck::default() };
     let empty = Explained { now: BEGIN, limits: Vec::new(), bans: Vec::new() };
     assert_eq!(store.explain(&nothing).await.unwrap(), empty);
 }

@@ -58,7 +58,7 @@ fn read_password(input: impl std::io::Read) -> anyhow::Result<SecretString> {
 
 /// Log-ins are issued by the store's clock.
 async fn time_of(store: &Store) -> Result<i64, StoreError> {
-    let ban_check = BanCheck { phone: None, ip_bits: None };
+    let ban_check = BanCheck::default();
     match store.explain(&Explain { now: None, limits: Vec::new(), ban_check }).await {
         Ok(explained) => Ok(explained.now),
         Err(StoreError::Lost) => Ok(unix_ms()),

@@ -42,7 +42,7 @@ pub struct Lifted {
 struct Whom {
     #[arg(value_enum)]
     kind: Kind,
-    /// `+8613800138000`, `203.0.113.7`, `203.0.113.0/24`.
+    /// `+8613800138000`, `7/+8613800138000` (an account's id and a phone), `203.0.113.7`, `203.0.113.0/24`.
     value: String,
 }
 

@@ -9,13 +9,14 @@ use sea_query::{Expr, ExprTrait as _, Order, Query, SelectStatement};
 use super::{Database, DatabaseError};
 use crate::address;
 use crate::phone::{PhoneNumber, PhoneRules};
-use crate::store::{Ban, BanSubject};
+use crate::store::{Ban, BanSubject, account_phone};
 
-/// One ban as an operator says it: `phone +8613800138000`, `ip 203.0.113.7`, `cidr 203.0.113.0/24`.
+/// One ban as an operator says it: `phone +8613800138000`, `account_phone 7/+8613800138000`, `ip 203.0.113.7`,
+/// `cidr 203.0.113.0/24`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BlacklistEntry {
     pub kind: BanKind,
-    /// In its one written form: E.164, an address, a network.
+    /// In its one written form: E.164, an account's id and E.164, an address, a network.
     pub value: String,
     pub reason: String,
     /// Who set it.
@@ -29,6 +30,8 @@ pub struct BlacklistEntry {
 pub enum BanKind {
     Phone,
     PhonePrefix,
+    /// Checks of a phone by one account; its sends, and other accounts, go on.
+    AccountPhone,
     Ip,
     Cidr,
 }
@@ -46,13 +49,15 @@ pub(super) const COLUMNS: [&str; 6] =
     ["kind", "value", "reason", "created_by", "until", "create_time"];
 
 impl BanKind {
-    pub const ALL: [Self; 4] = [Self::Phone, Self::PhonePrefix, Self::Ip, Self::Cidr];
+    pub const ALL: [Self; 5] =
+        [Self::Phone, Self::PhonePrefix, Self::AccountPhone, Self::Ip, Self::Cidr];
 
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Phone => "phone",
             Self::PhonePrefix => "phone_prefix",
+            Self::AccountPhone => "account_phone",
             Self::Ip => "ip",
             Self::Cidr => "cidr",
         }
@@ -73,13 +78,24 @@ impl BanKind {
                 fine.then(|| value.to_owned())
                     .ok_or_else(|| error("it begins like +86170".to_owned()))
             }
+            Self::AccountPhone => {
+                let (account, phone) = value
+                    .split_once('/')
+                    .ok_or_else(|| error("must be written as 7/+8613800138000".to_owned()))?;
+                let account: i64 = account.parse().ok().filter(|id| *id > 0).ok_or_else(|| {
+                    error("must begin with an account's id, a number from 1".to_owned())
+                })?;
+                PhoneNumber::parse(phone, rules)
+                    .map(|phone| account_phone(account, &phone))
+                    .map_err(|problem| error(problem.to_string()))
+            }
             Self::Ip => value
                 .parse::<IpAddr>()
-                .map(|address| address.to_canonical().to_string())
+                .map(|address| address::counted_address(address).to_string())
                 .map_err(|problem| error(problem.to_string())),
             Self::Cidr => value
                 .parse::<IpNet>()
-                .map(|network| network.trunc().to_string())
+                .map(|network| address::counted_network(network).to_string())
                 .map_err(|problem| error(problem.to_string())),
         }
     }
@@ -95,6 +111,7 @@ impl BanKind {
         Some(match subject {
             BanSubject::Phone(phone) => (Self::Phone, phone.clone()),
             BanSubject::PhonePrefix(prefix) => (Self::PhonePrefix, prefix.clone()),
+            BanSubject::AccountPhone(value) => (Self::AccountPhone, value.clone()),
             BanSubject::Network(bits) => {
                 let network = address::network_of_bits(bits)?;
                 if network.prefix_len() == network.max_prefix_len() {
@@ -112,6 +129,7 @@ impl BanKind {
         Some(match self {
             Self::Phone => BanSubject::Phone(value.to_owned()),
             Self::PhonePrefix => BanSubject::PhonePrefix(value.to_owned()),
+            Self::AccountPhone => BanSubject::AccountPhone(value.to_owned()),
             Self::Ip => BanSubject::Network(address::bits(value.parse().ok()?)),
             Self::Cidr => BanSubject::Network(address::network_bits(value.parse().ok()?)),
         })

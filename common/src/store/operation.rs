@@ -145,7 +145,7 @@ pub mod rank {
 }
 
 /// What is looked for among the bans.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Default, Serialize)]
 pub struct BanCheck {
     /// E.164, if the request names a phone.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -153,10 +153,14 @@ pub struct BanCheck {
     /// The address as 128 characters `0` and `1` (IPv4 as its IPv4-mapped IPv6 address).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ip_bits: Option<String>,
+    /// Only of a check: see [`BanSubject::AccountPhone`].
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub account_phone: Option<String>,
 }
 
 /// A window of refusals or failures: the one that makes `threshold` of them within `window_ms` bans the subject
-/// for `ban_ms`, never for less than it is banned already, and empties the window.
+/// for `ban_ms`, never for less than it is banned already, and empties the window. Where it needs `accounts`, further
+/// failures keep the window at its newest `threshold` until there are enough of them.
 #[derive(Debug, Clone, Serialize)]
 pub struct Strike {
     pub key: String,
@@ -165,6 +169,20 @@ pub struct Strike {
     pub window_ms: i64,
     pub ban_ms: i64,
     pub subject: BanSubject,
+    /// Names what counts once within the window, at its latest time. `None`: each refusal or failure counts.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub entry: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub accounts: Option<StrikeAccounts>,
+}
+
+/// The accounts whose failures a ban needs beside the threshold.
+#[derive(Debug, Clone, Copy, Serialize)]
+pub struct StrikeAccounts {
+    /// The account of this failure.
+    pub account_id: i64,
+    /// Distinct accounts within the window, at least 1.
+    pub min: u32,
 }
 
 /// The verification that a send of a code starts, where none lives that it belongs to.
@@ -306,6 +324,8 @@ pub enum BanSubject {
     Phone(String),
     /// The beginning of an E.164 number.
     PhonePrefix(String),
+    /// Checks of a phone by one account, as [`account_phone`](crate::store::account_phone) writes it.
+    AccountPhone(String),
     /// The beginning of an address in bits (see [`BanCheck::ip_bits`]); all 128 for one address.
     Network(String),
 }

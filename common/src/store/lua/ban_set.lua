@@ -1,4 +1,5 @@
 -- Bans are fields of one hash; `lengths:KIND` says how long the beginnings are that exist, and how many of each.
+local BEGINNINGS = { phone_prefix = true, network = true }
 local function ban_set(subject, till)
   local field = subject.kind .. ':' .. subject.value
   local new = redis.call('HEXISTS', 'bans', field) == 0
@@ -7,7 +8,7 @@ local function ban_set(subject, till)
   elseif redis.call('HDEL', 'bans', field) == 0 then
     return
   end
-  if subject.kind == 'phone' or (till and not new) then return end
+  if not BEGINNINGS[subject.kind] or (till and not new) then return end
   local kept = 'lengths:' .. subject.kind
   local by_length = cjson.decode(redis.call('HGET', 'bans', kept) or '{}')
   local length = tostring(#subject.value)

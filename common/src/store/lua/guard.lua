@@ -204,11 +204,12 @@ local function add_bans_of_beginnings(hits, kind, value)
 end
 -- The bans in force that hit the request's phone, and those that hit its address.
 local function bans_on_phone()
-  local hits, phone = {}, request.ban_check.phone
+  local hits, phone, account_phone = {}, request.ban_check.phone, request.ban_check.account_phone
   if phone then
     add_ban(hits, 'phone', phone)
     add_bans_of_beginnings(hits, 'phone_prefix', phone)
   end
+  if account_phone then add_ban(hits, 'account_phone', account_phone) end
   return hits
 end
 local function bans_on_address()

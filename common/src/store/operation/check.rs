@@ -61,7 +61,7 @@ pub struct Settle {
     #[serde(serialize_with = "super::short::listed")]
     pub limits: Vec<LimitCheck>,
     pub ban_check: BanCheck,
-    /// What a wrong code counts against, for a spent verification too. One for nothing that lives counts against
+    /// Subjects that a wrong code counts against, for a spent verification too. One for nothing that lives counts against
     /// networks alone.
     #[serde(skip_serializing_if = "Vec::is_empty", serialize_with = "super::short::whole")]
     pub strikes: Vec<Strike>,

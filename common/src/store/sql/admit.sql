@@ -49,7 +49,9 @@ UPDATE decision SET (kind, rank, idx, wait_ms, what, "until", message_id, counte
 -- What the caller's own or the service's limits refuse says nothing against phone or address.
 INSERT INTO strike
 SELECT s.key, s.value ->> '$.key', s.value ->> '$.threshold', s.value ->> '$.window_ms', s.value ->> '$.ban_ms',
-       s.value ->> '$.subject.kind', s.value ->> '$.subject.value', decision.now, lower(hex(randomblob(8)))
+       s.value ->> '$.subject.kind', s.value ->> '$.subject.value', decision.now,
+       coalesce(s.value ->> '$.entry', lower(hex(randomblob(8)))), s.value ->> '$.accounts.account_id',
+       s.value ->> '$.accounts.min', NULL
 FROM decision CROSS JOIN jsonb_each(NEW.request, '$.strikes') AS s
 WHERE decision.kind IN ('limited', 'max_sends') AND decision.rank IN (1, 2, 3, 6)
   AND NOT EXISTS (SELECT 1 FROM ban_hit);

@@ -2,9 +2,10 @@
 DELETE FROM strike;
 DELETE FROM struck;
 DELETE FROM decision;
-INSERT INTO decision (now, phone, ip_bits)
+INSERT INTO decision (now, phone, ip_bits, account_phone)
 SELECT coalesce(NEW.request ->> '$.now', CAST(unixepoch('subsec') * 1000 AS INTEGER)),
-       NEW.request ->> '$.ban_check.phone', NEW.request ->> '$.ban_check.ip_bits';
+       NEW.request ->> '$.ban_check.phone', NEW.request ->> '$.ban_check.ip_bits',
+       NEW.request ->> '$.ban_check.account_phone';
 DELETE FROM asked;
 INSERT INTO asked
 SELECT l.key, l.value ->> 'key', l.value ->> 'quota', l.value ->> 'window_ms', l.value ->> 'rank', decision.now,

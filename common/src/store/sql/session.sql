@@ -5,7 +5,7 @@ CREATE TEMP TABLE answer (id INTEGER PRIMARY KEY, answer TEXT);
 CREATE TEMP TABLE decision (
     now INTEGER, kind TEXT, rank INTEGER, idx INTEGER, wait_ms INTEGER, what TEXT, "until" INTEGER,
     counted INTEGER NOT NULL DEFAULT 0, reused TEXT, previous_expiry INTEGER, verification_id TEXT, message_id TEXT,
-    left INTEGER, at INTEGER, phone TEXT, ip_bits TEXT
+    left INTEGER, at INTEGER, phone TEXT, ip_bits TEXT, account_phone TEXT
 );
 CREATE TEMP TABLE asked (
     idx INTEGER PRIMARY KEY, "key" TEXT, quota INTEGER, window_ms INTEGER, rank INTEGER, now INTEGER, exact INTEGER,
@@ -57,6 +57,10 @@ SELECT 0 AS idx, 'phone' AS what, b.kind, b.value, b."until"
 FROM decision CROSS JOIN store_ban AS b
 WHERE b.kind = 'phone' AND b.value = decision.phone AND (b."until" = 0 OR b."until" > decision.now)
 UNION ALL
+SELECT 50, 'phone', b.kind, b.value, b."until"
+FROM decision CROSS JOIN store_ban AS b
+WHERE b.kind = 'account_phone' AND b.value = decision.account_phone AND (b."until" = 0 OR b."until" > decision.now)
+UNION ALL
 SELECT iif(l.kind = 'network', 100, 0) + l.len, iif(l.kind = 'network', 'ip', 'phone'), b.kind, b.value, b."until"
 FROM (SELECT 1 FROM store_ban WHERE kind IN ('network', 'phone_prefix') LIMIT 1) CROSS JOIN decision
 CROSS JOIN ban_length AS l CROSS JOIN store_ban AS b
@@ -70,30 +74,49 @@ SELECT rank, idx, 'limited' AS kind, wait_ms, NULL AS what, NULL AS "until" FROM
 UNION ALL
 SELECT 4, idx, 'banned', NULL, what, "until" FROM ban_hit;
 
--- A row put into `strike` counts one refusal or failure against a phone or an address. The one that makes the window's
--- count reach the threshold empties the window and bans the subject, unless it is banned for longer; 0 is for good.
+-- A row put into `strike` counts one refusal or failure against its subject: an entry that the window holds is moved to
+-- now, and the window keeps its newest `threshold` entries, since older ones decide nothing. The same for the accounts that
+-- the failures are of, where the ban needs some. What makes a window reach its threshold empties it and bans the subject,
+-- unless it is banned for longer; 0 is for good.
 CREATE TEMP TABLE strike (
     idx INTEGER PRIMARY KEY, "key" TEXT, threshold INTEGER, window_ms INTEGER, ban_ms INTEGER, kind TEXT, value TEXT,
-    now INTEGER, entry TEXT
+    now INTEGER, entry TEXT, account_id TEXT, min_accounts INTEGER, reached INTEGER
 );
+CREATE TEMP TABLE window_entry ("key" TEXT, entry TEXT, "most" INTEGER, window_ms INTEGER, now INTEGER);
+CREATE TEMP TRIGGER window_entry AFTER INSERT ON window_entry
+BEGIN
+    DELETE FROM store_limit_entry
+    WHERE "key" = NEW."key" AND ("at" <= NEW.now - NEW.window_ms OR entry = NEW.entry);
+    INSERT INTO store_limit_entry VALUES (NEW."key", NEW.now, NEW.entry, NEW.now + NEW.window_ms);
+    -- There is one too many at the most.
+    DELETE FROM store_limit_entry
+    WHERE "key" = NEW."key"
+      AND ("at", entry) = (SELECT "at", entry FROM store_limit_entry WHERE "key" = NEW."key" ORDER BY "at", entry LIMIT 1)
+      AND (SELECT count(*) FROM store_limit_entry WHERE "key" = NEW."key") > NEW."most";
+    DELETE FROM window_entry;
+END;
 CREATE TEMP TABLE struck (idx INTEGER PRIMARY KEY, kind TEXT, value TEXT, "until" INTEGER, UNIQUE (kind, value));
 CREATE TEMP TRIGGER strike AFTER INSERT ON strike
 BEGIN
-    INSERT OR IGNORE INTO store_limit_entry VALUES (NEW."key", NEW.now, NEW.entry, NEW.now + NEW.window_ms);
+    INSERT INTO window_entry VALUES (NEW."key", NEW.entry, NEW.threshold, NEW.window_ms, NEW.now);
+    INSERT INTO window_entry
+    SELECT NEW."key" || ':accounts', NEW.account_id, NEW.min_accounts, NEW.window_ms, NEW.now
+    WHERE NEW.account_id IS NOT NULL;
+    UPDATE strike
+    SET reached = (SELECT count(*) FROM store_limit_entry WHERE "key" = NEW."key") >= NEW.threshold
+              AND (SELECT count(*) FROM store_limit_entry WHERE "key" = NEW."key" || ':accounts')
+                  >= coalesce(NEW.min_accounts, 0)
+    WHERE idx = NEW.idx;
     INSERT INTO struck (kind, value, "until")
-    SELECT NEW.kind, NEW.value, NEW.now + NEW.ban_ms
-    WHERE (SELECT count(*) FROM store_limit_entry WHERE "key" = NEW."key" AND "at" > NEW.now - NEW.window_ms)
-              >= NEW.threshold
+    SELECT kind, value, now + ban_ms FROM strike AS s
+    WHERE s.idx = NEW.idx AND s.reached
       AND NOT EXISTS (SELECT 1 FROM store_ban AS b
-                      WHERE b.kind = NEW.kind AND b.value = NEW.value
-                        AND (b."until" = 0 OR b."until" >= NEW.now + NEW.ban_ms))
+                      WHERE b.kind = s.kind AND b.value = s.value AND (b."until" = 0 OR b."until" >= s.now + s.ban_ms))
     ON CONFLICT (kind, value) DO UPDATE SET "until" = excluded."until";
     INSERT OR REPLACE INTO store_ban
     SELECT kind, value, "until" FROM struck WHERE kind = NEW.kind AND value = NEW.value;
     DELETE FROM store_limit_entry
-    WHERE "key" = NEW."key"
-      AND (SELECT count(*) FROM store_limit_entry WHERE "key" = NEW."key" AND "at" > NEW.now - NEW.window_ms)
-              >= NEW.threshold;
+    WHERE "key" IN (NEW."key", NEW."key" || ':accounts') AND (SELECT reached FROM strike WHERE idx = NEW.idx);
 END;
 
 -- The bans that the request made, as an answer says them.

@@ -54,7 +54,9 @@ ON CONFLICT DO UPDATE SET "count" = "count" + 1;
 UPDATE decision SET counted = kind IN ('not_sent', 'expired', 'mismatch');
 INSERT INTO strike
 SELECT s.key, s.value ->> '$.key', s.value ->> '$.threshold', s.value ->> '$.window_ms', s.value ->> '$.ban_ms',
-       s.value ->> '$.subject.kind', s.value ->> '$.subject.value', decision.now, lower(hex(randomblob(8)))
+       s.value ->> '$.subject.kind', s.value ->> '$.subject.value', decision.now,
+       coalesce(s.value ->> '$.entry', lower(hex(randomblob(8)))), s.value ->> '$.accounts.account_id',
+       s.value ->> '$.accounts.min', NULL
 FROM decision CROSS JOIN jsonb_each(NEW.request, '$.strikes') AS s
 WHERE decision.kind = 'mismatch' OR decision.kind = 'spent' AND NOT NEW.request ->> '$.right'
    -- Where no code lives, nobody guesses one: nothing speaks against the phone, which anybody may name.
