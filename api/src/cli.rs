@@ -25,7 +25,7 @@ enum Command {
     Serve,
     /// Apply the migrations that aren't applied yet.
     Migrate,
-    /// Make a token; it is the last line of what is printed.
+    /// Create a token (printed last), and its account where there is none.
     Token(token::Asked),
     /// Accounts.
     #[command(subcommand)]
@@ -101,6 +101,14 @@ pub fn duration(text: &str) -> Result<Duration, String> {
     if duration.is_zero() { Err("more than nothing".to_owned()) } else { Ok(duration) }
 }
 
+impl Cli {
+    /// Returns whether this process serves: a command that doesn't needs no provider.
+    #[must_use]
+    pub fn serves(&self) -> bool {
+        matches!(self.command, None | Some(Command::Serve))
+    }
+}
+
 /// Runs what was asked for.
 pub async fn run(cli: Cli, config: Config) -> anyhow::Result<()> {
     let log = &config.settings.log;
@@ -133,6 +141,7 @@ mod tests {
         Cli::command().debug_assert();
         let parsed = |line: &str| Cli::try_parse_from(line.split(' ')).is_ok();
         assert!(parsed("postrider-api token --account shop --admin --scope on_behalf --ttl 24h"));
+        assert!(parsed("postrider-api token --account shop --existing"));
         assert!(parsed("postrider-api ban cidr 203.0.113.0/24 --for 30m --reason abuse"));
         assert!(parsed("postrider-api dead list --limit 5"));
         assert!(parsed("postrider-api account set-password --account ops"));

@@ -14,7 +14,8 @@ fn main() -> ExitCode {
     // Names and values that aren't UTF-8 are none of ours.
     let variables = std::env::vars_os()
         .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
-    match config::load(&variables.collect()) {
+    let load = if cli.serves() { config::load } else { config::load_for_command };
+    match load(&variables.collect()) {
         Ok(config) => shutdown::run(cli::run(cli, config)),
         Err(error) => shutdown::misconfigured(&error),
     }

@@ -67,6 +67,7 @@ impl Notes {
 
 /// Serves until `SIGTERM` or `SIGINT`.
 pub async fn serve(config: Config) -> anyhow::Result<()> {
+    config.warn();
     let stop = shutdown::signalled()?;
     let worker_stop = CancellationToken::new();
     let parts = match &config.backends {

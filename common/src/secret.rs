@@ -103,9 +103,9 @@ pub struct KeyRing(Vec<Keys>);
 
 #[derive(Debug, thiserror::Error)]
 pub enum SecretError {
-    #[error("no secret is given")]
+    #[error("is required: one or more secrets of at least {SHORTEST} bytes, comma-separated")]
     Empty,
-    #[error("secret number {0} is shorter than {SHORTEST} bytes")]
+    #[error("secret number {0} must be at least {SHORTEST} bytes")]
     Short(usize),
 }
 

@@ -31,6 +31,26 @@ pub enum TelemetryError {
     Metrics(#[from] metrics_exporter_prometheus::BuildError),
 }
 
+/// The names and numbers of levels, in lower case, as filters have them.
+const LEVELS: [&str; 12] =
+    ["off", "error", "warn", "info", "debug", "trace", "0", "1", "2", "3", "4", "5"];
+
+/// Checks a filter of logs. A word that is no level would be taken for a part of the program: it alone would log, and
+/// nothing else, no error either.
+pub(crate) fn check_filter(filter: &str) -> Result<(), String> {
+    const EXPECTED: &str = "must be a level (error, warn, info, debug, trace, off), or a list such as \
+        info,postrider_worker=debug";
+    EnvFilter::try_new(filter).map_err(|error| format!("{error}: {EXPECTED}"))?;
+    let is_level = |word: &str| LEVELS.contains(&word.to_ascii_lowercase().as_str());
+    for directive in filter.split(',').filter(|directive| !directive.is_empty()) {
+        let level = directive.rsplit_once('=').map_or(directive, |(_, level)| level);
+        if !is_level(level) {
+            return Err(format!("`{directive}` has no known level: {EXPECTED}"));
+        }
+    }
+    Ok(())
+}
+
 /// Begins logging, once in a process. Standard output stays free for what commands print.
 pub fn init_logs(format: LogFormat, filter: &str) -> Result<(), TelemetryError> {
     let mut filter = EnvFilter::try_new(filter)?;

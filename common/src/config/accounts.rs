@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
-use super::values::{duration, list};
+use super::values::{duration, list, optional_choice};
 use crate::limits::Limit;
 
 #[derive(Debug, Clone, Deserialize)]
@@ -12,6 +12,7 @@ use crate::limits::Limit;
 pub struct Accounts {
     /// `open` or `closed`, then an admin makes accounts; by default `open` embedded without `[jwt]`, else
     /// `closed`.
+    #[serde(deserialize_with = "optional_choice")]
     pub registration: Option<Registration>,
     /// How long the token of a log-in lives, at most 31 days; `24h`.
     #[serde(deserialize_with = "duration")]
@@ -50,9 +51,9 @@ impl Accounts {
         let currency =
             self.currency.len() == 3 && self.currency.bytes().all(|b| b.is_ascii_uppercase());
         if ttl < Duration::from_secs(1) || ttl > Duration::from_hours(31 * 24) {
-            Some(("session_ttl", "1s to 31d"))
+            Some(("session_ttl", "must be 1s to 31d"))
         } else if !currency {
-            Some(("currency", "is three letters of ISO 4217, as `CNY`"))
+            Some(("currency", "must be the three letters of an ISO 4217 currency, such as CNY"))
         } else {
             None
         }

@@ -7,7 +7,7 @@ use serde::Deserialize;
 
 use super::limits::ScopeLimits;
 use super::sections::{CodeRules, Settings};
-use super::values::{duration, list};
+use super::values::{duration, list, networks};
 use crate::limits::Limit;
 
 #[derive(Debug, Clone, Deserialize)]
@@ -79,7 +79,7 @@ pub struct Anonymous {
     /// Its user name.
     pub account: String,
     /// Networks of callers, as their addresses are known through trusted proxies.
-    #[serde(deserialize_with = "list")]
+    #[serde(deserialize_with = "networks")]
     pub from: Vec<IpNet>,
 }
 

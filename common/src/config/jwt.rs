@@ -51,13 +51,13 @@ impl Jwt {
         ];
         let any = self.jwks_file.is_some() || self.issuer.is_some() || self.audience.is_some();
         if let Some((missing, _)) = given.iter().find(|(_, given)| any && !given) {
-            return Err(wrong(*missing, "jwks_file, issuer and audience go together"));
+            return Err(wrong(*missing, "is required: jwks_file, issuer and audience go together"));
         }
         if self.account_claim.is_empty() {
-            return Err(wrong("jwt.account_claim", "names a claim"));
+            return Err(wrong("jwt.account_claim", "must name a claim, such as sub"));
         }
         if self.types.is_empty() {
-            return Err(wrong("jwt.types", "names at least one type"));
+            return Err(wrong("jwt.types", "must name at least one type, such as at+jwt"));
         }
         Ok(())
     }

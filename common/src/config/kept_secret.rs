@@ -21,7 +21,8 @@ pub(super) fn load_or_make(data_dir: &Path) -> Result<KeyRing, ConfigError> {
         make(data_dir, &path).map_err(failed)?;
     }
     let text = fs::read_to_string(&path).map_err(failed)?;
-    Ok(KeyRing::from_master(&SecretString::from(text.trim()))?)
+    KeyRing::from_master(&SecretString::from(text.trim()))
+        .map_err(|error| ConfigError::KeptSecret(path.clone(), error))
 }
 
 fn make(data_dir: &Path, path: &Path) -> std::io::Result<()> {

@@ -7,12 +7,13 @@ use secrecy::SecretString;
 use serde::Deserialize;
 
 use super::sections::Retry;
-use super::values::duration;
+use super::values::{choice, duration};
 
 /// `[providers.NAME]`.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Provider {
+    #[serde(deserialize_with = "choice")]
     pub kind: ProviderKind,
     /// Tried from the lowest; equal ones by name. 1.
     #[serde(default = "one")]

@@ -14,7 +14,9 @@ use super::dialects::Dialects;
 use super::jwt::Jwt;
 use super::limits::{Limits, ScopeLimits, ScopeOverrides};
 use super::providers::{Provider, ProviderKind};
-use super::values::{duration, list, optional_duration};
+use super::values::{
+    address, duration, list, networks, optional_address, optional_choice, optional_duration,
+};
 use crate::job::Lane;
 use crate::phone::{DefaultRegion, PhonePrefix, PhoneRules};
 use crate::secret::KeyRing;
@@ -28,7 +30,18 @@ pub struct Config {
     pub keys: KeyRing,
     /// Embedded and nothing said about it from outside: the trial that a newcomer starts.
     pub trial: bool,
+    /// Settings that work and shouldn't stay so, for the log of a process that serves or sends.
+    pub warnings: Vec<String>,
     pub settings: Settings,
+}
+
+impl Config {
+    /// Logs what shouldn't stay as it is.
+    pub fn warn(&self) {
+        for warning in &self.warnings {
+            tracing::warn!("{warning}");
+        }
+    }
 }
 
 /// The two sizes of the product: one process on `SQLite`, or services that are named.
@@ -68,9 +81,10 @@ pub struct Settings {
 #[serde(deny_unknown_fields, default)]
 pub struct Server {
     /// `127.0.0.1:8080`; `POSTRIDER_LISTEN`. Port 0 takes a free one.
+    #[serde(deserialize_with = "address")]
     pub listen: SocketAddr,
     /// Networks whose `X-Forwarded-For` is believed; none.
-    #[serde(deserialize_with = "list")]
+    #[serde(deserialize_with = "networks")]
     pub trusted_proxies: Vec<IpNet>,
     /// The country of numbers given without a country code; `CN`.
     pub default_region: String,
@@ -91,6 +105,7 @@ pub struct Server {
 #[serde(deny_unknown_fields, default)]
 pub struct Metrics {
     /// A listener of its own for /metrics, /healthz and /readyz, open to whoever reaches it; none.
+    #[serde(deserialize_with = "optional_address")]
     pub listen: Option<SocketAddr>,
 }
 
@@ -98,6 +113,7 @@ pub struct Metrics {
 #[serde(deny_unknown_fields, default)]
 pub struct Log {
     /// `json` or `text`; by default `text` where embedded, `json` where distributed.
+    #[serde(deserialize_with = "optional_choice")]
     pub format: Option<LogFormat>,
     /// What is logged, as `tracing` filters say it; `info`.
     pub filter: String,
@@ -188,7 +204,7 @@ pub struct Bans {
     #[serde(deserialize_with = "list")]
     pub safe_phones: Vec<String>,
     /// Networks whose addresses are never banned; loopback.
-    #[serde(deserialize_with = "list")]
+    #[serde(deserialize_with = "networks")]
     pub safe_networks: Vec<IpNet>,
 }
 
@@ -321,7 +337,8 @@ impl Settings {
         })
     }
 
-    fn templates_of_codes(&self) -> impl Iterator<Item = &str> {
+    /// The templates that codes are sent with.
+    pub(super) fn templates_of_codes(&self) -> impl Iterator<Item = &str> {
         let of_purposes = self.purposes.values().filter_map(|purpose| purpose.template.as_deref());
         of_purposes.chain([self.code.template.as_str()])
     }

@@ -1,5 +1,7 @@
 //! Loading, overriding and refusing; and that the example file is complete and tells the defaults.
 
+mod refused;
+
 use std::fmt;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
@@ -339,7 +341,7 @@ fn what_cannot_work_is_named() {
             "[dialects.mall]\nanonymous = { account = \"shop\", from = [\"10.\"] }",
             "mall.anonymous.from",
         ),
-        ("no toml", "TOML"),
+        ("no toml", "not valid TOML"),
     ];
     for (file, named) in cases {
         let refusal = with_file(file).refused();
@@ -359,7 +361,7 @@ fn what_cannot_work_is_named() {
 
 #[test]
 fn credentials_come_from_the_environment_where_the_file_has_none() {
-    let file = "[providers.main]\nkind = \"aliyun\"";
+    let file = "templates.verify.aliyun = \"SMS_1\"\n[providers.main]\nkind = \"aliyun\"";
     let provider = |setup: Setup| setup.load().unwrap().settings.providers["main"].clone();
     let given = provider(
         with_file(file)
@@ -512,8 +514,7 @@ mod toml_table {
 
 #[test]
 fn what_strangers_may_do_depends_on_what_it_costs() {
-    let aliyun =
-        "[providers.main]\nkind = \"aliyun\"\naccess_key_id = \"a\"\naccess_key_secret = \"b\"";
+    let aliyun = "[providers.main]\nkind = \"aliyun\"\naccess_key_id = \"a\"\naccess_key_secret = \"b\"\n[templates.verify]\naliyun = \"SMS_1\"";
     let settings = with_file(aliyun).load().unwrap().settings;
     assert!(!settings.carries_nothing());
     assert_eq!(settings.dialects.platform.self_recharge, Some(false));

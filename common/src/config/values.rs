@@ -3,16 +3,58 @@
 
 use std::fmt;
 use std::marker::PhantomData;
+use std::net::SocketAddr;
 use std::time::Duration;
 
+use ipnet::IpNet;
 use serde::de::value::StrDeserializer;
 use serde::de::{Deserialize, Deserializer, Error, SeqAccess, Visitor};
+
+pub(super) const ADDRESS: &str = "must be an address and a port, such as 127.0.0.1:8080";
 
 pub(super) fn duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
     let text = String::deserialize(deserializer)?;
     humantime::parse_duration(&text).map_err(|_| {
-        D::Error::custom(format!("`{text}` is no time: write it as `10s`, `5m`, `1500ms`"))
+        D::Error::custom(format!("`{text}` must be a time, such as `10s`, `5m` or `1500ms`"))
     })
+}
+
+pub(super) fn address<'de, D: Deserializer<'de>>(deserializer: D) -> Result<SocketAddr, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    text.parse().map_err(|_| D::Error::custom(format!("`{text}`: {ADDRESS}")))
+}
+
+pub(super) fn optional_address<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<SocketAddr>, D::Error> {
+    address(deserializer).map(Some)
+}
+
+pub(super) fn networks<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<IpNet>, D::Error> {
+    let texts: Vec<String> = list(deserializer)?;
+    let network = |text: String| {
+        let problem = || format!("`{text}` must be a network, such as 10.0.0.0/8");
+        text.parse().map_err(|_| D::Error::custom(problem()))
+    };
+    texts.into_iter().map(network).collect()
+}
+
+/// One word of several; an error lists them.
+pub(super) fn choice<'de, D, T>(deserializer: D) -> Result<T, D::Error>
+where
+    D: Deserializer<'de>,
+    T: Deserialize<'de>,
+{
+    let text = String::deserialize(deserializer)?;
+    T::deserialize(StrDeserializer::<D::Error>::new(&text))
+}
+
+pub(super) fn optional_choice<'de, D, T>(deserializer: D) -> Result<Option<T>, D::Error>
+where
+    D: Deserializer<'de>,
+    T: Deserialize<'de>,
+{
+    choice(deserializer).map(Some)
 }
 
 /// An empty text is `None`.
@@ -48,7 +90,7 @@ impl<'de, T: Deserialize<'de>> Visitor<'de> for ListVisitor<T> {
     type Value = Vec<T>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a list, or its members in one text with commas between")
+        f.write_str("a list, or one text with commas between its members")
     }
 
     fn visit_str<E: Error>(self, text: &str) -> Result<Self::Value, E> {
@@ -61,8 +103,9 @@ impl<'de, T: Deserialize<'de>> Visitor<'de> for ListVisitor<T> {
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Self::Value, A::Error> {
         let mut members = Vec::new();
-        while let Some(member) = seq.next_element()? {
-            members.push(member);
+        // Each from its text, so that an error of a word lists those that there are.
+        while let Some(text) = seq.next_element::<String>()? {
+            members.push(T::deserialize(StrDeserializer::<A::Error>::new(&text))?);
         }
         Ok(members)
     }
