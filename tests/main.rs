@@ -16,6 +16,8 @@ mod bans;
 #[cfg(test)]
 mod chaos;
 #[cfg(test)]
+mod command_line;
+#[cfg(test)]
 mod connections;
 #[cfg(test)]
 mod deadlines;

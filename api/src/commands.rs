@@ -15,3 +15,8 @@ fn print(line: &str) -> std::io::Result<()> {
     writeln!(stdout, "{line}")?;
     stdout.flush()
 }
+
+/// Prints a line to stderr: stdout holds what a script reads.
+fn notify(line: &str) -> std::io::Result<()> {
+    writeln!(std::io::stderr().lock(), "{line}")
+}

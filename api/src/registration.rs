@@ -15,6 +15,8 @@ use crate::login_limits::Try;
 use crate::passwords;
 use crate::problem::{Code, FieldError, Problem};
 
+/// What a user name is, for messages.
+pub(crate) const USERNAME_RULE: &str = "1 to 64 letters, digits or any of _.@-";
 /// In characters.
 const LONGEST_USERNAME: usize = 64;
 /// In bytes: RFC 5321, section 4.5.3.1, less the brackets.
@@ -85,9 +87,8 @@ impl NewAccount {
             short(&self.security_question) && !self.security_question.contains(char::is_control);
         let password = passwords::problem(&self.password);
         let wrong = [
-            (!is_username(&self.username)).then(|| {
-                ("username", "format", "is 1 to 64 letters, digits or any of _.@-".to_owned())
-            }),
+            (!is_username(&self.username))
+                .then(|| ("username", "format", format!("is {USERNAME_RULE}"))),
             password.map(|problem| ("password", "length", problem)),
             (!is_email(&self.email))
                 .then(|| ("email", "format", "is an e-mail address".to_owned())),
@@ -155,7 +156,8 @@ pub async fn create(app: &Shared, new: NewAccount) -> Result<Account, Problem> {
     }
 }
 
-fn is_username(text: &str) -> bool {
+/// Returns whether a text can be a user name: see [`USERNAME_RULE`].
+pub(crate) fn is_username(text: &str) -> bool {
     (1..=LONGEST_USERNAME).contains(&text.chars().count())
         && text.chars().all(|c| c.is_ascii_alphanumeric() || "_.@-".contains(c) || is_cjk(c))
 }

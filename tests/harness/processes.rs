@@ -24,6 +24,7 @@ pub type Settings = BTreeMap<String, String>;
 pub struct Process {
     name: &'static str,
     settings: Settings,
+    arguments: &'static [&'static str],
     folder: PathBuf,
     runs: u32,
     guarded: Option<Guarded>,
@@ -67,6 +68,12 @@ pub fn api_command(settings: &Settings) -> Command {
     command("postrider-api", settings)
 }
 
+/// The same of the real `postrider-worker`.
+#[cfg(test)]
+pub fn worker_command(settings: &Settings) -> Command {
+    command("postrider-worker", settings)
+}
+
 fn command(name: &str, settings: &Settings) -> Command {
     let mut command = Command::new(binaries().join(name));
     command.env_clear().env("RUST_BACKTRACE", "1").envs(settings).stdin(Stdio::null());
@@ -90,6 +97,12 @@ impl Process {
         (Self::worker(settings), format!("http://{address}"))
     }
 
+    /// A worker with arguments.
+    #[cfg(test)]
+    pub fn worker_with(settings: Settings, arguments: &'static [&'static str]) -> Self {
+        Self { arguments, ..Self::stopped("postrider-worker", settings) }.started()
+    }
+
     /// Starts `postrider-api` with its data on a disk of so many megabytes.
     pub fn api_on_a_small_disk(mut settings: Settings, megabytes: u32) -> Self {
         let folder = services::new_folder("disk");
@@ -105,7 +118,7 @@ impl Process {
     fn stopped(name: &'static str, mut settings: Settings) -> Self {
         settings.entry("POSTRIDER_LISTEN".to_owned()).or_insert_with(|| "127.0.0.1:0".to_owned());
         let folder = services::new_folder(name);
-        Self { name, settings, folder, runs: 0, guarded: None, disk: None }
+        Self { name, settings, arguments: &[], folder, runs: 0, guarded: None, disk: None }
     }
 
     fn started(mut self) -> Self {
@@ -122,7 +135,11 @@ impl Process {
             Some(disk) => disk.command(self.name, &self.settings),
         };
         // The folder has no postrider.toml that could get in the way.
-        command.current_dir(&self.folder).stdout(file("out")).stderr(file("log"));
+        command
+            .args(self.arguments)
+            .current_dir(&self.folder)
+            .stdout(file("out"))
+            .stderr(file("log"));
         self.guarded = Some(Guarded::spawn(&mut command).unwrap());
     }
 

@@ -12,9 +12,10 @@
 //! 7. `drains` takes in what ended beside the lanes: rows that waited for the database, dead letters of the
 //!    broker, unrouted messages.
 //!
-//! [`health`] answers whoever watches.
+//! [`health`] answers whoever watches; [`cli`] is the command line.
 
 mod acks;
+pub mod cli;
 mod decision;
 mod delay;
 mod drains;

@@ -5,12 +5,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
+use clap::Parser as _;
 use postrider_common::config::{self, Backends, Config, LogFormat};
 use postrider_common::database::Database;
 use postrider_common::http::{self, Bounds};
 use postrider_common::queue::{Queue, rabbitmq::RabbitQueue};
 use postrider_common::store::{Store, redis::RedisStore};
 use postrider_common::{shutdown, telemetry};
+use postrider_worker::cli::Cli;
 use postrider_worker::{WorkerParts, health, provider, run};
 use tokio_util::sync::CancellationToken;
 
@@ -18,22 +20,29 @@ use tokio_util::sync::CancellationToken;
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
-    let config = match config::load(&std::env::vars().collect()) {
+    let cli = Cli::parse();
+    // Names and values that aren't UTF-8 are none of ours.
+    let variables = std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
+    let mut config = match config::load(&variables.collect()) {
         Ok(config) => config,
         Err(error) => return shutdown::misconfigured(&error),
     };
+    cli.apply(&mut config.settings);
     if matches!(config.backends, Backends::Embedded { .. }) {
         return shutdown::misconfigured(
-            &"AMQP_URL, REDIS_URL and DATABASE_URL are not set; embedded, postrider-api runs a worker itself",
+            &"AMQP_URL, REDIS_URL and DATABASE_URL must be set; in the embedded form postrider-api runs a worker itself",
         );
     }
     shutdown::run(work(config))
 }
 
 async fn work(config: Config) -> anyhow::Result<()> {
+    let log = &config.settings.log;
+    telemetry::init_logs(log.format.unwrap_or(LogFormat::Json), &log.filter)?;
+    config.warn();
     let Config { backends, keys, settings, .. } = config;
     let Backends::Distributed { amqp, redis, database } = backends else { return Ok(()) };
-    telemetry::init_logs(settings.log.format.unwrap_or(LogFormat::Json), &settings.log.filter)?;
     let metrics = telemetry::init_metrics()?;
     let store = Store::Redis(RedisStore::new(&redis)?);
     let queue = Queue::Rabbit(RabbitQueue::start(&amqp, settings.queue.confirm_timeout));

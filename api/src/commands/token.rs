@@ -1,24 +1,28 @@
-//! `postrider-api token`: makes a token, and its account where there is none.
+//! `postrider-api token`: creates a token, and its account where there is none.
 
 use std::time::Duration;
 
-use anyhow::Context as _;
+use anyhow::{Context as _, bail};
 use clap::Args;
 use postrider_common::config::Config;
 use postrider_common::database::Database;
 use postrider_common::database::account::Role;
 
-use super::print;
+use super::{notify, print};
 use crate::cli::{ExtraScope, duration};
 use crate::clock::{as_ms, unix_ms};
 use crate::connect;
+use crate::registration::{self, USERNAME_RULE};
 use crate::token::{Grant, issue};
 
 #[derive(Debug, Args)]
 pub struct Asked {
-    /// The account's name.
+    /// The account's name; it is created where there is none.
     #[arg(long)]
     account: String,
+    /// Fail where the account doesn't exist, in place of creating it.
+    #[arg(long)]
+    existing: bool,
     /// Make the account an admin's, and the token one that may operate the service.
     #[arg(long)]
     admin: bool,
@@ -31,13 +35,22 @@ pub struct Asked {
 }
 
 pub async fn run(config: &Config, asked: Asked) -> anyhow::Result<()> {
-    let (database, store) = connect::tables_and_store(config).await?;
+    let (database, store) = if asked.existing {
+        connect::existing_tables_and_store(config).await?
+    } else {
+        connect::tables_and_store(config).await?
+    };
+    let known = database.account_by_name(&asked.account).await.context("the account")?.is_some();
+    check_name(&asked, known)?;
     let (now, role) = (unix_ms(), if asked.admin { Role::Admin } else { Role::Account });
     if asked.admin {
         warn_of_log_in(&database, &asked.account).await?;
     }
     let mut account =
         database.ensure_account(&asked.account, role, now).await.context("the account")?;
+    if !known {
+        notify(&format!("created account `{}`", asked.account))?;
+    }
     let mut grants = Grant::USUAL.to_vec();
     grants.extend(asked.scopes.into_iter().map(Grant::from));
     if grants.contains(&Grant::OnBehalf) {
@@ -53,6 +66,18 @@ pub async fn run(config: &Config, asked: Asked) -> anyhow::Result<()> {
         grants.push(Grant::Admin);
     }
     print(&issue(&config.keys, account.id, &grants, now, as_ms(asked.ttl))?)?;
+    Ok(())
+}
+
+/// A new account has a name that somebody could register with; one that is there keeps its own.
+fn check_name(asked: &Asked, known: bool) -> anyhow::Result<()> {
+    let name = &asked.account;
+    if !known && asked.existing {
+        bail!("there is no account `{name}`; without --existing it would be created");
+    }
+    if !known && !registration::is_username(name) {
+        bail!("--account: must be {USERNAME_RULE}");
+    }
     Ok(())
 }
 

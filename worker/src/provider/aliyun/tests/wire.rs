@@ -151,7 +151,6 @@ fn sms() -> Sms {
         phone: PhoneNumber::from_e164("+8613800138000").unwrap(),
         text: String::new(),
         template: Template {
-            text: String::new(),
             sign: "阿里云 测试".to_owned(),
             aliyun: Some("SMS_1".to_owned()),
             ..Template::default()
