@@ -19,6 +19,7 @@ use crate::app::Shared;
 use crate::client_ip::ClientIp;
 use crate::clock::unix_ms;
 use crate::credential::{self, Credential, refused};
+use crate::guard::changing;
 use crate::problem::{Code, Problem};
 use crate::token::{Grant, Token, TokenError};
 
@@ -107,8 +108,8 @@ impl<P: Policy> Caller<P> {
         credential: Credential,
     ) -> Result<Self, Problem> {
         let mut caller = Self { account, credential, policy: PhantomData };
-        caller.check()?;
-        if !P::GUARDED {
+        // What the account as it is remembered doesn't allow, it may allow by now: the store knows.
+        if !P::GUARDED || caller.check().is_err() || caller.lacks_on_behalf() {
             caller.refresh(app).await?;
         }
         if let Credential::Key { key, .. } = &caller.credential {
@@ -159,21 +160,34 @@ impl<P: Policy> Caller<P> {
         self.owner() == owner || self.is_admin()
     }
 
-    /// Loads the account again: the guard said that ours is out of date.
+    /// Loads the account again: the guard said that ours is out of date. The request was read by what the old one was
+    /// allowed: where that says whose address counts, it is to be asked again.
     pub async fn reload(&mut self, app: &Shared) -> Result<(), Problem> {
-        let account = load(app, self.account.id).await?;
-        self.account = account.ok_or_else(|| refused(TokenError::Invalid))?;
+        let on_behalf = self.on_behalf();
+        self.load(app).await?;
+        self.check()?;
+        if self.on_behalf() == on_behalf { Ok(()) } else { Err(changing()) }
+    }
+
+    /// Checks the account as it is now: loads it again if the store knows another version of it. So a token that was
+    /// revoked on another replica is dead here too, and a right that was granted there counts here.
+    async fn refresh(&mut self, app: &Shared) -> Result<(), Problem> {
+        let version = app.store.account_version(self.account.id).await;
+        if version.map_err(|error| app.store_failed(&error))? != Some(self.account.version) {
+            self.load(app).await?;
+        }
         self.check()
     }
 
-    /// Loads the account again if the store knows another version of it: so a token that was revoked on
-    /// another replica is dead here too.
-    async fn refresh(&mut self, app: &Shared) -> Result<(), Problem> {
-        let version = app.store.account_version(self.account.id).await;
-        match version.map_err(|error| app.store_failed(&error))? {
-            Some(version) if version == self.account.version => Ok(()),
-            _ => self.reload(app).await,
-        }
+    async fn load(&mut self, app: &Shared) -> Result<(), Problem> {
+        let account = load(app, self.account.id).await?;
+        self.account = account.ok_or_else(|| refused(TokenError::Invalid))?;
+        Ok(())
+    }
+
+    /// Whether its token allows to act on behalf of users, and the account doesn't.
+    fn lacks_on_behalf(&self) -> bool {
+        self.credential.grants(Grant::OnBehalf) && !self.account.on_behalf
     }
 
     fn check(&self) -> Result<(), Problem> {
@@ -214,76 +228,4 @@ pub fn bearer(headers: &HeaderMap) -> Result<&str, Problem> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use axum::http::HeaderValue;
-
-    use crate::testing::TestApp;
-
-    const ANYWHERE: IpAddr = IpAddr::V4(std::net::Ipv4Addr::LOCALHOST);
-
-    async fn caller<P: Policy>(test: &TestApp, token: &str) -> Result<Caller<P>, Code> {
-        authenticate(&test.app, token, ANYWHERE).await.map_err(|problem| problem.code)
-    }
-
-    #[tokio::test]
-    async fn acting_on_behalf_takes_the_scope_and_the_grant() {
-        let test = TestApp::start(&[]).await;
-        let both = test.token("shop", &[Grant::Read, Grant::OnBehalf]).await;
-        assert!(caller::<Reads>(&test, &both).await.unwrap().on_behalf());
-        let without_scope = test.token("shop", &[Grant::Read]).await;
-        assert!(!caller::<Reads>(&test, &without_scope).await.unwrap().on_behalf());
-        let other = test.app.database.ensure_account("other", Role::Account, 0).await.unwrap();
-        let grants = [Grant::Read, Grant::OnBehalf];
-        let pretender =
-            crate::token::issue(&test.app.keys, other.id, &grants, unix_ms(), 60_000).unwrap();
-        assert!(!caller::<Reads>(&test, &pretender).await.unwrap().on_behalf());
-        test.app.database.grant_on_behalf(other.id, 0).await.unwrap();
-        load(&test.app, other.id).await.unwrap();
-        assert!(caller::<Reads>(&test, &pretender).await.unwrap().on_behalf());
-    }
-
-    #[tokio::test]
-    async fn who_is_trusted_without_a_token_may_do_the_usual_and_no_more() {
-        let test = TestApp::start(&[]).await;
-        test.token("ops", &[Grant::Admin, Grant::OnBehalf]).await;
-        let trusted = on_trust::<Sends>(&test.app, "ops").await.unwrap();
-        assert_eq!(trusted.account().username, "ops");
-        assert!(!trusted.is_admin() && !trusted.on_behalf() && !trusted.owner().is_test());
-        assert!(on_trust::<Verifies>(&test.app, "ops").await.is_ok());
-        assert!(on_trust::<Reads>(&test.app, "ops").await.is_ok());
-        let code = |problem: Problem| problem.code;
-        let admin = on_trust::<Administers>(&test.app, "ops").await.map_err(code);
-        assert_eq!(admin.unwrap_err(), Code::ScopeMissing);
-        let logged_in = on_trust::<LoggedIn>(&test.app, "ops").await.map_err(code);
-        assert_eq!(logged_in.unwrap_err(), Code::SessionNeeded);
-        let nobody = on_trust::<Sends>(&test.app, "nobody").await.map_err(code);
-        assert_eq!(nobody.unwrap_err(), Code::TokenMissing);
-    }
-
-    #[tokio::test]
-    async fn a_token_without_scopes_is_logged_in_and_may_do_nothing_else() {
-        let test = TestApp::start(&[]).await;
-        let token = test.token("shop", &[]).await;
-        assert!(caller::<LoggedIn>(&test, &token).await.is_ok());
-        assert_eq!(caller::<Reads>(&test, &token).await.unwrap_err(), Code::ScopeMissing);
-    }
-
-    #[test]
-    fn a_bearer_token_is_found_in_any_case() {
-        let found = |text: &'static str| {
-            let mut headers = HeaderMap::new();
-            headers.insert(AUTHORIZATION, HeaderValue::from_static(text));
-            bearer(&headers).map(str::to_owned).map_err(|problem| problem.code)
-        };
-        assert_eq!(found("Bearer abc").as_deref(), Ok("abc"));
-        assert_eq!(found("bearer abc").as_deref(), Ok("abc"));
-        assert_eq!(found("Basic abc"), Err(Code::TokenMissing));
-        assert_eq!(found("abc"), Err(Code::TokenMissing));
-        assert!(bearer(&HeaderMap::new()).is_err());
-        let mut twice = HeaderMap::new();
-        twice.append(AUTHORIZATION, HeaderValue::from_static("Bearer abc"));
-        twice.append(AUTHORIZATION, HeaderValue::from_static("Bearer abc"));
-        assert_eq!(bearer(&twice).unwrap_err().code, Code::TokenInvalid);
-    }
-}
+mod tests;

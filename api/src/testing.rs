@@ -15,6 +15,7 @@ use postrider_common::database::Database;
 use postrider_common::database::account::Role;
 use postrider_common::queue::Queue;
 use postrider_common::queue::sqlite::SqliteQueue;
+use postrider_common::sqlite::Sqlite;
 use postrider_common::store::Store;
 use postrider_common::store::sqlite::SqliteStore;
 use serde_json::Value;
@@ -38,7 +39,7 @@ pub(crate) mod conformance;
 
 pub(crate) struct TestApp {
     pub(crate) app: Shared,
-    _dir: tempfile::TempDir,
+    _dir: Arc<tempfile::TempDir>,
 }
 
 pub(crate) struct Answer {
@@ -57,10 +58,27 @@ impl TestApp {
         let config = config::load(&environment.collect()).unwrap();
         let sqlite = connect::open_embedded(dir.path()).await.unwrap();
         let table = SqliteQueue::start(sqlite.clone()).await.unwrap();
+        let app = Self::app(config, &sqlite, &table);
+        Self { app, _dir: Arc::new(dir) }
+    }
+
+    /// Another process of the same settings on the same data, which has seen nothing yet.
+    pub(crate) fn replica(&self) -> Self {
+        let Acceptor::Embedded { sqlite, queue } = &self.app.acceptor else { panic!("embedded") };
+        let config = config::Config {
+            backends: config::Backends::Embedded { data_dir: self._dir.path().to_owned() },
+            keys: self.app.keys.clone(),
+            trial: false,
+            settings: self.app.settings.clone(),
+        };
+        Self { app: Self::app(config, sqlite, queue), _dir: Arc::clone(&self._dir) }
+    }
+
+    fn app(config: config::Config, sqlite: &Sqlite, table: &SqliteQueue) -> Shared {
         let database = Database::sqlite(sqlite.clone());
         let store = Store::Sqlite(SqliteStore::new(sqlite.clone()));
         let permanent = config.settings.bans.auto_permanent;
-        let app = App {
+        Arc::new(App {
             automatic_bans: AutomaticBans::start(database.clone(), store.clone(), permanent).0,
             phone_rules: config.settings.phone_rules().unwrap(),
             identity_provider: IdentityProvider::load(&config.settings.jwt).unwrap(),
@@ -68,7 +86,7 @@ impl TestApp {
             keys: config.keys,
             store,
             queue: Queue::Sqlite(table.clone()),
-            acceptor: Acceptor::embedded(sqlite, table),
+            acceptor: Acceptor::embedded(sqlite.clone(), table.clone()),
             verified: Verified::start(database.clone()).0,
             refusals: Refusals::start(database.clone()).0,
             key_uses: KeyUses::start(database.clone()).0,
@@ -78,8 +96,7 @@ impl TestApp {
             pressure: BackPressure::default(),
             metrics: PrometheusBuilder::new().build_recorder().handle(),
             restoring: AtomicBool::new(false),
-        };
-        Self { app: Arc::new(app), _dir: dir }
+        })
     }
 
     /// Makes the store forget everything, as Redis does that lost its data.
