@@ -6,7 +6,7 @@ use std::time::Duration;
 use sqlx::sqlite::SqliteConnectOptions;
 use sqlx::{AssertSqlSafe, Connection as _, SqliteConnection};
 use tokio::sync::{mpsc, watch};
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, sleep_until, timeout};
 
 use super::operation::Operation;
 use super::{Call, SqliteError, call_all};
@@ -15,6 +15,8 @@ use super::{Call, SqliteError, call_all};
 const GROUP: usize = 512;
 /// Pause between two looks at a file that takes no writes.
 const LOOK_INTERVAL: Duration = Duration::from_secs(1);
+/// Longest rollback: it touches little but memory.
+const ROLLBACK_TIMEOUT: Duration = Duration::from_secs(2);
 /// Writes one page, and changes nothing that anybody reads.
 pub(super) const WRITE_NOTHING: &str = "PRAGMA user_version = 0";
 
@@ -31,6 +33,8 @@ pub(super) type Outage = Option<SqliteError>;
 pub(super) struct Writer {
     options: SqliteConnectOptions,
     connection: SqliteConnection,
+    /// Whether the connection answers nothing any more.
+    hangs: bool,
     outage: watch::Sender<Outage>,
     /// When the file is looked at next, during an outage.
     next_look: Instant,
@@ -43,7 +47,8 @@ impl Writer {
     ) -> Result<(Self, watch::Receiver<Outage>), sqlx::Error> {
         let connection = connect(&options).await?;
         let (outage, seen) = watch::channel(None);
-        Ok((Self { options, connection, outage, next_look: Instant::now() }, seen))
+        let next_look = Instant::now();
+        Ok((Self { options, connection, hangs: false, outage, next_look }, seen))
     }
 
     /// Commits operations until the last handle is gone.
@@ -94,22 +99,27 @@ impl Writer {
     /// is broken. (Not by `sqlx`'s own transactions: these count how deep they are, and after an error that `SQLite`
     /// rolled back by itself the count is wrong for good.)
     async fn begin(&mut self) -> Result<(), sqlx::Error> {
-        match execute(&mut self.connection, "BEGIN IMMEDIATE").await {
-            Err(error) if primary_code(&error) != Some(BUSY) => {
-                tracing::debug!(%error, "the writer opens a new connection");
-                let new = connect(&self.options).await?;
-                // It ends its transaction, if it has one, and gives its lock back.
-                let _broken_anyway = std::mem::replace(&mut self.connection, new).close().await;
-                execute(&mut self.connection, "BEGIN IMMEDIATE").await
+        if !self.hangs {
+            match execute(&mut self.connection, "BEGIN IMMEDIATE").await {
+                Err(error) if primary_code(&error) != Some(BUSY) => {
+                    tracing::debug!(%error, "the writer opens a new connection");
+                }
+                begun => return begun,
             }
-            begun => begun,
         }
+        // The old one ends its transaction, if it has one, and gives its lock back.
+        self.connection = connect(&self.options).await?;
+        self.hangs = false;
+        execute(&mut self.connection, "BEGIN IMMEDIATE").await
     }
 
     async fn roll_back(&mut self) {
-        // After some errors SQLite has done so by itself; any other failure is met by the next BEGIN.
-        if let Err(error) = execute(&mut self.connection, "ROLLBACK").await {
-            tracing::debug!(%error, "nothing was rolled back");
+        match timeout(ROLLBACK_TIMEOUT, execute(&mut self.connection, "ROLLBACK")).await {
+            Ok(Ok(())) => {}
+            // After some errors SQLite has done so by itself; any other failure is met by the next BEGIN.
+            Ok(Err(error)) => tracing::debug!(%error, "nothing was rolled back"),
+            // sqlx's thread ended in a panic with this command unread: it is never answered.
+            Err(_elapsed) => self.hangs = true,
         }
     }
 
