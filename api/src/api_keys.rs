@@ -142,7 +142,7 @@ pub async fn make(
     caller: Caller<LoggedIn>,
     Body { fields, .. }: Body,
 ) -> Result<(StatusCode, [(HeaderName, &'static str); 1], Json<Made>), Problem> {
-    let now = unix_ms();
+    let now = app.store_now().await?;
     let asked = read(fields, now)?;
     if let Some(lacking) = asked.scopes.iter().find(|scope| !caller.holds(**scope)) {
         let detail = format!("the scope `{}` is not yours to give", lacking.word());

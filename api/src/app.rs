@@ -15,6 +15,7 @@ use postrider_common::store::{BanCheck, Explain, Store, StoreError};
 use crate::account_cache::AccountCache;
 use crate::automatic_bans::AutomaticBans;
 use crate::back_pressure::BackPressure;
+use crate::clock::unix_ms;
 use crate::identity_provider::IdentityProvider;
 use crate::key_uses::KeyUses;
 use crate::passwords::Passwords;
@@ -68,6 +69,16 @@ impl App {
         let nothing = Explain { now: None, limits: Vec::new(), ban_check };
         let explained = self.store.explain(&nothing).await;
         explained.map(|explained| explained.now).map_err(|error| self.store_failed(&error))
+    }
+
+    /// The same without asking, once an answer has told the store's time: this machine's clock carries it on. Tokens and
+    /// keys are checked by it.
+    pub async fn store_now(self: &Arc<Self>) -> Result<i64, Problem> {
+        if let Some(now) = self.store.clock().now() {
+            return Ok(now);
+        }
+        self.store.epoch().await.map_err(|error| self.store_failed(&error))?;
+        Ok(self.store.clock().now().unwrap_or_else(unix_ms))
     }
 
     /// What an answer of the store's that isn't one means for the caller. A store that lost its data is given

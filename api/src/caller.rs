@@ -65,6 +65,8 @@ pub type Admin = Caller<Administers>;
 pub struct Caller<P> {
     account: Arc<Account>,
     credential: Credential,
+    /// When it called, in unix milliseconds of the store's clock.
+    now: i64,
     policy: PhantomData<P>,
 }
 
@@ -83,9 +85,10 @@ pub async fn authenticate<P: Policy>(
     token: &str,
     address: IpAddr,
 ) -> Result<Caller<P>, Problem> {
-    let (account, credential) = credential::of_bearer(app, token, address).await?;
+    let now = app.store_now().await?;
+    let (account, credential) = credential::of_bearer(app, token, address, now).await?;
     let owner = Owner::new(account.id, credential.is_test());
-    let admitted = Caller::admit(app, account, credential).await;
+    let admitted = Caller::admit(app, account, credential, now).await;
     admitted.inspect_err(|problem| app.refusals.note_access(problem, owner, Some(address)))
 }
 
@@ -98,7 +101,7 @@ pub async fn on_trust<P: Policy>(app: &Shared, username: &str) -> Result<Caller<
         Problem::new(Code::TokenMissing).because(&because)
     };
     let account = of_name(app, username).await?.ok_or_else(unknown)?;
-    Caller::admit(app, account, Credential::Trust).await
+    Caller::admit(app, account, Credential::Trust, app.store_now().await?).await
 }
 
 impl<P: Policy> Caller<P> {
@@ -106,8 +109,9 @@ impl<P: Policy> Caller<P> {
         app: &Shared,
         account: Arc<Account>,
         credential: Credential,
+        now: i64,
     ) -> Result<Self, Problem> {
-        let mut caller = Self { account, credential, policy: PhantomData };
+        let mut caller = Self { account, credential, now, policy: PhantomData };
         // What the account as it is remembered doesn't allow, it may allow by now: the store knows.
         if !P::GUARDED || caller.check().is_err() || caller.lacks_on_behalf() {
             caller.refresh(app).await?;
@@ -191,7 +195,7 @@ impl<P: Policy> Caller<P> {
     }
 
     fn check(&self) -> Result<(), Problem> {
-        self.credential.check(&self.account)?;
+        self.credential.check(&self.account, self.now)?;
         let Some(grant) = P::GRANT else { return self.credential.check_logged_in() };
         if !self.holds(grant) {
             let detail = format!("the scope `{}` is needed", grant.word());

@@ -1,16 +1,10 @@
 //! The wall clock, where it is the right one (tokens, lists, what an operator says), and how times are written.
 
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
+pub use postrider_common::clock::unix_ms;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
-
-/// Unix milliseconds. Limits and deadlines never go by it: the store has a clock of its own.
-pub fn unix_ms() -> i64 {
-    #[expect(clippy::disallowed_methods, reason = "nothing of the store is compared with it")]
-    let now = SystemTime::now();
-    as_ms(now.duration_since(UNIX_EPOCH).unwrap_or_default())
-}
 
 /// A duration in milliseconds, at most what fits.
 pub fn as_ms(duration: Duration) -> i64 {

@@ -11,7 +11,6 @@ use subtle::ConstantTimeEq as _;
 use crate::account_cache::{load, of_id, of_name};
 use crate::api_keys;
 use crate::app::Shared;
-use crate::clock::unix_ms;
 use crate::problem::{Code, Problem};
 use crate::token::{self, Grant, Holder, Token, TokenError};
 
@@ -25,18 +24,19 @@ pub enum Credential {
     Trust,
 }
 
-/// The account that a bearer's text stands for.
+/// The account that a bearer's text stands for at `now`, unix milliseconds of the store's clock.
 pub async fn of_bearer(
     app: &Shared,
     text: &str,
     address: IpAddr,
+    now: i64,
 ) -> Result<(Arc<Account>, Credential), Problem> {
     if api_keys::is_key(text) {
         let (account, key) = of_key(app, &api_keys::hash(text)).await?;
         return Ok((account, Credential::Key { key, address }));
     }
     let provider = app.identity_provider.as_ref();
-    let token = token::verify_any(&app.keys, provider, text).await.map_err(refused)?;
+    let token = token::verify_any(&app.keys, provider, text, now).await.map_err(refused)?;
     let account = match &token.holder {
         Holder::Account(id) => of_id(app, *id).await?,
         Holder::Username(name) => of_name(app, name).await?,
@@ -59,11 +59,11 @@ impl Credential {
         matches!(self, Self::Key { key, .. } if key.test)
     }
 
-    /// Whether it is still good for the account as it is now.
-    pub fn check(&self, account: &Account) -> Result<(), Problem> {
+    /// Whether it is still good for the account as it is at `now`, unix milliseconds of the store's clock.
+    pub fn check(&self, account: &Account, now: i64) -> Result<(), Problem> {
         match self {
             Self::Token(token) => check_token(token, account),
-            Self::Key { key, address } => check_key(key, *address, account),
+            Self::Key { key, address } => check_key(key, *address, account, now),
             Self::Trust => Ok(()),
         }
     }
@@ -84,11 +84,11 @@ fn check_token(token: &Token, account: &Account) -> Result<(), Problem> {
     Ok(())
 }
 
-fn check_key(key: &ApiKey, address: IpAddr, account: &Account) -> Result<(), Problem> {
+fn check_key(key: &ApiKey, address: IpAddr, account: &Account, now: i64) -> Result<(), Problem> {
     if !account.api_keys.iter().any(|known| known.id == key.id) {
         return Err(refused(TokenError::Invalid));
     }
-    if key.expires_at.is_some_and(|at| at <= unix_ms()) {
+    if key.expires_at.is_some_and(|at| at <= now) {
         return Err(refused(TokenError::Expired));
     }
     if !key.networks.is_empty() && !key.networks.iter().any(|net| net.contains(&address)) {

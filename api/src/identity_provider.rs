@@ -5,15 +5,14 @@ use std::path::PathBuf;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
-use jsonwebtoken::{Header, Validation, decode};
+use jsonwebtoken::{Header, decode};
 use postrider_common::config::Jwt;
 use serde_json::{Map, Value};
 use sha2::{Digest as _, Sha256};
 use tokio::time::Instant;
 
-use crate::clock::unix_ms;
 use crate::jwks::{JwksError, Keys, PublicKey, read};
-use crate::token::{Holder, LEEWAY, LEEWAY_MS, Token, TokenError, dead_at, of_decoding};
+use crate::token::{Holder, LEEWAY_MS, Token, TokenError, dead_at, without_clock};
 
 /// The file isn't read more often than this, however many unknown keys are named.
 const NOT_BEFORE: Duration = Duration::from_secs(10);
@@ -57,8 +56,13 @@ impl IdentityProvider {
     }
 
     /// Checks a token whose header was read already. The header names a key of ours by `kid`, and decides nothing else:
-    /// `jku`, `jwk`, `x5u` and `x5c` aren't looked at.
-    pub async fn verify(&self, header: &Header, token: &str) -> Result<Token, TokenError> {
+    /// `jku`, `jwk`, `x5u` and `x5c` aren't looked at. `now`: unix milliseconds of the store's clock.
+    pub async fn verify(
+        &self,
+        header: &Header,
+        token: &str,
+        now: i64,
+    ) -> Result<Token, TokenError> {
         let kid = header.kid.as_deref().ok_or(TokenError::Invalid)?;
         let typ = header.typ.as_deref().ok_or(TokenError::Invalid)?;
         // RFC 7515, 4.1.9: the prefix is understood.
@@ -67,34 +71,33 @@ impl IdentityProvider {
             return Err(TokenError::Invalid);
         }
         let key = self.key(kid).await.ok_or(TokenError::Invalid)?;
-        let mut validation = Validation::new(key.algorithm);
-        validation.leeway = LEEWAY;
-        validation.validate_nbf = true;
+        let mut validation = without_clock(key.algorithm);
         validation.set_issuer(&[&self.issuer]);
         validation.set_audience(&[&self.audience]);
         validation.set_required_spec_claims(&["exp", "iss", "aud"]);
         let data = decode::<Map<String, Value>>(token, &key.key, &validation);
-        self.read(&data.map_err(|error| of_decoding(&error))?.claims)
+        let claims = data.map_err(|_| TokenError::Invalid)?.claims;
+        check_times(&claims, now)?;
+        self.read(&claims)
     }
 
     fn read(&self, claims: &Map<String, Value>) -> Result<Token, TokenError> {
         let text = |name: &str| claims.get(name).and_then(Value::as_str);
-        let seconds = |name: &str| claims.get(name).and_then(Value::as_f64);
-        let (issued, expires) = seconds("iat").zip(seconds("exp")).ok_or(TokenError::Invalid)?;
+        let time = |name| time_of(claims, name);
+        let (issued, expires) = time("iat")?.zip(time("exp")?).ok_or(TokenError::Invalid)?;
         let username = text(&self.account_claim).filter(|name| !name.is_empty());
         let token = Token {
             holder: Holder::Username(username.ok_or(TokenError::Invalid)?.to_owned()),
             // Theirs may be of any length; a hash has one, and is none of ours.
             jti: text("jti").map(|jti| hex::encode(Sha256::digest(jti))),
             // As old as it may be, if their clock is ahead of ours: what ends older tokens must end it too.
-            issued_at: ms(issued) - LEEWAY_MS,
-            dead_at: dead_at(ms(expires)),
+            issued_at: issued.saturating_sub(LEEWAY_MS),
+            dead_at: dead_at(expires),
             scope: text("scope").unwrap_or_default().to_owned(),
         };
-        // A list of issuers is none; and one issued in the future would outlive every revocation.
+        // A list of issuers is none.
         let from_us = text("iss") == Some(&*self.issuer);
-        let in_time = ms(issued) <= unix_ms() + LEEWAY_MS;
-        (from_us && in_time).then_some(token).ok_or(TokenError::Invalid)
+        from_us.then_some(token).ok_or(TokenError::Invalid)
     }
 
     async fn key(&self, kid: &str) -> Option<Arc<PublicKey>> {
@@ -133,10 +136,24 @@ impl IdentityProvider {
     }
 }
 
-/// Seconds since 1970 as a claim has them, in milliseconds.
+/// Checks a token's times at `now`, as far as two clocks may differ. One issued in the future would outlive every
+/// revocation.
+fn check_times(claims: &Map<String, Value>, now: i64) -> Result<(), TokenError> {
+    let latest = now.saturating_add(LEEWAY_MS);
+    let begun = |time: Option<i64>| time.is_none_or(|time| time <= latest);
+    if !begun(time_of(claims, "iat")?) || !begun(time_of(claims, "nbf")?) {
+        return Err(TokenError::Invalid);
+    }
+    let expires_at = time_of(claims, "exp")?.ok_or(TokenError::Invalid)?;
+    if expires_at.saturating_add(LEEWAY_MS) < now { Err(TokenError::Expired) } else { Ok(()) }
+}
+
+/// A time of a token in unix milliseconds, where it has one: a claim has seconds, with or without a fraction.
 #[expect(clippy::cast_possible_truncation, reason = "a time far out of range is clamped")]
-fn ms(seconds: f64) -> i64 {
-    (seconds * 1000.0).round() as i64
+fn time_of(claims: &Map<String, Value>, name: &str) -> Result<Option<i64>, TokenError> {
+    let Some(claim) = claims.get(name) else { return Ok(None) };
+    let seconds = claim.as_f64().ok_or(TokenError::Invalid)?;
+    Ok(Some((seconds * 1000.0).round() as i64))
 }
 
 #[cfg(test)]

@@ -99,7 +99,7 @@ mod tests {
         let token = test.token("shop", &Grant::USUAL).await;
         assert_eq!(test.get("/v1/messages", &token).await.status, StatusCode::OK);
         let account = test.app.database.account_by_name("shop").await.unwrap().unwrap();
-        let verified = token::verify_any(&test.app.keys, None, &token).await.unwrap();
+        let verified = token::verify_any(&test.app.keys, None, &token, unix_ms()).await.unwrap();
         let jti = verified.jti.unwrap();
         // The table knows, the store doesn't: as if it had been unreachable just then.
         let revoked = test.app.database.revoke(&jti, account.id, verified.dead_at, 0).await;

@@ -39,7 +39,7 @@ pub(crate) mod conformance;
 
 pub(crate) struct TestApp {
     pub(crate) app: Shared,
-    _dir: Arc<tempfile::TempDir>,
+    dir: Arc<tempfile::TempDir>,
 }
 
 pub(crate) struct Answer {
@@ -59,19 +59,19 @@ impl TestApp {
         let sqlite = connect::open_embedded(dir.path()).await.unwrap();
         let table = SqliteQueue::start(sqlite.clone()).await.unwrap();
         let app = Self::app(config, &sqlite, &table);
-        Self { app, _dir: Arc::new(dir) }
+        Self { app, dir: Arc::new(dir) }
     }
 
     /// Another process of the same settings on the same data, which has seen nothing yet.
     pub(crate) fn replica(&self) -> Self {
         let Acceptor::Embedded { sqlite, queue } = &self.app.acceptor else { panic!("embedded") };
         let config = config::Config {
-            backends: config::Backends::Embedded { data_dir: self._dir.path().to_owned() },
+            backends: config::Backends::Embedded { data_dir: self.dir.path().to_owned() },
             keys: self.app.keys.clone(),
             trial: false,
             settings: self.app.settings.clone(),
         };
-        Self { app: Self::app(config, sqlite, queue), _dir: Arc::clone(&self._dir) }
+        Self { app: Self::app(config, sqlite, queue), dir: Arc::clone(&self.dir) }
     }
 
     fn app(config: config::Config, sqlite: &Sqlite, table: &SqliteQueue) -> Shared {

@@ -1,6 +1,5 @@
 //! Bearer tokens. Ours are JWTs (HS256) signed with a key of our own ring, made by a log-in or `postrider-api token`.
 
-use jsonwebtoken::errors::ErrorKind;
 use jsonwebtoken::{
     Algorithm, DecodingKey, EncodingKey, Header, Validation, decode, decode_header,
 };
@@ -15,9 +14,8 @@ use crate::identity_provider::IdentityProvider;
 const POSTRIDER: &str = "postrider";
 /// RFC 9068: tells an access token from every other JWT that the key may sign one day.
 const TYPE: &str = "at+jwt";
-/// How far two clocks may differ, in seconds.
-pub const LEEWAY: u64 = 30;
-/// The same in milliseconds.
+/// Tolerated difference between an identity provider's clock and the store's, in milliseconds. A token of ours may be used
+/// as much too early, and never too late.
 pub const LEEWAY_MS: i64 = 30_000;
 /// No token of ours comes near it.
 const LONGEST: usize = 4096;
@@ -135,7 +133,7 @@ impl Claims {
     }
 
     fn into_token(self) -> Result<Token, TokenError> {
-        let expires_at = i64::try_from(self.exp.saturating_mul(1000)).unwrap_or(i64::MAX);
+        let expires_at = ms(self.exp);
         Ok(Token {
             holder: Holder::Account(self.account_id().ok_or(TokenError::Invalid)?),
             issued_at: self.issued_at(),
@@ -146,25 +144,26 @@ impl Claims {
     }
 }
 
-/// One leeway is granted, and another process's clock may differ as much.
+/// One leeway is granted, and what another process knows of the store's clock may differ as much.
 pub fn dead_at(expires_at: i64) -> i64 {
-    expires_at.saturating_add(i64::try_from(2 * LEEWAY * 1000).unwrap_or(0))
+    expires_at.saturating_add(2 * LEEWAY_MS)
 }
 
 /// Checks a token of ours or of the identity provider's. Which of the two it is says the key that it names, and our own
-/// come first.
+/// come first. `now`: unix milliseconds of the store's clock, by which tokens are issued.
 pub async fn verify_any(
     keys: &KeyRing,
     provider: Option<&IdentityProvider>,
     token: &str,
+    now: i64,
 ) -> Result<Token, TokenError> {
     let header = read_header(token)?;
     let kid = header.kid.as_deref().ok_or(TokenError::Invalid)?;
     match provider {
         Some(provider) if keys.get(&KeyId::from(kid)).is_none() => {
-            provider.verify(&header, token).await
+            provider.verify(&header, token, now).await
         }
-        _ => verify(keys, token)?.into_token(),
+        _ => verify(keys, token, now)?.into_token(),
     }
 }
 
@@ -175,14 +174,6 @@ fn read_header(token: &str) -> Result<Header, TokenError> {
     let header = decode_header(token).map_err(|_| TokenError::Invalid)?;
     // RFC 7515, 4.1.11: what it names must be understood, and none of it is.
     header.crit.is_none().then_some(header).ok_or(TokenError::Invalid)
-}
-
-/// What it means that a token couldn't be decoded.
-pub fn of_decoding(error: &jsonwebtoken::errors::Error) -> TokenError {
-    match error.kind() {
-        ErrorKind::ExpiredSignature => TokenError::Expired,
-        _ => TokenError::Invalid,
-    }
 }
 
 /// Makes a token for an account that lives `ttl_ms` from `now` (unix milliseconds).
@@ -215,21 +206,39 @@ pub fn issue(
 }
 
 /// Checks a token of ours as RFC 8725 says: the algorithm is ours and never the token's, its key one of our ring, and
-/// type, issuer, audience, subject and times are all there and right.
-pub fn verify(keys: &KeyRing, token: &str) -> Result<Claims, TokenError> {
+/// type, issuer, audience, subject and times are all there and right at `now`, unix milliseconds of the store's clock.
+pub fn verify(keys: &KeyRing, token: &str, now: i64) -> Result<Claims, TokenError> {
     let header = read_header(token)?;
     let is_ours = header.typ.as_deref().is_some_and(|typ| typ.eq_ignore_ascii_case(TYPE));
     let kid = header.kid.filter(|_| is_ours).ok_or(TokenError::Invalid)?;
     let key = keys.get(&KeyId::from(kid.as_str())).ok_or(TokenError::Invalid)?;
-    let mut validation = Validation::new(Algorithm::HS256);
-    validation.leeway = LEEWAY;
-    validation.validate_nbf = true;
+    let mut validation = without_clock(Algorithm::HS256);
     validation.set_issuer(&[POSTRIDER]);
     validation.set_audience(&[POSTRIDER]);
     validation.set_required_spec_claims(&["exp", "nbf", "iss", "aud", "sub"]);
     let key = DecodingKey::from_secret(key.signing.as_bytes());
-    let data = decode::<Claims>(token, &key, &validation);
-    data.map(|data| data.claims).map_err(|error| of_decoding(&error))
+    let data = decode::<Claims>(token, &key, &validation).map_err(|_| TokenError::Invalid)?;
+    check_times(ms(data.claims.nbf), ms(data.claims.exp), now)?;
+    Ok(data.claims)
+}
+
+/// The library would ask this machine's clock.
+pub fn without_clock(algorithm: Algorithm) -> Validation {
+    let mut validation = Validation::new(algorithm);
+    (validation.validate_exp, validation.validate_nbf) = (false, false);
+    validation
+}
+
+/// All in unix milliseconds. A token isn't good any more at `exp` itself (RFC 7519, 4.1.4).
+fn check_times(not_before: i64, expires_at: i64, now: i64) -> Result<(), TokenError> {
+    if not_before > now.saturating_add(LEEWAY_MS) {
+        return Err(TokenError::Invalid);
+    }
+    if now >= expires_at { Err(TokenError::Expired) } else { Ok(()) }
+}
+
+fn ms(seconds: u64) -> i64 {
+    i64::try_from(seconds.saturating_mul(1000)).unwrap_or(i64::MAX)
 }
 
 #[cfg(test)]
@@ -271,33 +280,49 @@ mod tests {
         let old = ring("a");
         let token = issue(&old, 7, &[Grant::Send, Grant::OnBehalf], unix_ms(), HOUR).unwrap();
         let rotated: KeyRing = format!("{},{}", "b".repeat(40), "a".repeat(40)).parse().unwrap();
-        let claims = verify(&rotated, &token).unwrap();
+        let claims = verify(&rotated, &token, unix_ms()).unwrap();
         assert_eq!(claims.account_id(), Some(7));
         assert!(claims.grants(Grant::Send) && claims.grants(Grant::OnBehalf));
         assert!(!claims.grants(Grant::Admin) && !claims.grants(Grant::Read));
-        assert_eq!(verify(&ring("b"), &token), Err(TokenError::Invalid), "its key is gone");
+        assert_eq!(
+            verify(&ring("b"), &token, unix_ms()),
+            Err(TokenError::Invalid),
+            "its key is gone"
+        );
     }
 
     #[test]
     fn issue_times_have_milliseconds() {
         let token = issue(&ring("a"), 7, &[], unix_ms() / 1000 * 1000 + 123, HOUR).unwrap();
-        assert_eq!(verify(&ring("a"), &token).unwrap().issued_at() % 1000, 123);
+        assert_eq!(verify(&ring("a"), &token, unix_ms()).unwrap().issued_at() % 1000, 123);
     }
 
     #[test]
     fn an_expired_token_is_told_from_a_wrong_one() {
         let keys = ring("a");
-        let late = unix_ms() - HOUR;
-        let token = issue(&keys, 7, &[], late, HOUR - 31_000).unwrap();
-        assert_eq!(verify(&keys, &token), Err(TokenError::Expired));
-        let within_leeway = issue(&keys, 7, &[], late, HOUR - 10_000).unwrap();
-        assert!(verify(&keys, &within_leeway).is_ok());
+        let now = unix_ms() / 1000 * 1000;
+        let token = issue(&keys, 7, &[], now, HOUR).unwrap();
+        assert!(verify(&keys, &token, now + HOUR - 1).is_ok());
+        assert_eq!(verify(&keys, &token, now + HOUR), Err(TokenError::Expired));
+    }
+
+    #[test]
+    fn times_are_checked_by_the_clock_that_is_given() {
+        let keys = ring("a");
+        // Issued by a store whose clock is an hour ahead of this machine's, and behind.
+        for ahead in [HOUR, -HOUR] {
+            let now = unix_ms() + ahead;
+            let token = issue(&keys, 7, &[], now, 60_000).unwrap();
+            assert!(verify(&keys, &token, now).is_ok(), "{ahead}");
+            assert!(verify(&keys, &token, now - LEEWAY_MS).is_ok(), "{ahead}");
+            assert_eq!(verify(&keys, &token, now - 32_000), Err(TokenError::Invalid));
+        }
     }
 
     #[test]
     fn claims_that_are_wrong_or_missing_are_refused() {
         let keys = ring("a");
-        assert!(verify(&keys, &sign(&keys, &header(&keys), &claims())).is_ok());
+        assert!(verify(&keys, &sign(&keys, &header(&keys), &claims()), unix_ms()).is_ok());
         for (name, value) in [
             ("aud", json!("someone")),
             ("iss", json!("someone")),
@@ -308,13 +333,13 @@ mod tests {
             let mut wrong = claims();
             wrong[name] = value;
             let token = sign(&keys, &header(&keys), &wrong);
-            assert_eq!(verify(&keys, &token), Err(TokenError::Invalid), "{name}");
+            assert_eq!(verify(&keys, &token, unix_ms()), Err(TokenError::Invalid), "{name}");
         }
         for name in ["iss", "aud", "sub", "exp", "nbf", "iat", "scope"] {
             let mut lacking = claims();
             lacking.as_object_mut().unwrap().remove(name);
             let token = sign(&keys, &header(&keys), &lacking);
-            assert_eq!(verify(&keys, &token), Err(TokenError::Invalid), "{name}");
+            assert_eq!(verify(&keys, &token, unix_ms()), Err(TokenError::Invalid), "{name}");
         }
     }
 
@@ -331,14 +356,14 @@ mod tests {
         other_algorithm.alg = Algorithm::HS512;
         for header in [unknown_key, no_key, other_type, other_algorithm] {
             let token = sign(&keys, &header, &claims());
-            assert_eq!(verify(&keys, &token), Err(TokenError::Invalid), "{header:?}");
+            assert_eq!(verify(&keys, &token, unix_ms()), Err(TokenError::Invalid), "{header:?}");
         }
         let kid = keys.current().id.to_string();
         let none = json!({"alg": "none", "typ": TYPE, "kid": kid}).to_string();
         let text = |json: &str| URL_SAFE_NO_PAD.encode(json);
         let unsigned = format!("{}.{}.", text(&none), text(&claims().to_string()));
         for token in [unsigned.as_str(), "", "..", "a.b.c", &"a".repeat(5000)] {
-            assert_eq!(verify(&keys, token), Err(TokenError::Invalid));
+            assert_eq!(verify(&keys, token, unix_ms()), Err(TokenError::Invalid));
         }
     }
 
@@ -350,6 +375,6 @@ mod tests {
         let mut more = claims();
         more["scope"] = json!("admin");
         parts[1] = URL_SAFE_NO_PAD.encode(more.to_string());
-        assert_eq!(verify(&keys, &parts.join(".")), Err(TokenError::Invalid));
+        assert_eq!(verify(&keys, &parts.join("."), unix_ms()), Err(TokenError::Invalid));
     }
 }

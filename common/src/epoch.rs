@@ -1,7 +1,6 @@
 //! What happens when the store lost its data: nothing is admitted until the bans are back.
 
-use std::time::{SystemTime, UNIX_EPOCH};
-
+use crate::clock::unix_ms;
 use crate::database::{Database, DatabaseError};
 use crate::store::{Store, StoreError};
 
@@ -32,10 +31,4 @@ pub async fn restore(store: &Store, database: &Database) -> Result<(), RestoreEr
         "the store had no epoch: it was new, or lost its data; bans are loaded"
     );
     Ok(())
-}
-
-fn unix_ms() -> i64 {
-    #[expect(clippy::disallowed_methods, reason = "the table of bans has no clock of the store's")]
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    i64::try_from(now.as_millis()).unwrap_or(i64::MAX)
 }

@@ -3,6 +3,7 @@
 
 pub mod accept;
 pub mod address;
+pub mod clock;
 pub mod code;
 pub mod config;
 pub mod data_dir;

@@ -4,12 +4,14 @@
 //! Two backends, Redis (one Lua script an operation) and `SQLite` (one text of SQL an operation), take the
 //! same request and give the same answer (`operation.rs`), as `MessagePack` and as JSON. One contract suite runs over both.
 
+mod clock;
 mod operation;
 pub mod redis;
 pub mod sqlite;
 
 use std::time::{Duration, Instant};
 
+pub use clock::{AskedAt, StoreClock};
 use futures::{StreamExt as _, TryStreamExt as _, stream};
 pub use operation::*;
 use serde::Serialize;
@@ -114,7 +116,9 @@ impl Store {
     pub async fn claim(&self, request: &Claim) -> Result<ClaimAnswer, StoreError> {
         let lane = if request.verification.is_some() { Lane::Code } else { Lane::Notice };
         let _timer = Timer::start("claim", Some(lane));
-        let answer: Result<ClaimAnswer, _> = self.call_of(lane, Operation::Claim, request).await;
+        let real = request.now.is_none();
+        let asked = self.call_of(lane, Operation::Claim, request);
+        let answer = self.timed(asked, |answer: &ClaimAnswer| real.then_some(answer.now)).await;
         self.record(&answer, |answer| answer.claim == Claimed::Granted);
         answer
     }
@@ -195,7 +199,20 @@ impl Store {
 
     /// The current epoch; [`StoreError::Lost`] where the store has none.
     pub async fn epoch(&self) -> Result<String, StoreError> {
-        self.call(Operation::Epoch, &serde_json::Map::new()).await
+        let nothing = serde_json::Map::new();
+        let asked = self.call(Operation::Epoch, &nothing);
+        let EpochAnswer { epoch, .. } =
+            self.timed(asked, |answer: &EpochAnswer| Some(answer.now)).await?;
+        Ok(epoch)
+    }
+
+    /// The store's clock as answers have told it.
+    #[must_use]
+    pub fn clock(&self) -> &StoreClock {
+        match self {
+            Self::Redis(store) => &store.clock,
+            Self::Sqlite(store) => &store.clock,
+        }
     }
 
     /// Gives a store that lost its data a new epoch together with these bans. Does nothing where an
@@ -223,12 +240,19 @@ impl Store {
 
     /// How limits and bans stand, counting nothing.
     pub async fn explain(&self, request: &Explain) -> Result<Explained, StoreError> {
-        self.call(Operation::Explain, request).await
+        let real = request.now.is_none();
+        let asked = self.call(Operation::Explain, request);
+        self.timed(asked, |answer: &Explained| real.then_some(answer.now)).await
     }
 
     /// Counts one entry in each limit, all or nothing: for what must be counted before it is looked at.
     pub async fn take(&self, request: &Take) -> Result<TakeAnswer, StoreError> {
-        self.call(Operation::Take, request).await
+        let real = request.now.is_none();
+        let time = |answer: &TakeAnswer| match answer {
+            TakeAnswer::Taken { at, .. } if real => Some(*at),
+            _ => None,
+        };
+        self.timed(self.call(Operation::Take, request), time).await
     }
 
     /// Takes back what [`Store::take`] counted.
@@ -259,7 +283,23 @@ impl Store {
     }
 
     async fn probe(&self) -> Result<(), StoreError> {
-        self.call::<_, i64>(Operation::Probe, &serde_json::Map::new()).await.map(drop)
+        let nothing = serde_json::Map::new();
+        let asked = self.call(Operation::Probe, &nothing);
+        self.timed(asked, |now: &i64| Some(*now)).await.map(drop)
+    }
+
+    /// Learns the store's time from an answer that carries it.
+    async fn timed<A>(
+        &self,
+        asked: impl Future<Output = Result<A, StoreError>>,
+        time: impl FnOnce(&A) -> Option<i64>,
+    ) -> Result<A, StoreError> {
+        let asked_at = AskedAt::now();
+        let answer = asked.await?;
+        if let Some(now) = time(&answer) {
+            self.clock().observe(asked_at, now);
+        }
+        Ok(answer)
     }
 
     /// Lets an answer speak for the store's health: a failure, or an answer that surely came with a write.

@@ -12,6 +12,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use libfuzzer_sys::fuzz_target;
 use postrider_api::identity_provider::IdentityProvider;
+use postrider_api::clock::unix_ms;
 use postrider_api::token::{Grant, Holder, Token, issue, verify_any};
 use postrider_common::config::Jwt;
 use postrider_common::secret::KeyRing;
@@ -113,7 +114,7 @@ fn put_together(header: &[u8], claims: &[u8], signature: &[u8]) {
 }
 
 fn verify(token: &str) -> Option<Token> {
-    let found = verify_any(&TRUSTED.ring, Some(&TRUSTED.provider), token);
+    let found = verify_any(&TRUSTED.ring, Some(&TRUSTED.provider), token, unix_ms());
     TRUSTED.runtime.block_on(found).ok()
 }
 

@@ -1,6 +1,8 @@
 use super::*;
 use axum::http::HeaderValue;
 
+use postrider_common::store::AskedAt;
+
 use crate::testing::TestApp;
 
 const ANYWHERE: IpAddr = IpAddr::V4(std::net::Ipv4Addr::LOCALHOST);
@@ -150,9 +152,30 @@ async fn a_request_that_was_read_with_a_right_since_taken_away_is_to_be_asked_ag
     let token = test.token("shop", &[Grant::Send, Grant::OnBehalf]).await;
     let ask = r#"{"phone":"13800138000","purpose":"login","client_ip":"203.0.113.7"}"#;
     assert_eq!(test.post("/v1/verifications", &token, ask).await.status, 202);
-    let taken = "UPDATE account SET on_behalf = 0, version = version + 1 WHERE username = 'shop'";
-    change_elsewhere(&test, "shop", taken).await;
+    let revoke = "UPDATE account SET on_behalf = 0, version = version + 1 WHERE username = 'shop'";
+    change_elsewhere(&test, "shop", revoke).await;
     let ask = r#"{"phone":"13800138001","purpose":"login","client_ip":"203.0.113.7"}"#;
     let refused = test.post("/v1/verifications", &token, ask).await;
     assert_eq!(refused.problem(), (503, "store_unavailable"));
+}
+
+#[tokio::test]
+async fn tokens_and_keys_are_checked_by_the_stores_clock() {
+    let test = TestApp::start(&[]).await;
+    let admin = test.token("shop", &[Grant::Read]).await;
+    let soon = crate::clock::rfc3339(unix_ms() + 20_000);
+    let ask = format!(r#"{{"name":"k","scopes":["read"],"expires_at":"{soon}"}}"#);
+    let made = test.post("/v1/api-keys", &admin, ask).await;
+    let key = made.body["key"].as_str().unwrap().to_owned();
+    assert!(caller::<Reads>(&test, &key).await.is_ok());
+    let account = test.app.database.account_by_name("shop").await.unwrap().unwrap();
+
+    // This machine's clock is 40 s slow.
+    let now = unix_ms() + 40_000;
+    test.app.store.clock().observe(AskedAt::now(), now);
+    let issue = |at| crate::token::issue(&test.app.keys, account.id, &[Grant::Read], at, 60_000);
+    assert!(caller::<Reads>(&test, &issue(now).unwrap()).await.is_ok());
+    let over = issue(now - 61_000).unwrap();
+    assert_eq!(caller::<Reads>(&test, &over).await.unwrap_err(), Code::TokenExpired);
+    assert_eq!(caller::<Reads>(&test, &key).await.unwrap_err(), Code::TokenExpired);
 }

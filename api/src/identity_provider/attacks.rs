@@ -20,7 +20,7 @@ fn ring() -> KeyRing {
 }
 
 async fn verify(trusting: &Trusting, token: &str) -> Result<Token, TokenError> {
-    verify_any(&ring(), Some(&trusting.provider), token).await
+    verify_any(&ring(), Some(&trusting.provider), token, unix_ms()).await
 }
 
 #[tokio::test]
@@ -202,7 +202,8 @@ async fn whose_key_it_is_decides_what_a_token_may_say() {
     // And ours are taken beside theirs.
     let token = issue(&ring, 7, &[Grant::Read], unix_ms(), 60_000).unwrap();
     assert_eq!(verify(&trusting, &token).await.unwrap().holder, Holder::Account(7));
-    let without = verify_any(&ring, None, &signer.sign(&signer.header(KID), &claims())).await;
+    let without =
+        verify_any(&ring, None, &signer.sign(&signer.header(KID), &claims()), unix_ms()).await;
     assert_eq!(without, Err(TokenError::Invalid), "where no provider is configured");
 }
 

@@ -8,6 +8,7 @@ use futures::future::join_all;
 use postrider_common::database::account::Role;
 use serde_json::{Value, json};
 
+use crate::clock::unix_ms;
 use crate::testing::{Answer, TestApp};
 
 const HERE: &str = "203.0.113.7";
@@ -45,7 +46,7 @@ async fn who_logs_in_has_a_token_with_all_that_the_account_may() {
     assert_eq!(answer.status, StatusCode::CREATED, "{}", answer.body);
     assert_eq!(answer.headers["cache-control"], "no-store");
     let token = answer.body["token"].as_str().unwrap();
-    let claims = token::verify(&test.app.keys, token).unwrap();
+    let claims = token::verify(&test.app.keys, token, unix_ms()).unwrap();
     assert_eq!(claims.account_id(), Some(id));
     assert!(claims.grants(Grant::Send) && claims.grants(Grant::Numbers));
     assert!(!claims.grants(Grant::Admin) && !claims.grants(Grant::OnBehalf));
@@ -57,7 +58,8 @@ async fn who_logs_in_has_a_token_with_all_that_the_account_may() {
     test.app.database.ensure_account("shop", Role::Admin, 0).await.unwrap();
     test.app.database.set_grants(id, None, Some(true), 0).await.unwrap();
     let answer = try_log_in(&test, "shop", "correct horse", HERE).await;
-    let claims = token::verify(&test.app.keys, answer.body["token"].as_str().unwrap()).unwrap();
+    let claims =
+        token::verify(&test.app.keys, answer.body["token"].as_str().unwrap(), unix_ms()).unwrap();
     assert!(claims.grants(Grant::Admin) && claims.grants(Grant::OnBehalf));
 }
 

@@ -67,6 +67,13 @@ pub(super) enum Envelope<T> {
     },
 }
 
+/// The current epoch, and the store's clock in unix milliseconds.
+#[derive(Debug, Deserialize)]
+pub(super) struct EpochAnswer {
+    pub epoch: String,
+    pub now: i64,
+}
+
 /// Asks whether one message may be accepted.
 #[derive(Debug, Clone, Serialize)]
 pub struct Admit {

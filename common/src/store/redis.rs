@@ -19,7 +19,7 @@ use redis::{Client, Script};
 use secrecy::{ExposeSecret as _, SecretString};
 
 use self::together::Together;
-use super::{Admit, AdmitAnswer, Operation, StoreError};
+use super::{Admit, AdmitAnswer, Operation, StoreClock, StoreError};
 use crate::job::Lane;
 use crate::write_health::WriteHealth;
 
@@ -82,6 +82,7 @@ pub struct RedisStore {
     calls: Calls,
     together: Arc<HashMap<(Operation, Lane), Together>>,
     pub(super) health: Arc<WriteHealth<StoreError>>,
+    pub(super) clock: Arc<StoreClock>,
 }
 
 impl fmt::Debug for RedisStore {
@@ -98,7 +99,7 @@ impl RedisStore {
             ((operation, lane), Together::start(calls.clone(), operation, lane))
         });
         let health = Arc::new(WriteHealth::new("store"));
-        Ok(Self { calls, together: Arc::new(together.into()), health })
+        Ok(Self { calls, together: Arc::new(together.into()), health, clock: Arc::default() })
     }
 
     pub(super) async fn admit(&self, request: &Admit) -> Result<AdmitAnswer, StoreError> {

@@ -1,10 +1,14 @@
 //! The store on SQLite: one text of SQL an operation, the body of a trigger that the writer fires in its next group
 //! commit. The readable model of what Redis must do.
 
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize};
 use sqlx::SqliteConnection;
 
-use super::{AdmitAnswer, AdmitMany, AdmitManyAnswer, Operation, StoreError, read_answer};
+use super::{
+    AdmitAnswer, AdmitMany, AdmitManyAnswer, Operation, StoreClock, StoreError, read_answer,
+};
 use crate::sqlite::{Call, Sqlite, SqliteError, call_all};
 
 /// The views whose triggers do what is asked, by the operation that they are for.
@@ -48,12 +52,13 @@ pub(crate) fn session() -> String {
 #[derive(Debug, Clone)]
 pub struct SqliteStore {
     sqlite: Sqlite,
+    pub(super) clock: Arc<StoreClock>,
 }
 
 impl SqliteStore {
     #[must_use]
     pub fn new(sqlite: Sqlite) -> Self {
-        Self { sqlite }
+        Self { sqlite, clock: Arc::default() }
     }
 
     /// Whether the file takes writes now.

@@ -1,3 +1,3 @@
--- The current epoch.
+-- The current epoch, and the clock.
 if not epoch then return LOST end
-return answer(epoch)
+return answer({ epoch = epoch, now = clock })
