@@ -10,11 +10,12 @@ use axum::extract::ConnectInfo;
 use axum::http::{HeaderMap, Method, Request, StatusCode};
 use metrics_exporter_prometheus::PrometheusBuilder;
 use postrider_common::accept::Acceptor;
-use postrider_common::config;
+use postrider_common::config::{self, Settings};
 use postrider_common::database::Database;
 use postrider_common::database::account::Role;
 use postrider_common::queue::Queue;
 use postrider_common::queue::sqlite::SqliteQueue;
+use postrider_common::secret::KeyRing;
 use postrider_common::sqlite::Sqlite;
 use postrider_common::store::Store;
 use postrider_common::store::sqlite::SqliteStore;
@@ -58,32 +59,27 @@ impl TestApp {
         let config = config::load(&environment.collect()).unwrap();
         let sqlite = connect::open_embedded(dir.path()).await.unwrap();
         let table = SqliteQueue::start(sqlite.clone()).await.unwrap();
-        let app = Self::app(config, &sqlite, &table);
+        let app = Self::app(config.settings, config.keys, &sqlite, &table);
         Self { app, dir: Arc::new(dir) }
     }
 
     /// Another process of the same settings on the same data, which has seen nothing yet.
     pub(crate) fn replica(&self) -> Self {
         let Acceptor::Embedded { sqlite, queue } = &self.app.acceptor else { panic!("embedded") };
-        let config = config::Config {
-            backends: config::Backends::Embedded { data_dir: self.dir.path().to_owned() },
-            keys: self.app.keys.clone(),
-            trial: false,
-            settings: self.app.settings.clone(),
-        };
-        Self { app: Self::app(config, sqlite, queue), dir: Arc::clone(&self.dir) }
+        let (settings, keys) = (self.app.settings.clone(), self.app.keys.clone());
+        Self { app: Self::app(settings, keys, sqlite, queue), dir: Arc::clone(&self.dir) }
     }
 
-    fn app(config: config::Config, sqlite: &Sqlite, table: &SqliteQueue) -> Shared {
+    fn app(settings: Settings, keys: KeyRing, sqlite: &Sqlite, table: &SqliteQueue) -> Shared {
         let database = Database::sqlite(sqlite.clone());
         let store = Store::Sqlite(SqliteStore::new(sqlite.clone()));
-        let permanent = config.settings.bans.auto_permanent;
+        let permanent = settings.bans.auto_permanent;
         Arc::new(App {
             automatic_bans: AutomaticBans::start(database.clone(), store.clone(), permanent).0,
-            phone_rules: config.settings.phone_rules().unwrap(),
-            identity_provider: IdentityProvider::load(&config.settings.jwt).unwrap(),
-            settings: config.settings,
-            keys: config.keys,
+            phone_rules: settings.phone_rules().unwrap(),
+            identity_provider: IdentityProvider::load(&settings.jwt).unwrap(),
+            settings,
+            keys,
             store,
             queue: Queue::Sqlite(table.clone()),
             acceptor: Acceptor::embedded(sqlite.clone(), table.clone()),
