@@ -79,6 +79,51 @@ async fn at_the_most_connections_the_next_wait_until_the_idle_are_closed() {
     drop(held);
 }
 
+/// A body of which a byte comes now and then; what it was answered.
+async fn trickled(it: &Served, path: &str, token: &str) -> String {
+    let (mut reading, mut writing) = connect(&it.address).await.into_split();
+    let head = format!(
+        "POST {path} HTTP/1.1\r\nHost: postrider\r\nAuthorization: Bearer {token}\r\n\
+         Content-Type: application/json\r\nContent-Length: 10000\r\n\r\n"
+    );
+    writing.write_all(head.as_bytes()).await.unwrap();
+    let trickling = tokio::spawn(async move {
+        while writing.write_all(b" ").await.is_ok() {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    });
+    let mut answer = Vec::new();
+    let ended = timeout(SOON, reading.read_to_end(&mut answer)).await;
+    assert!(ended.is_ok(), "still open after {SOON:?}");
+    trickling.abort();
+    String::from_utf8_lossy(&answer).into_owned()
+}
+
+#[tokio::test]
+async fn a_body_that_arrives_too_slowly_is_408() {
+    let it = start(&[("POSTRIDER_SERVER__REQUEST_TIMEOUT", "1s")]).await;
+    let token = it.process.token(&["--account", "shop"]);
+    let answer = trickled(&it, "/v1/verifications", &token).await;
+    assert!(answer.starts_with("HTTP/1.1 408"), "{answer}");
+    assert!(answer.contains("\"code\":\"body_timeout\""), "{answer}");
+    assert!(answer.to_lowercase().contains("connection: close"), "{answer}");
+    let answer = trickled(&it, "/send", &token).await;
+    assert!(answer.contains("请求格式不正确"), "{answer}");
+}
+
+#[tokio::test]
+async fn idle_connections_keep_no_health_check_from_the_operators_listener() {
+    let operators = format!("127.0.0.1:{}", ports::free_port());
+    let settings =
+        [("POSTRIDER_METRICS__LISTEN", &*operators), ("POSTRIDER_SERVER__HEADER_TIMEOUT", "30s")];
+    let _it = start(&settings).await;
+    let held = join_all((0..200).map(|_| connect(&operators))).await;
+    let answer = timeout(Duration::from_secs(5), asked(&operators)).await;
+    let answer = answer.expect("an answer while others rest");
+    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+    drop(held);
+}
+
 #[tokio::test]
 async fn a_stop_answers_the_request_in_flight_and_waits_for_no_idle_connection() {
     let mut it = start(&[("POSTRIDER_SERVER__HEADER_TIMEOUT", "10s")]).await;

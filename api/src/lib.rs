@@ -10,6 +10,7 @@ pub mod automatic_bans;
 pub mod back_pressure;
 pub mod bans;
 pub mod blacklist;
+pub mod body_progress;
 pub mod caller;
 pub mod checking;
 pub mod cli;

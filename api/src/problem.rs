@@ -60,6 +60,7 @@ codes! {
     MessageNotFound = 404 "message_not_found" "No such message",
     NotBlacklisted = 404 "not_blacklisted" "There is no such ban",
     MethodNotAllowed = 405 "method_not_allowed" "Another method is needed here",
+    BodyTimeout = 408 "body_timeout" "The body arrived too slowly",
     AlreadyUsed = 409 "already_used" "The code was right and has been used before",
     TooManyKeys = 409 "too_many_keys" "The account has as many API keys as it may",
     UsernameTaken = 409 "username_taken" "The user name is another account's",

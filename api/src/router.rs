@@ -5,13 +5,15 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::{DefaultBodyLimit, Request, State};
-use axum::http::StatusCode;
+use axum::http::header::CONNECTION;
+use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::{delete, get, post, put};
 use tower_http::catch_panic::CatchPanicLayer;
 
 use crate::app::Shared;
+use crate::body_progress::BodyProgress;
 use crate::problem::{Code, Problem};
 use crate::{
     accounts, api_keys, blacklist, credits, dialects, docs, explain, health, json, log_out,
@@ -83,10 +85,16 @@ pub fn bounded(routes: Router<Shared>, app: &Shared) -> Router<Shared> {
 }
 
 async fn in_time(State(app): State<Shared>, request: Request, next: Next) -> Response {
-    let patience = app.settings.server.request_timeout;
-    tokio::time::timeout(patience, next.run(request))
-        .await
-        .unwrap_or_else(|_| Problem::new(Code::RequestTimeout).into_response())
+    let timeout = app.settings.server.request_timeout;
+    let (request, body) = BodyProgress::watch(request);
+    tokio::time::timeout(timeout, next.run(request)).await.unwrap_or_else(|_| {
+        if !body.is_awaited() {
+            return Problem::new(Code::RequestTimeout).into_response();
+        }
+        // Nothing was done yet: a handler reads all of a body first. Its rest would be taken for another request.
+        let close = HeaderMap::from_iter([(CONNECTION, HeaderValue::from_static("close"))]);
+        Problem::new(Code::BodyTimeout).headers(close).into_response()
+    })
 }
 
 #[expect(clippy::needless_pass_by_value, reason = "the layer hands it over so")]

@@ -17,8 +17,10 @@ const TYPE: &str = "at+jwt";
 /// Tolerated difference between an identity provider's clock and the store's, in milliseconds. A token of ours may be used
 /// as much too early, and never too late.
 pub const LEEWAY_MS: i64 = 30_000;
-/// No token of ours comes near it.
-const LONGEST: usize = 4096;
+/// Longest token of ours: none comes near it.
+const MAX_OWN_BYTES: usize = 4096;
+/// Longest token of an identity provider, which may list groups and rights.
+const MAX_PROVIDER_BYTES: usize = 16 * 1024;
 
 /// What a token allows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -157,7 +159,8 @@ pub async fn verify_any(
     token: &str,
     now: i64,
 ) -> Result<Token, TokenError> {
-    let header = read_header(token)?;
+    let longest = if provider.is_some() { MAX_PROVIDER_BYTES } else { MAX_OWN_BYTES };
+    let header = read_header(token, longest)?;
     let kid = header.kid.as_deref().ok_or(TokenError::Invalid)?;
     match provider {
         Some(provider) if keys.get(&KeyId::from(kid)).is_none() => {
@@ -167,8 +170,8 @@ pub async fn verify_any(
     }
 }
 
-fn read_header(token: &str) -> Result<Header, TokenError> {
-    if token.len() > LONGEST {
+fn read_header(token: &str, longest: usize) -> Result<Header, TokenError> {
+    if token.len() > longest {
         return Err(TokenError::Invalid);
     }
     let header = decode_header(token).map_err(|_| TokenError::Invalid)?;
@@ -208,7 +211,7 @@ pub fn issue(
 /// Checks a token of ours as RFC 8725 says: the algorithm is ours and never the token's, its key one of our ring, and
 /// type, issuer, audience, subject and times are all there and right at `now`, unix milliseconds of the store's clock.
 pub fn verify(keys: &KeyRing, token: &str, now: i64) -> Result<Claims, TokenError> {
-    let header = read_header(token)?;
+    let header = read_header(token, MAX_OWN_BYTES)?;
     let is_ours = header.typ.as_deref().is_some_and(|typ| typ.eq_ignore_ascii_case(TYPE));
     let kid = header.kid.filter(|_| is_ours).ok_or(TokenError::Invalid)?;
     let key = keys.get(&KeyId::from(kid.as_str())).ok_or(TokenError::Invalid)?;

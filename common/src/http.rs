@@ -3,7 +3,6 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
@@ -14,20 +13,21 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use rustix::process::{Resource, getrlimit};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt as _;
 
 use crate::config::Server;
 
 mod impatient;
+mod places;
 #[cfg(test)]
 mod tests;
 
 use impatient::Impatient;
+use places::{Place, Places};
 
-/// The largest head, and the most of an answer that is kept beside its body. hyper's own bound is 400 kB.
-const LARGEST_HEAD: usize = 64 * 1024;
+/// Largest head of a request, and the most of an answer that is kept beside its body.
+const MAX_HEAD_BYTES: usize = 64 * 1024;
 /// How long a peer may read nothing of its answer.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
 /// Files that are open besides callers' connections: databases, broker, store, providers, operators, logs.
@@ -45,6 +45,8 @@ const PAUSE: Duration = Duration::from_secs(1);
 pub struct Bounds {
     /// Connections at a time; further ones wait in the system's queue until one ends.
     connections: u32,
+    /// Whether a further one takes the place of the one that has been idle for the longest.
+    evict_idle: bool,
     /// From the opening of a connection, or from its last answer, to the end of a head. So it also ends
     /// connections that rest.
     header_timeout: Duration,
@@ -61,13 +63,17 @@ impl Bounds {
                 "fewer than [server] max_connections: open files are limited"
             );
         }
-        Self { connections, ..Self::of_operators(server) }
+        Self { connections, evict_idle: false, ..Self::of_operators(server) }
     }
 
-    /// Of `[metrics] listen`.
+    /// Of `[metrics] listen`: few connections, none of which keeps out a health check by doing nothing.
     pub fn of_operators(server: &Server) -> Self {
-        let header_timeout = server.header_timeout;
-        Self { connections: OPERATORS, header_timeout, write_timeout: WRITE_TIMEOUT }
+        Self {
+            connections: OPERATORS,
+            evict_idle: true,
+            header_timeout: server.header_timeout,
+            write_timeout: WRITE_TIMEOUT,
+        }
     }
 }
 
@@ -100,41 +106,49 @@ pub async fn serve(
     stop: CancellationToken,
     grace: Duration,
 ) {
-    let places = Arc::new(Semaphore::new(bounds.connections as usize));
+    let places = Places::new(bounds.connections);
     let mut protocol = http1::Builder::new();
     protocol.timer(TokioTimer::new());
-    protocol.header_read_timeout(bounds.header_timeout).max_buf_size(LARGEST_HEAD);
+    protocol.header_read_timeout(bounds.header_timeout);
+    // The buffer alone would let through what is read at once.
+    protocol.max_buf_size(MAX_HEAD_BYTES).max_header_size(MAX_HEAD_BYTES);
     while let Some(Some((place, stream, peer))) =
-        stop.run_until_cancelled(accept(&listener, &places)).await
+        stop.run_until_cancelled(accept(&listener, &places, bounds.evict_idle)).await
     {
         let stream = Impatient::new(stream, bounds.write_timeout);
-        let served = connection(protocol.clone(), stream, peer, router.clone(), stop.clone());
-        tokio::spawn(async move {
-            served.await;
-            drop(place);
-        });
+        let (protocol, router, stop) = (protocol.clone(), router.clone(), stop.clone());
+        tokio::spawn(connection(protocol, stream, peer, router, place, stop));
     }
     drop(listener);
-    // Every place is free once every connection has ended.
-    if tokio::time::timeout(grace, places.acquire_many(bounds.connections)).await.is_err() {
+    if tokio::time::timeout(grace, places.all_free()).await.is_err() {
         tracing::warn!("some requests were not finished in time");
     }
 }
 
-/// The next connection, once there is a place for it.
+/// The next connection and its place: the next that is free, or at once that of an idle one.
 async fn accept(
     listener: &TcpListener,
-    places: &Arc<Semaphore>,
-) -> Option<(OwnedSemaphorePermit, TcpStream, SocketAddr)> {
+    places: &Places,
+    evict_idle: bool,
+) -> Option<(Place, TcpStream, SocketAddr)> {
+    if evict_idle {
+        let (stream, peer) = next_connection(listener).await;
+        return Some((places.take_from_idle().await?, stream, peer));
+    }
+    let place = places.free().await?;
+    let (stream, peer) = next_connection(listener).await;
+    Some((place, stream, peer))
+}
+
+async fn next_connection(listener: &TcpListener) -> (TcpStream, SocketAddr) {
     use std::io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset};
-    let place = Arc::clone(places).acquire_owned().await.ok()?;
     loop {
         match listener.accept().await {
             Ok((stream, peer)) => {
                 // Answers are written whole: holding back their last bytes gains nothing. A socket that refuses
                 // is broken, and its first read will say so.
                 drop(stream.set_nodelay(true));
-                return Some((place, stream, peer));
+                return (stream, peer);
             }
             Err(error)
                 if matches!(
@@ -154,15 +168,17 @@ async fn connection(
     stream: Impatient<TcpStream>,
     peer: SocketAddr,
     router: Router,
+    place: Place,
     stop: CancellationToken,
 ) {
-    let service = service_fn(move |mut request: Request<Incoming>| {
+    let service = service_fn(|mut request: Request<Incoming>| {
         request.extensions_mut().insert(ConnectInfo(peer));
-        router.clone().oneshot(request)
+        place.busy_while(router.clone().oneshot(request))
     });
     let mut connection = std::pin::pin!(protocol.serve_connection(TokioIo::new(stream), service));
     let ended = tokio::select! {
         ended = connection.as_mut() => ended,
+        () = place.evicted() => return,
         () = stop.cancelled() => {
             connection.as_mut().graceful_shutdown();
             connection.await

@@ -243,6 +243,7 @@ pub(super) fn say(path: &str, problem: &Problem) -> Response {
         Code::RequestMalformed
         | Code::PurposeInvalid
         | Code::BodyMalformed
+        | Code::BodyTimeout
         | Code::BodyTooLarge
         | Code::ContentTypeUnsupported => (400, "请求格式不正确".into()),
         Code::PhoneLimited | Code::MaxSendsReached => (429, "发送过于频繁，请稍后再试".into()),

@@ -205,6 +205,7 @@ const OF_PLATFORM: &[Code] = &[
     Code::NotFound,
     Code::MethodNotAllowed,
     Code::BodyMalformed,
+    Code::BodyTimeout,
     Code::BodyTooLarge,
     Code::ContentTypeUnsupported,
     Code::Internal,

@@ -150,6 +150,22 @@ async fn its_tokens_may_what_they_say_and_no_more_than_the_account() {
 }
 
 #[tokio::test]
+async fn its_tokens_may_have_16_kib_and_ours_may_not() {
+    let shop = Shop::start().await;
+    let token_of = |padding: usize| {
+        let mut claims = claims();
+        (claims["username"], claims["groups"]) = (json!("shop"), json!("g".repeat(padding)));
+        shop.signer.sign(&shop.signer.header(KID), &claims)
+    };
+    let more = |token: &str| (16 * 1024 - token.len()) / 4 * 3;
+    let largest = token_of(more(&token_of(0)));
+    assert!((16 * 1024 - 4..=16 * 1024).contains(&largest.len()), "{}", largest.len());
+    assert_eq!(shop.reads(&largest).await, 200);
+    assert_eq!(shop.reads(&token_of(more(&token_of(0)) + 6)).await, 401);
+    assert_eq!(shop.reads(&"a".repeat(16 * 1024)).await, 401);
+}
+
+#[tokio::test]
 async fn its_tokens_are_logged_out_one_by_one_and_all_at_once() {
     let shop = Shop::start().await;
     let [one, two] = ["one", "two"].map(|jti| shop.token("read", Some(jti)));

@@ -30,8 +30,13 @@ const OF_A_TOKEN: &[Code] = &[
 ];
 const OF_A_SCOPE: &[Code] = &[Code::ScopeMissing];
 const OF_A_LOG_IN: &[Code] = &[Code::SessionNeeded];
-const OF_A_BODY: &[Code] =
-    &[Code::BodyMalformed, Code::BodyTooLarge, Code::ContentTypeUnsupported, Code::FieldsInvalid];
+const OF_A_BODY: &[Code] = &[
+    Code::BodyMalformed,
+    Code::BodyTimeout,
+    Code::BodyTooLarge,
+    Code::ContentTypeUnsupported,
+    Code::FieldsInvalid,
+];
 const OF_A_PATH: &[Code] = &[Code::RequestMalformed];
 const OF_A_QUERY: &[Code] = &[Code::RequestMalformed, Code::FieldsInvalid];
 const OF_A_KEY: &[Code] = &[Code::IdempotencyKeyInvalid, Code::IdempotencyKeyReused];

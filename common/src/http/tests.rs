@@ -9,6 +9,7 @@ use super::*;
 
 const USUAL: Bounds = Bounds {
     connections: 8,
+    evict_idle: false,
     header_timeout: Duration::from_secs(5),
     write_timeout: Duration::from_secs(5),
 };
@@ -112,11 +113,69 @@ async fn whoever_reads_slowly_but_on_gets_all() {
 async fn a_head_has_a_largest_size() {
     let it = served(USUAL);
     let mut stream = it.connect().await;
-    let head = format!("GET / HTTP/1.1\r\nHost: here\r\nX: {}", "x".repeat(LARGEST_HEAD));
+    let head = format!("GET / HTTP/1.1\r\nHost: here\r\nX: {}", "x".repeat(MAX_HEAD_BYTES));
     stream.write_all(head.as_bytes()).await.unwrap();
     let mut read = String::new();
     stream.read_to_string(&mut read).await.ok();
     assert!(read.starts_with("HTTP/1.1 431"), "{read:?}");
+}
+
+#[tokio::test]
+async fn answers_431_to_a_head_over_64_kib_and_no_other() {
+    let it = served(USUAL);
+    let start = "GET / HTTP/1.1\r\nHost: here\r\nConnection: close\r\nX: ";
+    let header = |size: usize| format!("{start}{}\r\n\r\n", "x".repeat(size - start.len() - 4));
+    let target = |size: usize| {
+        let rest = " HTTP/1.1\r\nHost: here\r\nConnection: close\r\n\r\n";
+        format!("GET /?{}{rest}", "x".repeat(size - 6 - rest.len()))
+    };
+    let is_over = |size| if size > MAX_HEAD_BYTES { "431" } else { "200" };
+    for size in [MAX_HEAD_BYTES, MAX_HEAD_BYTES + 1, 70_000, 100_000, 120_000, 1_000_000] {
+        let mut heads = vec![header(size)];
+        // A target is at most 65,534 bytes by itself.
+        heads.extend((size > MAX_HEAD_BYTES).then(|| target(size)));
+        for head in heads {
+            let (mut reading, mut writing) = it.connect().await.into_split();
+            // At once, so that it may be read whole before its size is looked at.
+            let written = tokio::spawn(async move { writing.write_all(head.as_bytes()).await });
+            let mut answer = Vec::new();
+            reading.read_to_end(&mut answer).await.ok();
+            let status = String::from_utf8_lossy(&answer[9..12]).into_owned();
+            assert_eq!(status, is_over(size), "{size} bytes");
+            written.await.unwrap().ok();
+        }
+    }
+}
+
+/// A health check of an orchestrator has but a second or so.
+#[tokio::test]
+async fn connections_that_rest_keep_no_operator_out() {
+    let bounds = Bounds { connections: 4, evict_idle: true, ..USUAL };
+    let it = served(bounds);
+    let mut running = it.connect().await;
+    running.write_all(b"GET /slow HTTP/1.1\r\nHost: here\r\n\r\n").await.unwrap();
+    let mut held = Vec::new();
+    for n in 0..40 {
+        let mut resting = it.connect().await;
+        match n % 3 {
+            0 => {}
+            1 => resting.write_all(&GET[..20]).await.unwrap(),
+            _ => {
+                resting.write_all(GET).await.unwrap();
+                answer(&mut resting).await;
+            }
+        }
+        held.push(resting);
+    }
+    let begun = Instant::now();
+    let mut check = it.connect().await;
+    check.write_all(GET).await.unwrap();
+    assert!(answer(&mut check).await.starts_with("HTTP/1.1 200"));
+    assert!(begun.elapsed() < Duration::from_secs(1), "{:?}", begun.elapsed());
+    assert!(answer(&mut running).await.starts_with("HTTP/1.1 200"), "what runs isn't evicted");
+    check.write_all(GET).await.unwrap();
+    answer(&mut check).await;
+    drop(held);
 }
 
 #[tokio::test]

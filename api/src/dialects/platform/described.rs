@@ -99,6 +99,7 @@ const OF_ANY: &[Refused] = &[
     (400, "No JSON, or a request that can't be read", "请求格式不正确"),
     (404, "Another path under `/api`", "接口不存在"),
     (405, "Another method", "请求方法不支持"),
+    (408, "The body arrived too slowly", "请求格式不正确"),
     (413, "Too large", "请求格式不正确"),
     (415, "Neither JSON nor a form", "请求格式不正确"),
     (500, "Something of ours is broken", "服务暂时不可用，请稍后再试"),
