@@ -126,10 +126,20 @@ async fn a_folder_has_one_server_and_commands_work_beside_it() {
     let second = api_command(&settings).env("POSTRIDER_LISTEN", "127.0.0.1:0").output().unwrap();
     assert!(!second.status.success(), "a second server on the same data must not start");
 
+    let run = |arguments: &[&str]| api_command(&settings).args(arguments).output().unwrap();
     let ban = |arguments: &[&str]| {
-        let output = api_command(&settings).args(arguments).output().unwrap();
+        let output = run(arguments);
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     };
+    for wide in [["cidr", "0.0.0.0/0"], ["cidr", "::ffff:0:0/96"], ["phone_prefix", "+861"]] {
+        let refused = run(&["ban", wide[0], wide[1]]);
+        let said = String::from_utf8_lossy(&refused.stderr).into_owned();
+        assert!(!refused.status.success() && said.contains("add --force"), "{wide:?}: {said}");
+        assert_eq!(client.check("13900139000", "000000").await.0, 404, "nobody is banned");
+        ban(&["ban", wide[0], wide[1], "--force"]);
+        assert_eq!(client.check("13900139000", "000000").await.0, 403, "{wide:?}");
+        ban(&["unban", wide[0], wide[1]]);
+    }
     ban(&["ban", "phone", "13900139000"]);
     let (status, body) = client.send_code("13900139000").await;
     assert_eq!((status, &body["code"]), (403, &json!("phone_blocked")), "{body}");

@@ -78,6 +78,9 @@ pub struct AddBan {
     /// A time to come; for good, where it isn't said
     #[schema(format = DateTime)]
     pub until: Option<String>,
+    /// Whether to ban a network wider than /8 (IPv6: /16), or numbers of which less than three digits after the country code are
+    /// given; it is recorded
+    pub force: Option<bool>,
 }
 
 /// What to lift, as the body says it.
@@ -150,7 +153,7 @@ pub fn example() -> serde_json::Value {
         {"kind": "ip", "value": "203.0.113.7", "reason": "a thousand sends a minute"}
     )),
     responses((status = 201, description = "The ban", body = Entry, example = json!(example()))),
-    extensions(("x-problems" = json!(problems(&[&[Code::SafeListed]])))),
+    extensions(("x-problems" = json!(problems(&[&[Code::SafeListed, Code::BanTooWide]])))),
 )]
 pub async fn add(
     State(app): State<Shared>,
@@ -162,16 +165,22 @@ pub async fn add(
     let until = fields.parsed("until", "a time to come as RFC 3339 says it", |text| {
         parse_rfc3339(text).filter(|until| *until > now)
     });
+    let force = fields.flag("force");
     let (kind, value) = subject(&app, fields)?;
     if is_safe(&app.settings.bans, kind, &value) {
         let detail = "it is on the safe list, [bans] safe_phones and safe_networks";
         return Err(Problem::field(Code::SafeListed, "value", "safe", detail));
     }
+    let wide = kind.wide(&value);
+    if let Some(why) = wide.filter(|_| !force) {
+        let detail = format!("{why}: to ban it, add `\"force\": true`");
+        return Err(Problem::field(Code::BanTooWide, "value", "wide", detail));
+    }
     let created_by = admin.account().username.clone();
     let entry = BlacklistEntry { kind, value, reason, created_by, until, create_time: now };
     let setting = {
         let (app, entry) = (Arc::clone(&app), entry.clone());
-        async move { set(&app.database, &app.store, &entry).await }
+        async move { set(&app.database, &app.store, &entry, wide.is_some()).await }
     };
     change(&app, kind, &entry.value, setting).await?;
     Ok((StatusCode::CREATED, Json(Entry::of(&entry))))
@@ -220,6 +229,8 @@ pub struct Change {
     changed_at: String,
     #[schema(format = DateTime, required)]
     until: Option<String>,
+    /// Whether the ban was so wide that it needed `force`.
+    forced: bool,
 }
 
 fn actions() -> Object {
@@ -235,7 +246,7 @@ fn actions() -> Object {
     responses((status = 200, description = "A page of them", body = Pages<Change>, example = json!({
         "items": [{
             "action": "banned", "kind": "ip", "value": "203.0.113.7", "reason": "a thousand sends a minute",
-            "changed_by": "ops", "changed_at": "2026-11-21T03:12:24.123Z", "until": null
+            "changed_by": "ops", "changed_at": "2026-11-21T03:12:24.123Z", "until": null, "forced": false
         }],
         "next_cursor": null
     }))),
@@ -257,13 +268,14 @@ pub async fn changes(
     Ok(Json(Pages::of(&changes, page.limit, key, Change::of)))
 }
 
-/// Sets a ban.
+/// Sets a ban. `forced`: it was too wide to be set otherwise.
 pub async fn set(
     database: &Database,
     store: &Store,
     entry: &BlacklistEntry,
+    forced: bool,
 ) -> Result<(), BlacklistError> {
-    database.ban(entry).await?;
+    database.ban(entry, forced).await?;
     enforce(database, store, entry.kind, &entry.value).await
 }
 
@@ -407,6 +419,7 @@ impl Change {
             changed_by: change.changed_by.clone(),
             changed_at: rfc3339(change.create_time),
             until: change.until.map(rfc3339),
+            forced: change.forced,
         }
     }
 }

@@ -186,6 +186,19 @@ mod tests {
         }
     }
 
+    #[test]
+    fn a_nat64_address_is_never_trusted_as_the_address_within_it() {
+        let proxy = "64:ff9b::a00:1".parse::<IpAddr>().unwrap();
+        let headers = headers([b"198.51.100.1".as_slice()]);
+        let found = ClientIp::of(Some(proxy), &headers, &trusted());
+        assert_eq!(found.address(), Some(proxy), "not 10.0.0.1, a proxy");
+        assert_eq!(
+            found.of_caller(),
+            proxy,
+            "nor is it in the networks of a key or of `anonymous`"
+        );
+    }
+
     fn trusted() -> Vec<IpNet> {
         ["10.0.0.0/8", "2001:db8::/32"].iter().map(|network| network.parse().unwrap()).collect()
     }

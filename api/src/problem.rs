@@ -78,6 +78,7 @@ codes! {
     SecurityAnswerWrong = 422 "security_answer_wrong" "The answer to the security question is wrong",
     BalanceTooHigh = 422 "balance_too_high" "The balance would be higher than it may be",
     SafeListed = 422 "safe_listed" "This is never banned",
+    BanTooWide = 422 "ban_too_wide" "The ban is so wide that it needs `force`",
     CodeMismatch = 422 "code_mismatch" "The code is wrong",
     IdempotencyKeyInvalid = 422 "idempotency_key_invalid" "The Idempotency-Key can't be used",
     IdempotencyKeyReused = 422 "idempotency_key_reused" "The Idempotency-Key was used with another body",

@@ -27,6 +27,14 @@ pub fn counted_network(network: IpNet) -> IpNet {
     embedded.and_then(|(v4, len)| Ipv4Net::new(v4, len).ok()).map_or(network, IpNet::V4)
 }
 
+/// Returns whether a network that isn't counted as IPv4 holds NAT64 addresses, which are, and no other that is.
+#[must_use]
+pub fn is_around_nat64(network: IpNet) -> bool {
+    let IpNet::V6(v6) = counted_network(network) else { return false };
+    let ipv4 = Ipv4Addr::UNSPECIFIED.to_ipv6_mapped();
+    v6.contains(&Ipv6Addr::from_bits(NAT64_PREFIX)) && !v6.contains(&ipv4)
+}
+
 fn embedded_ipv4_of(network: IpNet) -> Option<Ipv4Addr> {
     match network {
         IpNet::V6(v6) => embedded_ipv4(v6.network()),

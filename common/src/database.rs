@@ -20,6 +20,7 @@ mod statement;
 #[cfg(test)]
 mod tests;
 mod text;
+pub mod wide_ban;
 
 pub use engine::Database;
 pub use error::DatabaseError;

@@ -103,6 +103,18 @@ pub fn read_plans() {
     std::sync::LazyLock::force(&PHONE_NUMBER_UTIL);
 }
 
+/// Returns how many digits of the beginning of an E.164 number follow its country code: none where the country code isn't
+/// whole. `None` where no country has it.
+#[must_use]
+pub fn national_digits(beginning: &str) -> Option<usize> {
+    let digits = beginning.strip_prefix('+')?;
+    let mut codes = PHONE_NUMBER_UTIL.get_supported_calling_codes().map(|code| code.to_string());
+    codes.find_map(|code| match digits.strip_prefix(&code) {
+        Some(national) => Some(national.len()),
+        None => code.starts_with(digits).then_some(0),
+    })
+}
+
 impl DefaultRegion {
     /// Mainland China.
     pub const CN: Self = Self(Region::CN);

@@ -63,8 +63,8 @@ pub(super) async fn a_ban_holds_until_it_ends(database: Database) {
         create_time: 1000,
     };
     let (phone, network) = ("+8613800138000", "203.0.113.0/24");
-    database.ban(&ban(BanKind::Phone, phone, Some(2000))).await.unwrap();
-    database.ban(&ban(BanKind::Cidr, network, None)).await.unwrap();
+    database.ban(&ban(BanKind::Phone, phone, Some(2000)), false).await.unwrap();
+    database.ban(&ban(BanKind::Cidr, network, None), true).await.unwrap();
     let in_force = async |now| {
         let bans = database.bans(now).await.unwrap();
         let mut values: Vec<_> = bans.into_iter().map(|ban| (ban.value, ban.until)).collect();
@@ -76,7 +76,7 @@ pub(super) async fn a_ban_holds_until_it_ends(database: Database) {
     assert_eq!(in_force(2000).await, std::slice::from_ref(&networks));
 
     // The same again replaces it.
-    database.ban(&ban(BanKind::Phone, phone, Some(5000))).await.unwrap();
+    database.ban(&ban(BanKind::Phone, phone, Some(5000)), false).await.unwrap();
     assert_eq!(in_force(2000).await, [(phone.to_owned(), Some(5000)), networks.clone()]);
     let lift = |kind, value| Lift { kind, value, reason: "a mistake", by: "ops", now: 3000 };
     assert!(database.unban(&lift(BanKind::Phone, phone)).await.unwrap());
@@ -90,6 +90,9 @@ pub(super) async fn a_ban_holds_until_it_ends(database: Database) {
     assert_eq!(said.len(), 4);
     assert_eq!(said[0], (ChangeAction::Lifted, BanKind::Phone));
     assert_eq!(changes[0].reason, "a mistake");
+    for change in &changes {
+        assert_eq!(change.forced, change.kind == BanKind::Cidr, "{change:?}");
+    }
     assert!(said.contains(&banned(BanKind::Cidr)) && said.contains(&banned(BanKind::Phone)));
     let after = changes.get(1).map(|change| (change.create_time, change.id.as_str()));
     assert_eq!(database.blacklist_changes(after, 10).await.unwrap(), changes[2..]);
@@ -136,7 +139,7 @@ pub(super) async fn bans_come_in_pages(database: Database) {
             until: None,
             create_time: 1,
         };
-        database.ban(&entry).await.unwrap();
+        database.ban(&entry, false).await.unwrap();
     }
     let page = async |kind, after, limit| {
         let bans = database.bans_page(1000, kind, after, limit).await.unwrap();

@@ -147,7 +147,7 @@ pub(super) async fn bans_that_ended_go_and_those_in_force_stay(database: Databas
         // The same text as one that ended, of another kind.
         (BanKind::PhonePrefix, "203.0.113.1", None),
     ] {
-        database.ban(&entry(kind, value, until)).await.unwrap();
+        database.ban(&entry(kind, value, until), false).await.unwrap();
     }
     assert_eq!(database.purge(Kept::EndedBans, BEFORE, true).await.unwrap().rows, 1);
     assert_eq!(database.purge(Kept::EndedBans, BEFORE, false).await.unwrap().rows, 1);

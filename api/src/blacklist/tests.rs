@@ -97,6 +97,71 @@ async fn what_cannot_be_banned_is_named() {
 }
 
 #[tokio::test]
+async fn wide_bans_need_force_which_is_recorded() {
+    let test = TestApp::start(&[]).await;
+    let admin = test.token("ops", &[Grant::Admin]).await;
+    for (kind, value, shown) in [
+        ("cidr", "0.0.0.0/0", "0.0.0.0/0"),
+        ("cidr", "32.0.0.0/7", "32.0.0.0/7"),
+        ("cidr", "::/0", "::/0"),
+        ("cidr", "2000::/3", "2000::/3"),
+        ("cidr", "2400::/15", "2400::/15"),
+        ("cidr", "::ffff:0:0/96", "0.0.0.0/0"),
+        ("cidr", "::ffff:20.0.0.0/103", "20.0.0.0/7"),
+        ("cidr", "::ffff:0:0/90", "::ffc0:0:0/90"),
+        ("cidr", "::/80", "::/80"),
+        ("cidr", "64:ff9b::/96", "0.0.0.0/0"),
+        ("phone_prefix", "+8", "+8"),
+        ("phone_prefix", "+86", "+86"),
+        ("phone_prefix", "+861", "+861"),
+        ("phone_prefix", "+8613", "+8613"),
+        ("phone_prefix", "+1", "+1"),
+        ("phone_prefix", "+141", "+141"),
+        ("phone_prefix", "+35", "+35"),
+        ("phone_prefix", "+85291", "+85291"),
+    ] {
+        let ban = json!({"kind": kind, "value": value, "reason": "x"});
+        let refused = test.post(PATH, &admin, ban.to_string()).await;
+        assert_eq!(refused.problem(), (422, "ban_too_wide"), "{value}");
+        let detail = refused.body["detail"].as_str().unwrap();
+        assert!(detail.contains(r#""force": true"#), "{detail}");
+        let mut forced = ban.clone();
+        forced["force"] = json!(false);
+        assert_eq!(test.post(PATH, &admin, forced.to_string()).await.problem().0, 422, "{value}");
+        assert_eq!(test.get(PATH, &admin).await.body["items"], json!([]), "{value}");
+        forced["force"] = json!(true);
+        let made = test.post(PATH, &admin, forced.to_string()).await;
+        assert_eq!((made.status, &made.body["value"]), (StatusCode::CREATED, &json!(shown)));
+        assert_eq!(test.delete_with(PATH, &admin, ban.to_string()).await.status, 204, "{value}");
+        let changes = test.get("/v1/blacklist/changes?limit=2", &admin).await.body["items"].clone();
+        let told = |n: usize| (changes[n]["action"].clone(), changes[n]["forced"].clone());
+        assert_eq!(told(0), (json!("lifted"), json!(false)));
+        assert_eq!(told(1), (json!("banned"), json!(true)), "{value}");
+    }
+    for (kind, value) in [
+        ("cidr", "10.0.0.0/8"),
+        ("cidr", "::ffff:20.0.0.0/104"),
+        ("cidr", "64:ff9b::1400:0/104"),
+        ("cidr", "2400::/16"),
+        ("ip", "0.0.0.0"),
+        ("ip", "::"),
+        ("phone_prefix", "+86138"),
+        ("phone_prefix", "+1415"),
+        ("phone_prefix", "+852912"),
+    ] {
+        let ban = json!({"kind": kind, "value": value, "reason": "x", "force": true});
+        let made = test.post(PATH, &admin, ban.to_string()).await;
+        assert_eq!(made.status, StatusCode::CREATED, "{value}: {}", made.body);
+        let changes = test.get("/v1/blacklist/changes?limit=1", &admin).await.body["items"].clone();
+        assert_eq!(changes[0]["forced"], json!(false), "{value} needs no force");
+    }
+    // Its addresses count as IPv4: it would ban none of them.
+    let nat64 = json!({"kind": "cidr", "value": "64:ff9b::/64", "reason": "x", "force": true});
+    let refused = test.post(PATH, &admin, nat64.to_string()).await;
+    assert_eq!(refused.problem(), (422, "fields_invalid"));
+}
+
+#[tokio::test]
 async fn only_an_operator_may() {
     let test = TestApp::start(&[]).await;
     let shop = test.token("shop", &Grant::USUAL).await;
@@ -140,7 +205,7 @@ async fn a_ban_is_enforced_though_its_caller_goes_away() {
         let (app, entry) = (Arc::clone(&test.app), entry.clone());
         async move {
             tokio::time::sleep(Duration::from_millis(100)).await;
-            set(&app.database, &app.store, &entry).await
+            set(&app.database, &app.store, &entry, false).await
         }
     };
     let asking = change(&test.app, entry.kind, &entry.value, setting);

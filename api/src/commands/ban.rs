@@ -27,6 +27,10 @@ pub struct Asked {
     /// Why, for whoever reads the list.
     #[arg(long, default_value = "")]
     reason: String,
+    /// Ban a network wider than /8 (IPv6: /16), or a phone prefix with fewer than three digits after the country code; it is
+    /// recorded.
+    #[arg(long)]
+    force: bool,
 }
 
 #[derive(Debug, Args)]
@@ -57,6 +61,7 @@ impl Whom {
 
 pub async fn ban(config: &Config, asked: Asked) -> anyhow::Result<()> {
     let (kind, value) = asked.whom.normalised(config)?;
+    let wide = kind.wide(&value);
     let now = unix_ms();
     let until = asked.duration.map(|duration| now.saturating_add(as_ms(duration)));
     let entry = BlacklistEntry {
@@ -70,8 +75,11 @@ pub async fn ban(config: &Config, asked: Asked) -> anyhow::Result<()> {
     if is_safe(&config.settings.bans, kind, &entry.value) {
         bail!("it is on the safe list, [bans] safe_phones and safe_networks");
     }
+    if let Some(why) = wide.filter(|_| !asked.force) {
+        bail!("{why}: to ban it, add --force");
+    }
     let (database, store) = connect::existing_tables_and_store(config).await?;
-    blacklist::set(&database, &store, &entry).await.context("ban again")?;
+    blacklist::set(&database, &store, &entry, wide.is_some()).await.context("ban again")?;
     let end =
         until.map_or_else(|| "for good".to_owned(), |until| format!("until {}", rfc3339(until)));
     print(&format!("banned {kind} {end}"))?;

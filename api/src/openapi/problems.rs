@@ -146,6 +146,9 @@ fn occurrence(code: Code) -> Problem {
         Code::SafeListed => {
             field("value", "safe", "it is on the safe list, [bans] safe_phones and safe_networks")
         }
+        Code::BanTooWide => {
+            field("value", "wide", "the network is wider than /8: to ban it, add `\"force\": true`")
+        }
         Code::CodeMismatch => Problem::new(code).with("attempts_left", 4),
         Code::PhoneLimited => Problem::new(code).detail("at most 1 in 60 s"),
         Code::IpLimited => Problem::new(code).detail("at most 20 in 60 s"),

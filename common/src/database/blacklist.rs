@@ -93,10 +93,15 @@ impl BanKind {
                 .parse::<IpAddr>()
                 .map(|address| address::counted_address(address).to_string())
                 .map_err(|problem| error(problem.to_string())),
-            Self::Cidr => value
-                .parse::<IpNet>()
-                .map(|network| address::counted_network(network).to_string())
-                .map_err(|problem| error(problem.to_string())),
+            Self::Cidr => {
+                let network =
+                    value.parse::<IpNet>().map_err(|problem| error(problem.to_string()))?;
+                if address::is_around_nat64(network) {
+                    let problem = "addresses in 64:ff9b::/96 count as IPv4: ban IPv4 networks";
+                    return Err(error(problem.to_owned()));
+                }
+                Ok(address::counted_network(network).to_string())
+            }
         }
     }
 

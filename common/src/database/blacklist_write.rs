@@ -12,8 +12,8 @@ use super::{Database, DatabaseError};
 /// Who sets the bans that come by themselves.
 pub const BY_ITSELF: &str = "postrider";
 
-const CHANGE_COLUMNS: [&str; 8] =
-    ["id", "action", "kind", "value", "reason", "changed_by", "until", "create_time"];
+const CHANGE_COLUMNS: [&str; 9] =
+    ["id", "action", "kind", "value", "reason", "changed_by", "until", "create_time", "forced"];
 
 /// One change of the blacklist.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -27,6 +27,8 @@ pub struct BlacklistChange {
     /// Unix milliseconds; `None`: for good, or lifted.
     pub until: Option<i64>,
     pub create_time: i64,
+    /// Whether it is a ban so wide that it was set by force.
+    pub forced: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -56,6 +58,7 @@ struct ChangeRead {
     changed_by: String,
     until: Option<i64>,
     create_time: i64,
+    forced: i32,
 }
 
 impl ChangeAction {
@@ -80,19 +83,20 @@ impl ChangeRead {
             changed_by: self.changed_by,
             until: self.until,
             create_time: self.create_time,
+            forced: self.forced != 0,
         })
     }
 }
 
 impl Database {
-    /// Adds a ban, or replaces the one on the same kind and value.
-    pub async fn ban(&self, entry: &BlacklistEntry) -> Result<(), DatabaseError> {
+    /// Adds a ban, or replaces the one on the same kind and value. `forced`: it was too wide to be set otherwise.
+    pub async fn ban(&self, entry: &BlacklistEntry, forced: bool) -> Result<(), DatabaseError> {
         let replaced = ["reason", "created_by", "until", "create_time"];
         let mut insert = inserted(entry)?;
         insert.on_conflict(
             OnConflict::columns(["kind", "value"]).update_columns(replaced).to_owned(),
         );
-        self.write(&[Write::Insert(insert), changed(entry)?]).await.map(drop)
+        self.write(&[Write::Insert(insert), changed(entry, forced)?]).await.map(drop)
     }
 
     /// Adds a ban, or makes the one that is there longer; one that lasts at least as long stays as it is.
@@ -114,7 +118,7 @@ impl Database {
         insert.on_conflict(
             OnConflict::columns(["kind", "value"]).do_nothing_on(["kind", "value"]).to_owned(),
         );
-        let writes = [Write::Update(raise), Write::Insert(insert), changed(entry)?];
+        let writes = [Write::Update(raise), Write::Insert(insert), changed(entry, false)?];
         self.write(&writes).await.map(drop)
     }
 
@@ -132,6 +136,7 @@ impl Database {
             .expr(cut_characters(lift.by, 128))
             .expr(Option::<i64>::None)
             .expr(lift.now)
+            .expr(0)
             .from("sms_blacklist")
             .and_where(kind_is.clone())
             .and_where(value_is.clone());
@@ -211,10 +216,10 @@ fn inserted(entry: &BlacklistEntry) -> Result<InsertStatement, DatabaseError> {
     Ok(insert)
 }
 
-fn changed(entry: &BlacklistEntry) -> Result<Write, DatabaseError> {
+fn changed(entry: &BlacklistEntry, forced: bool) -> Result<Write, DatabaseError> {
     let mut insert = Query::insert();
     insert.into_table("sms_blacklist_change").columns(CHANGE_COLUMNS);
-    let values: [Expr; 8] = [
+    let values: [Expr; 9] = [
         Uuid::now_v7().to_string().into(),
         ChangeAction::Banned.as_str().into(),
         entry.kind.as_str().into(),
@@ -223,6 +228,7 @@ fn changed(entry: &BlacklistEntry) -> Result<Write, DatabaseError> {
         cut_characters(&entry.created_by, 128).into(),
         entry.until.into(),
         entry.create_time.into(),
+        i32::from(forced).into(),
     ];
     insert.values(values).map_err(refused)?;
     Ok(Write::Insert(insert))
