@@ -95,6 +95,7 @@ fn batch(phones: impl IntoIterator<Item = usize>, of_account: u32) -> AdmitMany 
         ban_check: BanCheck::default(),
         strikes: Vec::new(),
         verification: None,
+        known_keys: Vec::new(),
         ttl_ms: 86_400_000,
         confirmed: false,
         about: About {
@@ -208,7 +209,7 @@ async fn embedded_what_is_admitted_is_queued_and_a_repeat_is_told_the_same() {
         ..batch([4], 10)
     };
     let answer = it.acceptor.accept_many(other, None, make_job()).await.unwrap();
-    assert!(matches!(answer, AcceptManyAnswer::KeyReused), "{answer:?}");
+    assert!(matches!(answer, AcceptManyAnswer::KeyReused { .. }), "{answer:?}");
     let newer = AccountCheck { version: 2, ..ACCOUNT };
     let newer = AdmitMany { account: newer, ..batch([4], 10) };
     let answer = it.acceptor.accept_many(newer, None, make_job()).await.unwrap();

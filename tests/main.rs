@@ -36,6 +36,8 @@ mod log_contract;
 #[cfg(test)]
 mod log_out;
 #[cfg(test)]
+mod lost_key;
+#[cfg(test)]
 mod outages;
 mod poison;
 #[cfg(test)]

@@ -51,6 +51,7 @@ use self::claims::{
     what_is_superseded_by_a_later_message_gives_its_windows_back,
 };
 use self::keys::{
+    a_code_under_a_secret_that_the_caller_lacks_is_not_sent_again,
     a_key_that_met_a_message_in_doubt_is_forgotten_with_it,
     a_key_that_met_a_message_in_doubt_names_it_from_then_on,
     a_message_in_doubt_is_published_again_and_one_withdrawn_leaves_nothing,
@@ -145,6 +146,7 @@ fn admit(phone: &str, now: i64, limits: Vec<LimitCheck>) -> Admit {
             max_sends: 3,
             remember_ms: 780_000,
         }),
+        known_keys: Vec::new(),
         ttl_ms: 180_000,
         confirmed: true,
         about: About {
@@ -336,6 +338,7 @@ over_both!(
     a_limit_that_found_no_room_is_given_back_as_well,
     a_limit_holds_where_the_clock_was_put_back,
     a_repeat_is_answered_by_its_key,
+    a_code_under_a_secret_that_the_caller_lacks_is_not_sent_again,
     a_message_in_doubt_is_published_again_and_one_withdrawn_leaves_nothing,
     what_is_withdrawn_takes_along_nothing_that_another_send_needs,
     a_key_that_met_a_message_in_doubt_names_it_from_then_on,

@@ -9,7 +9,7 @@ use postrider_common::config::Settings;
 use postrider_common::database::Database;
 use postrider_common::phone::{PhoneNumber, PhoneRules};
 use postrider_common::queue::Queue;
-use postrider_common::secret::KeyRing;
+use postrider_common::secret::{KeyId, KeyRing};
 use postrider_common::store::{BanCheck, Explain, Store, StoreError};
 
 use crate::account_cache::AccountCache;
@@ -79,6 +79,21 @@ impl App {
         }
         self.store.epoch().await.map_err(|error| self.store_failed(&error))?;
         Ok(self.store.clock().now().unwrap_or_else(unix_ms))
+    }
+
+    /// The answer to a request that needs a secret which isn't here.
+    pub fn key_missing(&self, key: &KeyId) -> Problem {
+        tracing::error!(key.id = %key, "a secret that a request needs is not among POSTRIDER_SECRET");
+        Problem::new(Code::KeyMissing)
+    }
+
+    /// The answer to an `Idempotency-Key` that was used with a body of this fingerprint, and not of the request's.
+    pub fn key_reused(&self, fingerprint: Option<&str>) -> Problem {
+        match fingerprint.and_then(|fingerprint| self.keys.missing_key_of(fingerprint)) {
+            // It may be the same body.
+            Some(key) => self.key_missing(&key),
+            None => Problem::new(Code::IdempotencyKeyReused),
+        }
     }
 
     /// What an answer of the store's that isn't one means for the caller. A store that lost its data is given

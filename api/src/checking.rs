@@ -69,6 +69,9 @@ pub async fn check(
         match app.store.settle(&request).await.map_err(|error| app.store_failed(&error))? {
             SettleAnswer::StaleAccount => caller.reload(app).await?,
             SettleAnswer::Changed => {}
+            SettleAnswer::KeyReused { fingerprint } => {
+                return Err(app.key_reused(fingerprint.as_deref()));
+            }
             answer => {
                 metrics::counter!("sms_checks_total", "answer" => word(&answer)).increment(1);
                 if let SettleAnswer::Approved { id, at, first: true, .. } = &answer {
@@ -95,9 +98,7 @@ fn is_right(app: &App, live: &Live, test: bool, given: &str) -> Result<bool, Pro
     if test {
         return Ok(Digits::fixed(live.digits).matches(given));
     }
-    let keys = app.keys.get(&live.key_id).ok_or_else(|| {
-        Problem::new(Code::Internal).because(&format!("the key {} is not here", live.key_id))
-    })?;
+    let keys = app.keys.get(&live.key_id).ok_or_else(|| app.key_missing(&live.key_id))?;
     Ok(Digits::derive(&keys.code, live.id, live.digits).matches(given))
 }
 
@@ -115,7 +116,7 @@ fn struck(answer: &SettleAnswer) -> Vec<Ban> {
 fn word(answer: &SettleAnswer) -> &'static str {
     match answer {
         SettleAnswer::StaleAccount => "stale_account",
-        SettleAnswer::KeyReused => "key_reused",
+        SettleAnswer::KeyReused { .. } => "key_reused",
         SettleAnswer::Changed => "changed",
         SettleAnswer::Limited { .. } => "limited",
         SettleAnswer::Banned { .. } => "banned",
@@ -138,7 +139,7 @@ pub fn settled(
             return Ok((id, limits.headers(&states)));
         }
         SettleAnswer::StaleAccount | SettleAnswer::Changed => return Err(changing()),
-        SettleAnswer::KeyReused => return Err(Problem::new(Code::IdempotencyKeyReused)),
+        SettleAnswer::KeyReused { .. } => return Err(Problem::new(Code::IdempotencyKeyReused)),
         SettleAnswer::Limited { index, wait_ms, limits: states } => {
             return Err(limits.used_up(index, wait_ms, &states));
         }

@@ -17,7 +17,7 @@ use postrider_common::store::{
     LimitCheck, LimitState, NewVerification, Strike, rank,
 };
 
-use crate::app::Shared;
+use crate::app::{App, Shared};
 use crate::caller::{Caller, Sends};
 use crate::client_ip::UserIp;
 use crate::clock::{as_ms, unix_ms};
@@ -207,6 +207,7 @@ pub struct Asked {
 impl Asked {
     /// As the store is asked, with what the answer needs: the limits, and how an admitted message's job is made.
     fn into_request(self, app: &Shared, account: AccountCheck) -> (Admit, Limits, MakeJob) {
+        let is_code = self.verification.is_some();
         let request = Admit {
             now: None,
             account,
@@ -219,6 +220,7 @@ impl Asked {
             ban_check: self.bans,
             strikes: self.strikes,
             verification: self.verification,
+            known_keys: if is_code { app.keys.ids() } else { Vec::new() },
             ttl_ms: self.ttl_ms,
             confirmed: false,
             about: self.draft.about(),
@@ -242,7 +244,7 @@ pub async fn admit(
             AdmitAnswer::StaleAccount => caller.reload(app).await?,
             answer => {
                 note(app, request.lane, Owner::of_store_id(request.owner), &answer);
-                return decided(answer, &limits);
+                return decided(app, answer, &limits);
             }
         }
     }
@@ -275,7 +277,9 @@ pub async fn admit_many(
             app.acceptor.accept_many(request.clone(), Some(trace.clone()), make_jobs.clone()).await;
         match answer.map_err(|error| not_accepted(app, &error))? {
             AcceptManyAnswer::StaleAccount => caller.reload(app).await?,
-            AcceptManyAnswer::KeyReused => return Err(Problem::new(Code::IdempotencyKeyReused)),
+            AcceptManyAnswer::KeyReused { fingerprint } => {
+                return Err(app.key_reused(fingerprint.as_deref()));
+            }
             AcceptManyAnswer::Decided(answers) => {
                 let each = answers.into_iter().zip(&about).zip(&limits);
                 return Ok(each
@@ -288,7 +292,7 @@ pub async fn admit_many(
                             }
                             _ => HeaderMap::new(),
                         };
-                        decided(answer, limits).map(|(accepted, _)| (accepted, headers))
+                        decided(app, answer, limits).map(|(accepted, _)| (accepted, headers))
                     })
                     .collect());
             }
@@ -315,14 +319,19 @@ pub fn changing() -> Problem {
     Problem::new(Code::StoreUnavailable).because(&"the account keeps changing")
 }
 
-fn decided(answer: AdmitAnswer, limits: &Limits) -> Result<(Accepted, HeaderMap), Problem> {
+fn decided(
+    app: &App,
+    answer: AdmitAnswer,
+    limits: &Limits,
+) -> Result<(Accepted, HeaderMap), Problem> {
     match answer {
         AdmitAnswer::Admitted { message, limits: states, .. } => {
             Ok((message, limits.headers(&states)))
         }
         AdmitAnswer::Replayed(message) => Ok((message, HeaderMap::new())),
         AdmitAnswer::StaleAccount => Err(changing()),
-        AdmitAnswer::KeyReused => Err(Problem::new(Code::IdempotencyKeyReused)),
+        AdmitAnswer::KeyReused { fingerprint } => Err(app.key_reused(fingerprint.as_deref())),
+        AdmitAnswer::KeyMissing { key_id } => Err(app.key_missing(&key_id)),
         AdmitAnswer::InFlight { wait_ms } => {
             Err(Problem::new(Code::RequestInFlight).retry_after(wait_ms))
         }
@@ -353,7 +362,8 @@ fn word(answer: &AdmitAnswer) -> &'static str {
         AdmitAnswer::Admitted { .. } => "admitted",
         AdmitAnswer::Replayed(_) => "replayed",
         AdmitAnswer::StaleAccount => "stale_account",
-        AdmitAnswer::KeyReused => "key_reused",
+        AdmitAnswer::KeyReused { .. } => "key_reused",
+        AdmitAnswer::KeyMissing { .. } => "key_missing",
         AdmitAnswer::InFlight { .. } => "in_flight",
         AdmitAnswer::Limited { .. } => "limited",
         AdmitAnswer::MaxSends { .. } => "max_sends",

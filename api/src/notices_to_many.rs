@@ -125,7 +125,9 @@ async fn decide(
     let batch = origin.idempotency.clone();
     let decided = guard::admit_many(app, caller, batch, asked, origin.trace.clone()).await;
     let mut decided = match decided {
-        Err(problem) if problem.code == Code::IdempotencyKeyReused => return Err(problem),
+        Err(problem) if matches!(problem.code, Code::IdempotencyKeyReused | Code::KeyMissing) => {
+            return Err(problem);
+        }
         decided => decided.map(Vec::into_iter),
     };
     let fates = numbers.into_iter().map(|number| {

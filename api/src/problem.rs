@@ -94,6 +94,7 @@ codes! {
     Overloaded = 503 "overloaded" "Too much is waiting to be done",
     QueueUnavailable = 503 "queue_unavailable" "The message could not be queued; nothing was counted",
     StoreUnavailable = 503 "store_unavailable" "The request could not be decided",
+    KeyMissing = 503 "key_missing" "A secret that this request needs is missing",
     DatabaseUnavailable = 503 "database_unavailable" "The tables can't be read",
     OutcomeUnknown = 503 "outcome_unknown" "The message may be queued; the same request again is safe",
     RequestTimeout = 503 "request_timeout" "The request took too long",

@@ -230,6 +230,7 @@ fn admit(account: AccountCheck, number: u64) -> Admit {
             max_sends: 5,
             remember_ms: 1_200_000,
         }),
+        known_keys: vec![KeyId::from("0a0b0c0d")],
         ttl_ms: 600_000,
         confirmed: false,
         about: About {

@@ -104,6 +104,7 @@ fn admit(keys: &KeyRing) -> Admit {
             max_sends: 5,
             remember_ms: 780_000,
         }),
+        known_keys: keys.ids(),
         ttl_ms: 180_000,
         confirmed: false,
         about: About {

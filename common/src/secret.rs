@@ -180,18 +180,26 @@ impl KeyRing {
             .map_err(|_| OpenError::Broken)
     }
 
-    /// One keyed fingerprint of `data` for each secret, the current one first: a stored one that equals any
-    /// of them was made of the same data.
+    /// Fingerprints of `data`, `<key id>.<keyed hash, hex>` for each secret, the current one's first: a stored one that
+    /// equals any of them was made of the same data. Then the same without key ids, as older versions stored them.
     #[must_use]
     pub fn fingerprints(&self, data: &[u8]) -> Vec<String> {
-        self.0
-            .iter()
-            .map(|keys| {
-                let mut mac = keys.fingerprint.mac();
-                mac.update(data);
-                hex::encode(&mac.finalize().into_bytes()[..16])
-            })
-            .collect()
+        let hashes: Vec<_> = self.0.iter().map(|keys| keys.fingerprint.hash(data)).collect();
+        let named = self.0.iter().zip(&hashes).map(|(keys, hash)| format!("{}.{hash}", keys.id));
+        named.chain(hashes.iter().cloned()).collect()
+    }
+
+    /// The key that a stored fingerprint was made with, where this process lacks it.
+    #[must_use]
+    pub fn missing_key_of(&self, fingerprint: &str) -> Option<KeyId> {
+        let (id, _) = fingerprint.split_once('.')?;
+        Some(KeyId::from(id)).filter(|id| self.get(id).is_none())
+    }
+
+    /// The ids of all secrets, the current one's first.
+    #[must_use]
+    pub fn ids(&self) -> Vec<KeyId> {
+        self.0.iter().map(|keys| keys.id.clone()).collect()
     }
 }
 
@@ -233,6 +241,13 @@ impl Keys {
 }
 
 impl Key {
+    /// 16 bytes of HMAC-SHA-256, in hex.
+    fn hash(&self, data: &[u8]) -> String {
+        let mut mac = self.mac();
+        mac.update(data);
+        hex::encode(&mac.finalize().into_bytes()[..16])
+    }
+
     fn mac(&self) -> Hmac<Sha256> {
         #[expect(clippy::expect_used, reason = "HMAC takes a key of any length")]
         Hmac::<Sha256>::new_from_slice(&self.0).expect("any key length")
@@ -283,6 +298,18 @@ mod tests {
         let after = ring(&format!("{B},{A}")).fingerprints(b"body");
         assert!(after.contains(&before[0]));
         assert_ne!(after[0], before[0]);
+        let old_format = before[0].split_once('.').unwrap().1;
+        assert!(after.iter().any(|fingerprint| fingerprint == old_format));
+    }
+
+    #[test]
+    fn a_fingerprint_names_the_key_that_is_missing() {
+        let (old, both) = (ring(A), ring(&format!("{B},{A}")));
+        let made = old.fingerprints(b"body").swap_remove(0);
+        assert_eq!(ring(B).missing_key_of(&made), Some(old.current().id.clone()));
+        assert_eq!(both.missing_key_of(&made), None);
+        assert_eq!(ring(B).missing_key_of("00112233445566778899aabbccddeeff"), None);
+        assert_eq!(both.ids(), [ring(B).current().id.clone(), old.current().id.clone()]);
     }
 
     #[test]

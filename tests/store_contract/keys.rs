@@ -9,7 +9,8 @@ pub(super) async fn a_repeat_is_answered_by_its_key(store: Store) {
         Admit { idempotency, confirmed: false, ..admit("+8613800000001", now, Vec::new()) }
     };
     let first = accepted(store.admit(&keyed("a", BEGIN)).await.unwrap());
-    assert_eq!(store.admit(&keyed("b", BEGIN)).await.unwrap(), AdmitAnswer::KeyReused);
+    let another = store.admit(&keyed("b", BEGIN)).await.unwrap();
+    assert_eq!(another, AdmitAnswer::KeyReused { fingerprint: Some("a".to_owned()) });
     assert_eq!(
         store.admit(&keyed("a", BEGIN + 10)).await.unwrap(),
         AdmitAnswer::InFlight { wait_ms: 29_990 }
@@ -113,4 +114,31 @@ pub(super) async fn a_key_that_met_a_message_in_doubt_is_forgotten_with_it(store
     store.withdraw(first.message_id).await.unwrap();
     let anew = accepted(store.admit(&keyed).await.unwrap());
     assert_ne!(anew.message_id, first.message_id, "that one was never queued");
+}
+
+pub(super) async fn a_code_under_a_secret_that_the_caller_lacks_is_not_sent_again(store: Store) {
+    let phone = "+8613800000001";
+    let limits = || vec![limit(phone, Scope::Phone, rank::PHONE, 1, 60_000)];
+    let ask = |now, keys: &[&str], limits| {
+        let known_keys = keys.iter().map(|key| KeyId::from(*key)).collect();
+        Admit { known_keys, confirmed: false, ..admit(phone, now, limits) }
+    };
+    let missing = AdmitAnswer::KeyMissing { key_id: KeyId::from("0a0b0c0d") };
+    let first = accepted(store.admit(&ask(BEGIN, &["0a0b0c0d"], limits())).await.unwrap());
+    let refused = store.admit(&ask(BEGIN + 1, &["00000000"], limits())).await.unwrap();
+    assert_eq!(refused, missing, "before any limit");
+    store.doubt(first.message_id).await.unwrap();
+    let refused = store.admit(&ask(BEGIN + 2, &["00000000"], limits())).await.unwrap();
+    assert_eq!(refused, missing, "one in doubt isn't published again");
+    let both = ["00000000", "0a0b0c0d"];
+    let again = store.admit(&ask(BEGIN + 3, &both, limits())).await.unwrap();
+    assert!(
+        matches!(&again, AdmitAnswer::Admitted { message, again: true, .. } if *message == first),
+        "{again:?}"
+    );
+    store.confirm(&[first.message_id]).await.unwrap();
+    let second = accepted(store.admit(&ask(BEGIN + 60_000, &both, limits())).await.unwrap());
+    assert_eq!(second.verification.unwrap().job.sends, 2, "the refused ones counted nothing");
+    let expired = BEGIN + 600_000;
+    accepted(store.admit(&ask(expired, &["00000000"], limits())).await.unwrap());
 }

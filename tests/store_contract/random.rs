@@ -112,6 +112,8 @@ impl Sequence {
         let mut ask = admit(&phone, self.now, self.limits(&phone));
         ask.confirmed = self.confirmed;
         ask.idempotency = self.idempotency();
+        let key = ["0a0b0c0d", "00000000"][usize::from(self.random.random_bool(0.1))];
+        ask.known_keys = vec![KeyId::from(key)];
         ask.strikes = strikes(&phone, &mut self.random);
         if self.random.random_bool(0.25) {
             // One that comes again under its id and its key.

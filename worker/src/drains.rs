@@ -2,7 +2,6 @@
 //! work exchange had no queue for.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use postrider_common::database::Database;
@@ -15,6 +14,7 @@ use tokio::time::{Instant, sleep, timeout_at};
 
 use crate::acks::Acks;
 use crate::decision::end;
+use crate::missing_keys::MissingKeys;
 use crate::recorder::{self, Recorder, dead_bytes};
 use crate::resolution::Resolution;
 
@@ -30,8 +30,7 @@ pub(crate) struct WaitingRows {
     pub(crate) queue: Queue,
     pub(crate) keys: KeyRing,
     pub(crate) acks: Acks,
-    /// Set once a row's key is missing here.
-    pub(crate) key_missing: Arc<AtomicBool>,
+    pub(crate) key_missing: Arc<MissingKeys>,
 }
 
 /// Writes the rows that waited, and acks them. While the database is away it holds what it has.
@@ -49,10 +48,8 @@ pub(crate) async fn rows(mut waiting: Consumer, parts: WaitingRows) {
             match recorder::open(&parts.keys, &delivery.body) {
                 Ok(record) => records.push(record),
                 Err(OpenError::UnknownKey(key)) => {
-                    parts.key_missing.store(true, Ordering::Relaxed);
-                    if foreign.is_empty() {
-                        tracing::error!(key.id = %key, "a row's key is not among POSTRIDER_SECRET");
-                    }
+                    let message = "a row's key is not among POSTRIDER_SECRET: it waits for a worker that has it";
+                    parts.key_missing.log(&key, message);
                     foreign.push(delivery.body.clone());
                 }
                 Err(OpenError::Broken) => {

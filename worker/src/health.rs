@@ -2,7 +2,6 @@
 //! reaches it.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use axum::Json;
 use axum::extract::State;
@@ -14,6 +13,8 @@ use postrider_common::queue::Queue;
 use postrider_common::store::Store;
 use serde_json::{Value, json};
 
+use crate::missing_keys::MissingKeys;
+
 /// What is looked at.
 #[derive(Debug, Clone)]
 pub struct Watched {
@@ -21,8 +22,7 @@ pub struct Watched {
     pub queue: Queue,
     pub database: Database,
     pub metrics: PrometheusHandle,
-    /// Set once a job's key is missing here.
-    pub key_missing: Arc<AtomicBool>,
+    pub key_missing: Arc<MissingKeys>,
 }
 
 /// The worker's own routes.
@@ -40,7 +40,7 @@ async fn ready(State(watched): State<Watched>) -> (StatusCode, Json<Value>) {
         watched.store.check_writes(),
         watched.database.ping()
     );
-    let keys = !watched.key_missing.load(Ordering::Relaxed);
+    let keys = !watched.key_missing.keep_jobs_waiting();
     // Without the database sends go on, and rows wait in the queue.
     let ready = queue.is_ok() && store.is_ok() && keys;
     let word = |up: bool| if up { "up" } else { "down" };

@@ -20,6 +20,7 @@ mod decision;
 mod delay;
 mod drains;
 pub mod health;
+mod missing_keys;
 mod pace;
 pub mod provider;
 mod provider_state;
@@ -30,4 +31,5 @@ mod send;
 #[cfg(test)]
 mod testing;
 
+pub use missing_keys::MissingKeys;
 pub use run::{WorkerParts, run};

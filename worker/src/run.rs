@@ -1,7 +1,6 @@
 //! Starts the consumers, runs until it is told to stop, and then finishes what it began.
 
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 
 use postrider_common::config::Settings;
 use postrider_common::database::Database;
@@ -16,6 +15,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::acks::Acks;
 use crate::drains::{self, WaitingRows};
+use crate::missing_keys::MissingKeys;
 use crate::pace::{Codes, Pace};
 use crate::provider::Providers;
 use crate::provider_state::ProviderStates;
@@ -35,8 +35,7 @@ pub struct WorkerParts {
     pub settings: Settings,
     /// In the order in which they are tried.
     pub providers: Providers,
-    /// Set once a job's key is missing here: the worker isn't ready.
-    pub key_missing: Arc<AtomicBool>,
+    pub key_missing: Arc<MissingKeys>,
 }
 
 /// Works until `stop`, then takes nothing more, finishes what is in flight within `[worker] grace`, and gives the rest

@@ -3,6 +3,7 @@
 mod asking;
 mod composing;
 mod ending;
+mod locked;
 mod reading;
 
 use std::panic::AssertUnwindSafe;
@@ -19,19 +20,23 @@ use postrider_common::database::dead_letter::DeadReason;
 use postrider_common::database::sms_log::Record;
 use postrider_common::epoch;
 use postrider_common::job::{AnswerScope, Attempt, Contents, Job, Lane, Outcome};
+use postrider_common::phone::PhoneNumber;
 use postrider_common::queue::{Delivery, Destination, Outgoing, Published, Queue, Receipt, Rung};
-use postrider_common::secret::{KeyRing, OpenError};
+use postrider_common::secret::{KeyId, KeyRing, OpenError};
 use postrider_common::store::{
-    Call, Claim, ClaimAnswer, ClaimVerification, Claimed, Resolve, ResolveAnswer, Store, StoreError,
+    Call, Claim, ClaimAnswer, ClaimVerification, Claimed, Resolve, ResolveAnswer, Store,
+    StoreError, verification_subject,
 };
 use postrider_common::template;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, sleep};
 
 use self::composing::code;
+use self::reading::Locked;
 use crate::acks::Acks;
 use crate::decision::{Decision, Situation, decide, end, next_provider};
 use crate::delay::hop;
+use crate::missing_keys::MissingKeys;
 use crate::provider::{Answer, Lineup, NamedProvider, Providers, Sms};
 use crate::provider_state::ProviderStates;
 use crate::recorder::{Recorder, dead_bytes};
@@ -68,8 +73,7 @@ pub(crate) struct Sender {
     pub(crate) provider_states: Arc<ProviderStates>,
     pub(crate) recorder: Recorder,
     pub(crate) acks: Acks,
-    /// Set once a job's key is missing here: this worker isn't ready.
-    pub(crate) key_missing: Arc<AtomicBool>,
+    pub(crate) key_missing: Arc<MissingKeys>,
 }
 
 /// Places at the providers: of those deliveries that have one the calls are made.
@@ -132,7 +136,8 @@ impl Sender {
             Ok(ending) => ending,
             Err(_panic) => Box::pin(self.panicked(&task)).await,
         };
-        self.finish(&task, ending, receipt).await;
+        let Task { job, contents, trace, .. } = *task;
+        self.finish(&job, Some(&contents), trace, ending, receipt).await;
     }
 
     /// Claims the job and does what the claim says, until the attempt is over.
@@ -141,7 +146,7 @@ impl Sender {
         // What may fail is done before the claim, which says that the provider is being called.
         let ready = self.ready(task, lineup);
         loop {
-            let (claim, clock) = self.claim(task, ready.as_ref().ok()).await;
+            let (claim, clock) = self.claim(&self.claim_of(task, ready.as_ref().ok())).await;
             return match claim {
                 Claimed::Granted => match &ready {
                     Ok(ready) => self.attempt(task, ready, clock, slot).await,
@@ -242,7 +247,8 @@ impl Sender {
         let hints = Hints { retry_after: answer.retry_after, try_next_now: answer.try_next_now };
         let decision = self.decide(task, &attempt, hints, provider.retry.as_ref(), now);
         let response = answer.response.map(blot);
-        self.resolve(task, Resolution { attempt: Some(attempt), response, decision, at: now }).await
+        let resolution = Resolution { attempt: Some(attempt), response, decision, at: now };
+        self.resolve(&task.job, resolution).await
     }
 
     fn decide(
@@ -273,28 +279,32 @@ impl Sender {
     async fn interrupted(&self, task: &Task, at: i64, provider: String, clock: Clock) -> Ending {
         let now = clock.now();
         let own = self.providers.of(&task.job).find(&provider).and_then(|p| p.retry.clone());
-        let attempt = lost(task, provider, at, now, "interrupted");
+        let attempt = lost(&task.job, provider, at, now, "interrupted");
         let decision = self.decide(task, &attempt, Hints::default(), own.as_ref(), now);
-        self.resolve(task, Resolution { attempt: Some(attempt), response: None, decision, at: now })
-            .await
+        let resolution = Resolution { attempt: Some(attempt), response: None, decision, at: now };
+        self.resolve(&task.job, resolution).await
     }
 
     /// The store lost its data since this job was accepted, and the job was handed out before.
     async fn unsure(&self, task: &Task, clock: Clock) -> Ending {
-        let row = loop {
-            match self.database.message(task.job.message_id).await {
-                Ok(row) => break row,
+        if self.has_row(&task.job).await {
+            return Ending::Drop;
+        }
+        let provider = self.next_provider(&task.job);
+        self.interrupted(task, clock.now(), provider, clock).await
+    }
+
+    /// Whether the message's row is written, as the database says once it answers.
+    async fn has_row(&self, job: &Job) -> bool {
+        loop {
+            match self.database.message(job.message_id).await {
+                Ok(row) => return row.is_some(),
                 Err(error) => {
                     tracing::debug!(%error, "a job waits for the database to say whether it was sent");
                     sleep(PAUSE).await;
                 }
             }
-        };
-        if row.is_some() {
-            return Ending::Drop;
         }
-        let provider = self.next_provider(&task.job);
-        self.interrupted(task, clock.now(), provider, clock).await
     }
 
     /// The name of the one whose turn it is.
@@ -305,17 +315,17 @@ impl Sender {
 
     async fn panicked(&self, task: &Task) -> Ending {
         tracing::error!(message.id = %task.job.message_id, "the handler of a job panicked: it is poison");
-        let (_, clock) = self.claim(task, None).await;
+        let (_, clock) = self.claim(&self.claim_of(task, None)).await;
         let mut ending = self.ending(task, "poison", Some(DeadReason::Panicked), clock);
         if task.called.load(Ordering::Relaxed) {
             let provider = self.next_provider(&task.job);
-            ending.attempt = Some(lost(task, provider, clock.now(), clock.now(), "panic"));
+            ending.attempt = Some(lost(&task.job, provider, clock.now(), clock.now(), "panic"));
             let unknown = postrider_common::database::sms_log::RowStatus::Unknown;
             if let Decision::Fail { status, .. } = &mut ending.decision {
                 *status = unknown;
             }
         }
-        self.resolve(task, ending).await
+        self.resolve(&task.job, ending).await
     }
 
     async fn end(
@@ -326,7 +336,7 @@ impl Sender {
         clock: Clock,
     ) -> Ending {
         let resolution = self.ending(task, error_code, dead, clock);
-        self.resolve(task, resolution).await
+        self.resolve(&task.job, resolution).await
     }
 
     #[expect(clippy::unused_self, reason = "reads as its siblings do")]
@@ -360,6 +370,11 @@ impl Clock {
     }
 }
 
+/// Tells a delivery from every other.
+fn new_owner() -> String {
+    format!("{:032x}", rand::random::<u128>())
+}
+
 /// What is left to be done of an attempt that somebody else resolved.
 fn resolved(resolution: &str) -> Ending {
     // Empty once its row is committed; one that can't be read is of a version that this binary isn't.
@@ -367,9 +382,9 @@ fn resolved(resolution: &str) -> Ending {
         .map_or(Ending::Drop, |resolution| Ending::Resolved(Box::new(resolution), None))
 }
 
-fn lost(task: &Task, provider: String, at: i64, now: i64, word: &str) -> Attempt {
+fn lost(job: &Job, provider: String, at: i64, now: i64, word: &str) -> Attempt {
     Attempt {
-        number: task.job.attempt,
+        number: job.attempt,
         provider,
         outcome: Outcome::Unknown,
         scope: AnswerScope::Message,

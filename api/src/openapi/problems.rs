@@ -39,7 +39,8 @@ const OF_A_BODY: &[Code] = &[
 ];
 const OF_A_PATH: &[Code] = &[Code::RequestMalformed];
 const OF_A_QUERY: &[Code] = &[Code::RequestMalformed, Code::FieldsInvalid];
-const OF_A_KEY: &[Code] = &[Code::IdempotencyKeyInvalid, Code::IdempotencyKeyReused];
+const OF_A_KEY: &[Code] =
+    &[Code::IdempotencyKeyInvalid, Code::IdempotencyKeyReused, Code::KeyMissing];
 const OF_SENDING: &[Code] = &[
     Code::SendingNotAllowed,
     Code::CountryNotAllowed,

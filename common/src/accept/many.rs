@@ -19,8 +19,8 @@ pub type MakeJobs = Arc<dyn Fn(usize, &Accepted) -> Job + Send + Sync>;
 pub enum AcceptManyAnswer {
     /// The account's record is newer than the caller's, or unknown to the store: load it and ask once more.
     StaleAccount,
-    /// The batch's key was used with another body.
-    KeyReused,
+    /// The batch's key was used with another body; see [`AdmitAnswer::KeyReused`].
+    KeyReused { fingerprint: Option<String> },
     /// One outcome an item, in their order. An item's error is [`AcceptError::NotQueued`] or
     /// [`AcceptError::OutcomeUnknown`]; the others stand.
     Decided(Vec<Result<AdmitAnswer, AcceptError>>),
@@ -45,7 +45,9 @@ impl Acceptor {
         };
         let answers = match answer {
             AdmitManyAnswer::StaleAccount => return Ok(AcceptManyAnswer::StaleAccount),
-            AdmitManyAnswer::KeyReused => return Ok(AcceptManyAnswer::KeyReused),
+            AdmitManyAnswer::KeyReused { fingerprint } => {
+                return Ok(AcceptManyAnswer::KeyReused { fingerprint });
+            }
             AdmitManyAnswer::Decided { answers } => answers.into_iter().enumerate(),
         };
         // As many are in flight at once as a batch has items.

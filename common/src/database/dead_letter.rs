@@ -42,6 +42,8 @@ pub enum DeadReason {
     Refused,
     /// The broker gave it up.
     DeliveryLimit,
+    /// No worker had its secret before its deadline.
+    KeyMissing,
 }
 
 const COLUMNS: [&str; 8] =

@@ -101,6 +101,9 @@ pub struct Admit {
     /// Only for codes.
     #[serde(skip_serializing_if = "Option::is_none", serialize_with = "short::looked_at")]
     pub verification: Option<NewVerification>,
+    /// The secrets that the caller's process has: a code of another isn't sent again. Only for codes.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub known_keys: Vec<KeyId>,
     /// How long a notice may wait; a code's deadline comes from its verification.
     pub ttl_ms: i64,
     /// Whether guard and enqueue are one transaction, so that what is admitted is queued.
@@ -224,8 +227,13 @@ pub struct About {
 pub enum AdmitAnswer {
     /// The account's record is newer than the caller's, or unknown to the store: load it and ask once more.
     StaleAccount,
-    /// The idempotency key was used with another body.
-    KeyReused,
+    /// The idempotency key was used with another body, or with one whose fingerprint is none of the request's.
+    KeyReused {
+        #[serde(default)]
+        fingerprint: Option<String>,
+    },
+    /// The message would belong to a verification whose code none of the caller's secrets derives.
+    KeyMissing { key_id: KeyId },
     /// The first request with this key isn't answered yet; after `wait_ms` a repeat takes over.
     InFlight { wait_ms: i64 },
     /// The first request with this key was accepted: the same answer again, nothing counted.

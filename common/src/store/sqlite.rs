@@ -121,7 +121,9 @@ impl SqliteStore {
         let now = match read_answer(&begun) {
             Ok(Beginning::Begun { now }) => now,
             Ok(Beginning::StaleAccount) => return Ok(Ok(AdmitManyAnswer::StaleAccount)),
-            Ok(Beginning::KeyReused) => return Ok(Ok(AdmitManyAnswer::KeyReused)),
+            Ok(Beginning::KeyReused { fingerprint }) => {
+                return Ok(Ok(AdmitManyAnswer::KeyReused { fingerprint }));
+            }
             Err(error) => return Ok(Err(error)),
         };
         let mut asked = Vec::with_capacity(items.len());
@@ -156,7 +158,7 @@ impl SqliteStore {
 #[serde(tag = "kind", rename_all = "snake_case")]
 enum Beginning {
     StaleAccount,
-    KeyReused,
+    KeyReused { fingerprint: Option<String> },
     Begun { now: i64 },
 }
 

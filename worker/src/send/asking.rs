@@ -3,49 +3,62 @@
 use super::*;
 
 impl Sender {
-    /// What the claim met, and the store's time then. Where it is granted, `ready` is to be called at once.
-    pub(super) async fn claim(&self, task: &Task, ready: Option<&Ready<'_>>) -> (Claimed, Clock) {
-        let job = &task.job;
+    /// The claim of a job whose contents are known. Where it is granted, `ready` is to be called at once.
+    pub(super) fn claim_of(&self, task: &Task, ready: Option<&Ready<'_>>) -> Claim {
+        let phone = Some(&task.contents.phone);
+        self.claim_request(&task.job, task.owner.clone(), task.redelivered, phone, ready)
+    }
+
+    /// Without the phone the verification isn't looked at.
+    pub(super) fn claim_request(
+        &self,
+        job: &Job,
+        owner: String,
+        redelivered: bool,
+        phone: Option<&PhoneNumber>,
+        ready: Option<&Ready<'_>>,
+    ) -> Claim {
         let longest = self.providers.of(job).longest();
-        let request = Claim {
+        Claim {
             now: None,
             message_id: job.message_id,
             generation: job.generation,
             attempt: job.attempt,
-            owner: task.owner.clone(),
+            owner,
             lease_ms: millis(longest + LEASE_MARGIN),
             keep_until: job.deadline + millis(CLAIM_OUTLIVES),
             epoch: job.epoch.clone(),
-            redelivered: task.redelivered,
+            redelivered,
             max_claims: MAX_CLAIMS,
             supersedable: !job.has_unknown(),
-            verification: job.verification.as_ref().map(|verification| ClaimVerification {
-                subject: postrider_common::store::verification_subject(
-                    job.owner(),
-                    &job.purpose,
-                    &task.contents.phone,
-                ),
-                account_id: job.owner().store_id(),
-                purpose: job.purpose.clone(),
-                key_id: job.key_id.clone(),
-                max_sends: verification.sends,
-                job: verification.clone(),
+            verification: job.verification.as_ref().zip(phone).map(|(verification, phone)| {
+                ClaimVerification {
+                    subject: verification_subject(job.owner(), &job.purpose, phone),
+                    account_id: job.owner().store_id(),
+                    purpose: job.purpose.clone(),
+                    key_id: job.key_id.clone(),
+                    max_sends: verification.sends,
+                    job: verification.clone(),
+                }
             }),
             call: ready.map(|ready| Call {
                 provider: ready.provider.name.clone(),
                 begin_by: ready.begin_by,
             }),
-        };
+        }
+    }
+
+    /// The state that the claim found, and the store's time then.
+    pub(super) async fn claim(&self, request: &Claim) -> (Claimed, Clock) {
         let ask = || async {
             let since = Instant::now();
-            let ClaimAnswer { now, claim } = self.store.claim(&request).await?;
+            let ClaimAnswer { now, claim } = self.store.claim(request).await?;
             Ok((claim, Clock { now, since }))
         };
         self.until_answered(ask).await
     }
 
-    pub(super) async fn resolve(&self, task: &Task, resolution: Resolution) -> Ending {
-        let job = &task.job;
+    pub(super) async fn resolve(&self, job: &Job, resolution: Resolution) -> Ending {
         let request = Resolve {
             now: None,
             message_id: job.message_id,

@@ -3,50 +3,33 @@
 use super::*;
 
 impl Sender {
-    pub(super) async fn finish(&self, task: &Task, ending: Ending, receipt: Receipt) {
+    /// `contents` where this process has the job's key.
+    pub(super) async fn finish(
+        &self,
+        job: &Job,
+        contents: Option<&Contents>,
+        trace: Option<String>,
+        ending: Ending,
+        receipt: Receipt,
+    ) {
         let (resolution, approved_at) = match ending {
             Ending::Drop => return self.acks.finished(receipt).await,
             Ending::Resolved(resolution, approved_at) => (resolution, approved_at),
         };
-        if let Some((job, delay_ms)) = resolution.next_job(&task.job) {
+        if let Some((job, delay_ms)) = resolution.next_job(job) {
             let (rung, rest) = hop(Duration::from_millis(delay_ms));
-            return Box::pin(self.forward(job, rung, rest, task.trace.clone(), receipt)).await;
+            return Box::pin(self.forward(job, rung, rest, trace, receipt)).await;
         }
-        let rules = self
-            .settings
-            .code_rules(&task.job.purpose)
-            .unwrap_or_else(|| self.settings.code.clone());
+        let rules =
+            self.settings.code_rules(&job.purpose).unwrap_or_else(|| self.settings.code.clone());
         let encrypted = rules.store_encrypted;
         let record = || {
-            let code = self.code(&task.job).filter(|_| encrypted);
-            let (contents, code) = (Some(&task.contents), code.as_ref());
-            let record = resolution.record(&task.job, contents, code, &self.keys, approved_at);
-            self.log(task, &record);
+            let code = self.code(job).filter(|_| encrypted);
+            let record = resolution.record(job, contents, code.as_ref(), &self.keys, approved_at);
+            log(&record, contents, trace.as_deref());
             record
         };
         self.recorder.finish(record, receipt).await;
-    }
-
-    #[expect(clippy::unused_self, reason = "reads as its siblings do")]
-    fn log(&self, task: &Task, record: &Record) {
-        let Some(row) = &record.row else { return };
-        let status = row.message_status();
-        let word = serde_json::to_value(status)
-            .ok()
-            .and_then(|w| w.as_str().map(str::to_owned))
-            .unwrap_or_default();
-        metrics::counter!("sms_messages_total", "lane" => row.lane.as_str(), "status" => word.clone()).increment(1);
-        tracing::info!(
-            message.id = %row.id,
-            message.lane = %row.lane,
-            message.status = word,
-            message.attempts = row.attempts,
-            provider.name = row.provider.as_deref().unwrap_or_default(),
-            error.code = row.error_code.as_deref().unwrap_or_default(),
-            phone = %task.contents.phone,
-            trace.parent = task.trace.as_deref().unwrap_or_default(),
-            "message ended"
-        );
     }
 
     /// Publishes a job again, confirmed, and only then has the old delivery acked.
@@ -90,4 +73,26 @@ impl Sender {
         let record = || resolution.record(job, None, None, &self.keys, None);
         self.recorder.finish(record, receipt).await;
     }
+}
+
+fn log(record: &Record, contents: Option<&Contents>, trace: Option<&str>) {
+    let Some(row) = &record.row else { return };
+    let status = row.message_status();
+    let word = serde_json::to_value(status)
+        .ok()
+        .and_then(|w| w.as_str().map(str::to_owned))
+        .unwrap_or_default();
+    metrics::counter!("sms_messages_total", "lane" => row.lane.as_str(), "status" => word.clone())
+        .increment(1);
+    tracing::info!(
+        message.id = %row.id,
+        message.lane = %row.lane,
+        message.status = word,
+        message.attempts = row.attempts,
+        provider.name = row.provider.as_deref().unwrap_or_default(),
+        error.code = row.error_code.as_deref().unwrap_or_default(),
+        phone = contents.map(|contents| contents.phone.masked()).unwrap_or_default(),
+        trace.parent = trace.unwrap_or_default(),
+        "message ended"
+    );
 }

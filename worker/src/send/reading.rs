@@ -1,17 +1,26 @@
 //! What a delivery turns out to be: a job to do, one to put off, or poison.
 
 use super::{
-    AtomicBool, Contents, Duration, Job, KEY_MISSING, Lane, OpenError, Ordering, Receipt, Sender,
-    Task, hop,
+    AtomicBool, Contents, Duration, Job, KeyId, Lane, OpenError, Receipt, Sender, Task, hop,
+    new_owner,
 };
 
 /// A delivery that is no job to work on now.
 pub(super) enum Other {
-    /// Not its turn yet, or another worker's to do: it waits so long. With its trace.
+    /// Not its turn yet: it waits so long. With its trace.
     Later(Box<Job>, Duration, Option<String>),
+    Locked(Locked),
     /// Its sealed part is broken.
     Broken(Box<Job>),
     Undecodable(String),
+}
+
+/// A job whose key this process lacks.
+pub(super) struct Locked {
+    pub(super) job: Box<Job>,
+    pub(super) key: KeyId,
+    pub(super) redelivered: bool,
+    pub(super) trace: Option<String>,
 }
 
 impl Sender {
@@ -32,13 +41,11 @@ impl Sender {
         let contents = match self.open(&job) {
             Ok(contents) => contents,
             Err(OpenError::UnknownKey(key)) => {
-                self.key_missing.store(true, Ordering::Relaxed);
-                tracing::error!(message.id = %job.message_id, key.id = %key, "a job's key is not among POSTRIDER_SECRET");
-                return Err(Other::Later(Box::new(job), KEY_MISSING, trace));
+                return Err(Other::Locked(Locked { job: Box::new(job), key, redelivered, trace }));
             }
             Err(OpenError::Broken) => return Err(Other::Broken(Box::new(job))),
         };
-        let owner = format!("{:032x}", rand::random::<u128>());
+        let owner = new_owner();
         let called = AtomicBool::new(false);
         Ok(Box::new(Task { job, contents, redelivered, trace, owner, called }))
     }
@@ -50,6 +57,7 @@ impl Sender {
                 let (rung, rest) = hop(delay);
                 self.forward(*job, rung, rest, trace, receipt).await;
             }
+            Other::Locked(locked) => self.locked(locked, receipt).await,
             Other::Broken(job) => self.broken(&job, receipt).await,
             Other::Undecodable(why) => self.undecodable(body, lane, &why, receipt).await,
         }

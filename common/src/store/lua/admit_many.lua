@@ -4,7 +4,9 @@ if stale_account(request.account) then return answer({ kind = 'stale_account' })
 local batch = request
 local kept, same = kept_answer(batch.batch)
 -- A send's entry, which has a message, and a check's, which has an answer, are of another body in any case.
-if kept and (not same or kept.message_id or kept.answer) then return answer({ kind = 'key_reused' }) end
+if kept and (not same or kept.message_id or kept.answer) then
+  return answer({ kind = 'key_reused', fingerprint = not same and kept.fingerprint or nil })
+end
 local answers, stands = {}, false
 for i, item in ipairs(batch.items) do
   request, uses, refusal = item, {}, nil

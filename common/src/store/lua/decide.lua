@@ -18,8 +18,19 @@ local function meet(id, kept)
   name_by_key(id, '0', kept)
 end
 
+-- A code that the caller's process can't derive, its secret being none of those there, isn't sent again.
+local function check_key(key_id)
+  if not key_id or not request.known_keys then return nil end
+  for _, known in ipairs(request.known_keys) do
+    if known == key_id then return nil end
+  end
+  return { kind = 'key_missing', key_id = key_id }
+end
+
 -- A message whose publish was in doubt is published again, uncounted, with its own ids and times.
 local function again(id, kept)
+  local missing = check_key(kept.verification and cjson.decode(kept.verification).key_id)
+  if missing then return missing end
   redis.call('HSET', 'msg:' .. id, 'confirmed', 0, 'asked_at', int(now))
   look_at_limits()
   return { kind = 'admitted', again = true, limits = limit_states(), message = accepted(id, kept) }
@@ -37,7 +48,7 @@ end
 local function repeated(entry, same)
   local id = entry.message_id
   -- An entry without a message is a batch's or a check's: another body in any case.
-  if not same or not id then return { kind = 'key_reused' } end
+  if not same or not id then return { kind = 'key_reused', fingerprint = not same and entry.fingerprint or nil } end
   local confirmed, asked_at, kept = asked(id)
   if entry.done == '1' or not kept or confirmed == '1' then
     local replay = cmsgpack.unpack(entry.answer)
@@ -132,11 +143,14 @@ local function decide()
   local v = live()
   local in_doubt, kept_of_it = doubted(v)
   if in_doubt then
-    meet(in_doubt, kept_of_it)
-    return again(in_doubt, kept_of_it)
+    local decided = again(in_doubt, kept_of_it)
+    if decided.kind == 'admitted' then meet(in_doubt, kept_of_it) end
+    return decided
   end
 
   local reused = reusable(v) and v or nil
+  local missing = reused and check_key(reused.key_id)
+  if missing then return missing end
   if reused and reused.sends >= request.verification.max_sends then
     refuse(2, 'max_sends', { wait_ms = reused.expires_at - now })
   end

@@ -9,7 +9,9 @@ end
 local kept, same = kept_answer(request.idempotency)
 if kept then
   -- A send's entry, which has a message, and a batch's, which has no answer, are of another body in any case.
-  if not same or kept.message_id or not kept.answer then return answer({ kind = 'key_reused' }) end
+  if not same or kept.message_id or not kept.answer then
+    return answer({ kind = 'key_reused', fingerprint = not same and kept.fingerprint or nil })
+  end
   local approved = cmsgpack.unpack(kept.answer)
   return say('approved', { id = approved.id, at = approved.at, first = false })
 end

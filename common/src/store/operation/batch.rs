@@ -24,8 +24,11 @@ pub struct AdmitMany {
 pub enum AdmitManyAnswer {
     /// The account's record is newer than the caller's, or unknown to the store: load it and ask once more.
     StaleAccount,
-    /// The batch's key was used with another body.
-    KeyReused,
+    /// The batch's key was used with another body; see [`AdmitAnswer::KeyReused`].
+    KeyReused {
+        #[serde(default)]
+        fingerprint: Option<String>,
+    },
     /// One answer an item, in their order; each was decided seeing what those before it counted.
     Decided {
         #[serde(default)]

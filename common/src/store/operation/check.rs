@@ -72,7 +72,11 @@ pub struct Settle {
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum SettleAnswer {
     StaleAccount,
-    KeyReused,
+    /// See [`AdmitAnswer::KeyReused`](super::AdmitAnswer::KeyReused).
+    KeyReused {
+        #[serde(default)]
+        fingerprint: Option<String>,
+    },
     /// Another verification is live by now: read and compare once more.
     Changed,
     Limited {

@@ -33,6 +33,16 @@ UPDATE decision SET (reused, previous_expiry) = (
       AND v.expires_at > decision.now AND v.first_at + 600000 - decision.now >= NEW.request ->> '$.verification.ttl_ms'
 ) WHERE kind IS NULL;
 
+-- A code that the caller's process can't derive, its secret being none of those there, isn't sent again.
+UPDATE decision SET (kind, what) = (
+    SELECT 'key_missing', v.key_id FROM store_verification AS v
+    WHERE v.id = coalesce(reused, (SELECT verification_id FROM store_message WHERE id = decision.message_id))
+) WHERE (kind = 'again' OR kind IS NULL AND reused IS NOT NULL) AND NEW.request -> '$.known_keys' IS NOT NULL
+  AND EXISTS (
+      SELECT 1 FROM store_verification AS v
+      WHERE v.id = coalesce(reused, (SELECT verification_id FROM store_message WHERE id = decision.message_id))
+        AND v.key_id NOT IN (SELECT value FROM json_each(NEW.request, '$.known_keys')));
+
 -- Then whatever refuses, the first in the order of ranks; where nothing does it is admitted.
 UPDATE decision SET (kind, rank, idx, wait_ms, what, "until", message_id, counted) = (
     SELECT kind, rank, idx, wait_ms, what, "until", message_id, message_id IS NOT NULL FROM (
@@ -131,7 +141,9 @@ SELECT NEW.id, CASE
         WHEN 'max_sends' THEN jsonb_object('kind', kind, 'wait_ms', wait_ms, 'limits', (SELECT states FROM limit_answer), 'struck', (SELECT struck FROM struck_answer))
         WHEN 'banned' THEN jsonb_object('kind', kind, 'what', what, 'until', "until", 'limits', (SELECT states FROM limit_answer))
         WHEN 'stale_account' THEN jsonb_object('kind', kind)
-        WHEN 'key_reused' THEN jsonb_object('kind', kind)
+        WHEN 'key_reused' THEN jsonb_object('kind', kind, 'fingerprint', (SELECT fingerprint FROM store_idempotency WHERE "key" = NEW.request ->> '$.idempotency.key'
+                                     AND fingerprint NOT IN (SELECT value FROM json_each(NEW.request, '$.idempotency.fingerprints'))))
+        WHEN 'key_missing' THEN jsonb_object('kind', kind, 'key_id', what)
         ELSE jsonb_object('kind', 'admitted', 'again', jsonb(iif(kind = 'again', 'true', 'false')),
                           'message', (SELECT answer FROM store_message WHERE id = message_id), 'limits', (SELECT states FROM limit_answer))
     END)

@@ -20,7 +20,9 @@ INSERT INTO answer
 SELECT NEW.id, CASE
     WHEN NOT EXISTS (SELECT 1 FROM store_epoch) THEN json('{"lost":true}')
     ELSE json_object('ok', CASE
-        WHEN kind IN ('stale_account', 'key_reused') THEN json_object('kind', kind)
+        WHEN kind = 'stale_account' THEN json_object('kind', kind)
+        WHEN kind = 'key_reused' THEN json_object('kind', kind, 'fingerprint', (SELECT fingerprint FROM store_idempotency WHERE "key" = NEW.request ->> '$.batch.key'
+                                     AND fingerprint NOT IN (SELECT value FROM json_each(NEW.request, '$.batch.fingerprints'))))
         ELSE json_object('kind', 'begun', 'now', now)
     END)
 END

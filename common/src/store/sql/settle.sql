@@ -65,7 +65,8 @@ WHERE decision.kind = 'mismatch' OR decision.kind = 'spent' AND NOT NEW.request 
 INSERT INTO answer
 SELECT NEW.id, json_object('ok', CASE kind
     WHEN 'stale_account' THEN jsonb_object('kind', kind)
-    WHEN 'key_reused' THEN jsonb_object('kind', kind)
+    WHEN 'key_reused' THEN jsonb_object('kind', kind, 'fingerprint', (SELECT fingerprint FROM store_idempotency WHERE "key" = NEW.request ->> '$.idempotency.key'
+                                     AND fingerprint NOT IN (SELECT value FROM json_each(NEW.request, '$.idempotency.fingerprints'))))
     WHEN 'changed' THEN jsonb_object('kind', kind)
     WHEN 'limited' THEN jsonb_object('kind', kind, 'index', idx, 'wait_ms', wait_ms, 'limits', (SELECT states FROM limit_answer))
     WHEN 'banned' THEN jsonb_object('kind', kind, 'what', what, 'until', "until", 'limits', (SELECT states FROM limit_answer))
