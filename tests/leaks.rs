@@ -1,6 +1,7 @@
 //! What no log, metric, table of refusals or attempts, and no dead letter may hold: codes, tokens, keys, passwords, whole
 //! phone numbers and query strings, sent through every endpoint that there is, at the finest log level.
 
+use postrider_common::secret::KeyRing;
 use reqwest::Method;
 use serde_json::{Map, Value, json};
 use sqlx::{AssertSqlSafe, Connection as _, PgConnection};
@@ -237,4 +238,32 @@ async fn nothing_secret_reaches_a_log_a_metric_or_a_table_but_the_messages() {
             assert!(found.is_none(), "{place} has {secret}: {found:?}");
         }
     }
+}
+
+#[tokio::test]
+async fn an_id_of_a_provider_that_repeats_the_code_is_redacted_and_found_by_its_hash() {
+    let it = start(Alone { more: vec![LENGTH], ..Alone::default() }).await;
+    let mut database = PgConnection::connect(&it.database).await.unwrap();
+    let mut written = async |message: &str| {
+        it.rows_of(&[message.to_owned()]).await;
+        let both = "SELECT l.provider_message_id, l.provider_message_hash,
+                           a.provider_message_id, a.provider_message_hash
+                    FROM sms_log l JOIN sms_attempt a ON a.message_id = l.id WHERE l.id = $1";
+        let both: (String, Option<String>, String, Option<String>) =
+            sqlx::query_as(both).bind(message).fetch_one(&mut database).await.unwrap();
+        assert_eq!((&both.0, &both.1), (&both.2, &both.3));
+        (both.0, both.1)
+    };
+    let (_, plain) = it.client.send_code(PHONE).await;
+    let plain = written(plain["message_id"].as_str().unwrap()).await;
+    assert_eq!(plain, ("9006^0".to_owned(), None));
+
+    it.provider.always(Behaviour::AcceptAsParams);
+    let (_, sent) = it.client.send_code(REFUSED).await;
+    let message = sent["message_id"].as_str().unwrap();
+    let (id, hash) = written(message).await;
+    assert_eq!(id, r#"9006^{"code":"******"}"#);
+    let given = format!(r#"9006^{{"code":"{}"}}"#, code_of(&it, message));
+    let keys: KeyRing = it.settings["POSTRIDER_SECRET"].parse().unwrap();
+    assert_eq!(hash, Some(keys.provider_message_hash("main", &given)));
 }

@@ -123,6 +123,7 @@ fn row(create_time: i64) -> Row {
         client_ip: Some("2001:db8::7".to_owned()),
         provider: Some("main".to_owned()),
         provider_message_id: Some("900".to_owned()),
+        provider_message_hash: Some("0a0b0c0d.ff".to_owned()),
         attempts: 2,
         status: RowStatus::Sent,
         error_code: None,
@@ -153,6 +154,7 @@ fn attempt(number: u32, outcome: Outcome) -> Attempt {
         at: 1000,
         duration_ms: 20,
         provider_message_id: None,
+        provider_message_hash: Some("0a0b0c0d.00".to_owned()),
         error_code: Some("timeout".to_owned()),
         error_message: None,
     }

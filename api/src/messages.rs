@@ -233,6 +233,7 @@ mod tests {
             at: 1000,
             duration_ms: 5,
             provider_message_id: None,
+            provider_message_hash: None,
             error_code: Some("busy".to_owned()),
             error_message: None,
         };

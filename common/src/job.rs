@@ -180,8 +180,12 @@ pub struct Attempt {
     /// When the provider was called, store's clock.
     pub at: i64,
     pub duration_ms: i64,
+    /// As the provider gave it, with what must not be kept redacted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub provider_message_id: Option<String>,
+    /// A keyed hash of the id where it is redacted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub provider_message_hash: Option<String>,
     /// The provider's own word for it, or ours (`timeout`, `connect`) where no answer came.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error_code: Option<String>,

@@ -88,6 +88,8 @@ pub struct Keys {
     job: Key,
     /// Keys the fingerprints of request bodies, so that they tell nothing about a code in them.
     fingerprint: Key,
+    /// Keys the hashes of provider message ids that can't be kept as they are.
+    provider_message: Key,
 }
 
 /// What a sealed text is for; one can't be opened as another.
@@ -189,6 +191,15 @@ impl KeyRing {
         named.chain(hashes.iter().cloned()).collect()
     }
 
+    /// A keyed hash of the id that a provider gave a message, `<key id>.<hash, hex>`: a receipt that names the id is matched
+    /// by it where the id itself isn't kept.
+    #[must_use]
+    pub fn provider_message_hash(&self, provider: &str, id: &str) -> String {
+        let keys = self.current();
+        let hash = keys.provider_message.hash(format!("{provider}\n{id}").as_bytes());
+        format!("{}.{hash}", keys.id)
+    }
+
     /// The key that a stored fingerprint was made with, where this process lacks it.
     #[must_use]
     pub fn missing_key_of(&self, fingerprint: &str) -> Option<KeyId> {
@@ -228,6 +239,7 @@ impl Keys {
             log: key("postrider log v1"),
             job: key("postrider queue v1"),
             fingerprint: key("postrider fingerprint v1"),
+            provider_message: key("postrider provider message v1"),
         }
     }
 
@@ -310,6 +322,20 @@ mod tests {
         assert_eq!(both.missing_key_of(&made), None);
         assert_eq!(ring(B).missing_key_of("00112233445566778899aabbccddeeff"), None);
         assert_eq!(both.ids(), [ring(B).current().id.clone(), old.current().id.clone()]);
+    }
+
+    #[test]
+    fn a_provider_message_is_found_by_its_hash() {
+        let hash = ring(A).provider_message_hash("main", "9006^0");
+        assert_eq!(hash, ring(A).provider_message_hash("main", "9006^0"));
+        assert!(hash.starts_with(ring(A).current().id.as_str()) && !hash.contains("9006^0"));
+        for other in [
+            ring(B).provider_message_hash("main", "9006^0"),
+            ring(A).provider_message_hash("second", "9006^0"),
+            ring(A).provider_message_hash("main", "9006^1"),
+        ] {
+            assert_ne!(other, hash);
+        }
     }
 
     #[test]

@@ -18,6 +18,8 @@ use tokio::time::Instant;
 pub enum Behaviour {
     Accept,
     AcceptAfter(Duration),
+    /// Takes it under an id that repeats the parameters.
+    AcceptAsParams,
     /// An answer with this status and `Code`.
     Say(u16, &'static str),
     /// Takes the SMS and never answers.
@@ -170,16 +172,20 @@ async fn answer(
     let said = |status: u16, code: &str| {
         // As the real one does, it repeats what it was given.
         let message = format!("{}{code}: {}", field("PhoneNumbers"), field("TemplateParam"));
-        let body = json!({ "Code": code, "Message": message, "RequestId": "r", "BizId": "9006^0" });
+        let id = match behaviour {
+            Behaviour::AcceptAsParams => format!("9006^{}", field("TemplateParam")),
+            _ => "9006^0".to_owned(),
+        };
+        let body = json!({ "Code": code, "Message": message, "RequestId": "r", "BizId": id });
         (StatusCode::from_u16(status).unwrap(), axum::Json(body)).into_response()
     };
-    let response = match behaviour {
-        Behaviour::Accept => said(200, "OK"),
+    let response = match &behaviour {
+        Behaviour::Accept | Behaviour::AcceptAsParams => said(200, "OK"),
         Behaviour::AcceptAfter(latency) => {
-            tokio::time::sleep(latency).await;
+            tokio::time::sleep(*latency).await;
             said(200, "OK")
         }
-        Behaviour::Say(status, code) => said(status, code),
+        Behaviour::Say(status, code) => said(*status, code),
         Behaviour::Hang => std::future::pending().await,
         // A panic in a handler ends its connection; this one goes without a message in the test's output.
         Behaviour::Cut => std::panic::resume_unwind(Box::new(())),

@@ -20,6 +20,7 @@ pub(super) async fn a_record_is_read_back_as_it_was_written(database: Database) 
         client_ip: None,
         provider: None,
         provider_message_id: None,
+        provider_message_hash: None,
         response: None,
         ..row(1001)
     };

@@ -106,6 +106,7 @@ impl Resolution {
             client_ip: contents.and_then(|c| c.client_ip).map(|ip| ip.to_string()),
             provider: last.map(|attempt| attempt.provider.clone()),
             provider_message_id: last.and_then(|attempt| attempt.provider_message_id.clone()),
+            provider_message_hash: last.and_then(|attempt| attempt.provider_message_hash.clone()),
             attempts: tried.attempts_made(),
             status,
             error_code,

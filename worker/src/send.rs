@@ -222,18 +222,7 @@ impl Sender {
         clock: Clock,
     ) -> Ending {
         let now = clock.now();
-        let blot = |text: String| kept(&text, task, &self.keys);
-        let attempt = Attempt {
-            number: task.job.attempt,
-            provider: provider.name.clone(),
-            outcome: answer.outcome,
-            scope: answer.scope,
-            at,
-            duration_ms: now - at,
-            provider_message_id: answer.provider_message_id,
-            error_code: answer.error_code.map(blot),
-            error_message: answer.error_message.map(blot),
-        };
+        let attempt = self.attempt_of(task, &provider.name, &answer, (at, now));
         measure(&attempt);
         self.provider_states.observe(&attempt);
         if attempt.error_code.as_deref() == Some("template_missing") {
@@ -246,9 +235,35 @@ impl Sender {
         }
         let hints = Hints { retry_after: answer.retry_after, try_next_now: answer.try_next_now };
         let decision = self.decide(task, &attempt, hints, provider.retry.as_ref(), now);
-        let response = answer.response.map(blot);
+        let response = answer.response.map(|text| kept(&text, task, &self.keys));
         let resolution = Resolution { attempt: Some(attempt), response, decision, at: now };
         self.resolve(&task.job, resolution).await
+    }
+
+    /// An answered attempt as it is kept: what is sealed in the job is in none of its texts.
+    fn attempt_of(
+        &self,
+        task: &Task,
+        provider: &str,
+        answer: &Answer,
+        (at, now): (i64, i64),
+    ) -> Attempt {
+        let redact = |text: &String| kept(text, task, &self.keys);
+        let id = answer.provider_message_id.as_ref();
+        let kept_id = id.map(redact);
+        let redacted = id.filter(|id| kept_id.as_ref() != Some(*id));
+        Attempt {
+            number: task.job.attempt,
+            provider: provider.to_owned(),
+            outcome: answer.outcome,
+            scope: answer.scope,
+            at,
+            duration_ms: now - at,
+            provider_message_hash: redacted.map(|id| self.keys.provider_message_hash(provider, id)),
+            provider_message_id: kept_id,
+            error_code: answer.error_code.as_ref().map(redact),
+            error_message: answer.error_message.as_ref().map(redact),
+        }
     }
 
     fn decide(
@@ -391,6 +406,7 @@ fn lost(job: &Job, provider: String, at: i64, now: i64, word: &str) -> Attempt {
         at,
         duration_ms: (now - at).max(0),
         provider_message_id: None,
+        provider_message_hash: None,
         error_code: Some(word.to_owned()),
         error_message: Some(
             "the worker ended before the provider's answer was written down".to_owned(),

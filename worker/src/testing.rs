@@ -13,6 +13,7 @@ pub(crate) fn attempt(number: u32, provider: &str, outcome: Outcome) -> Attempt 
         at: 0,
         duration_ms: 1,
         provider_message_id: None,
+        provider_message_hash: None,
         error_code: Some("word".to_owned()),
         error_message: None,
     }

@@ -8,7 +8,7 @@ use postrider_common::config::Config;
 use postrider_common::database::dead_letter::NewDeadLetter;
 use serde_json::json;
 
-use super::print;
+use super::{print, printable};
 use crate::clock::rfc3339;
 use crate::connect;
 
@@ -32,7 +32,8 @@ pub async fn list(config: &Config, asked: &Asked) -> anyhow::Result<()> {
         ))?;
     }
     for letter in &letters {
-        print(&if asked.json { object(letter) } else { line(letter)? })?;
+        let text = if asked.json { object(letter) } else { line(letter)? };
+        print(&printable(&text))?;
     }
     Ok(())
 }
@@ -46,7 +47,9 @@ fn reason(letter: &NewDeadLetter) -> String {
 }
 
 fn line(letter: &NewDeadLetter) -> Result<String, std::fmt::Error> {
-    let (when, tries) = (rfc3339(letter.create_time), letter.attempts.len());
+    // Numbered from 1; the letter has the last ones.
+    let tries = letter.attempts.last().map_or(0, |attempt| attempt.number);
+    let when = rfc3339(letter.create_time);
     let mut line = String::new();
     write!(line, "{when:24}  {:40}  {:6}  {:14}", letter.id, lane(letter), reason(letter))?;
     write!(line, "  {tries:>5}  {}", letter.detail)?;

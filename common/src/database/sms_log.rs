@@ -36,6 +36,9 @@ pub struct Row {
     pub client_ip: Option<String>,
     pub provider: Option<String>,
     pub provider_message_id: Option<String>,
+    /// A keyed hash of the id where it is redacted, for receipts to be matched by.
+    #[serde(default)]
+    pub provider_message_hash: Option<String>,
     /// How many tries there were.
     pub attempts: u32,
     pub status: RowStatus,

@@ -26,6 +26,7 @@ struct RowRead {
     client_ip: Option<String>,
     provider: Option<String>,
     provider_message_id: Option<String>,
+    provider_message_hash: Option<String>,
     attempts: i32,
     status: i32,
     error_code: Option<String>,
@@ -45,6 +46,7 @@ struct AttemptRead {
     at: i64,
     duration_ms: i64,
     provider_message_id: Option<String>,
+    provider_message_hash: Option<String>,
     error_code: Option<String>,
     error_message: Option<String>,
 }
@@ -154,6 +156,7 @@ impl RowRead {
             client_ip: self.client_ip,
             provider: self.provider,
             provider_message_id: self.provider_message_id,
+            provider_message_hash: self.provider_message_hash,
             attempts: self.attempts.unsigned_abs(),
             status: match self.status {
                 0 => RowStatus::Failed,
@@ -184,6 +187,7 @@ impl AttemptRead {
             at: self.at,
             duration_ms: self.duration_ms,
             provider_message_id: self.provider_message_id,
+            provider_message_hash: self.provider_message_hash,
             error_code: self.error_code,
             error_message: self.error_message,
         })

@@ -18,7 +18,7 @@ use crate::job::Attempt;
 const ROWS_AT_ONCE: usize = 1000;
 
 /// As the table has them.
-pub(super) const COLUMNS: [&str; 21] = [
+pub(super) const COLUMNS: [&str; 22] = [
     "id",
     "account_id",
     "verification_id",
@@ -31,6 +31,7 @@ pub(super) const COLUMNS: [&str; 21] = [
     "client_ip",
     "provider",
     "provider_message_id",
+    "provider_message_hash",
     "attempts",
     "status",
     "error_code",
@@ -43,11 +44,12 @@ pub(super) const COLUMNS: [&str; 21] = [
 ];
 
 /// What of a row changes when it goes from failed or unknown to sent: how it was sent, not what it is.
-const RAISED: [&str; 10] = [
+const RAISED: [&str; 11] = [
     "key_id",
     "code",
     "provider",
     "provider_message_id",
+    "provider_message_hash",
     "attempts",
     "error_code",
     "error_message",
@@ -58,7 +60,7 @@ const RAISED: [&str; 10] = [
 ];
 
 /// As the table has them.
-pub(super) const ATTEMPT_COLUMNS: [&str; 9] = [
+pub(super) const ATTEMPT_COLUMNS: [&str; 10] = [
     "message_id",
     "number",
     "provider",
@@ -66,6 +68,7 @@ pub(super) const ATTEMPT_COLUMNS: [&str; 9] = [
     "at",
     "duration_ms",
     "provider_message_id",
+    "provider_message_hash",
     "error_code",
     "error_message",
 ];
@@ -178,7 +181,7 @@ fn raised_on_mysql(column: &'static str) -> Expr {
     CaseStatement::new().case(raise, new(column)).finally(Expr::col(column)).into()
 }
 
-fn values(row: &Row) -> [Expr; 21] {
+fn values(row: &Row) -> [Expr; 22] {
     [
         row.id.to_string().into(),
         row.account_id.into(),
@@ -192,6 +195,7 @@ fn values(row: &Row) -> [Expr; 21] {
         row.client_ip.clone().into(),
         cut_option(row.provider.as_deref(), 64).into(),
         cut_option(row.provider_message_id.as_deref(), 128).into(),
+        row.provider_message_hash.clone().into(),
         i32::try_from(row.attempts).unwrap_or(i32::MAX).into(),
         (row.status as i32).into(),
         cut_option(row.error_code.as_deref(), 128).into(),
@@ -208,7 +212,7 @@ fn insert_attempts(attempts: &[(MessageId, &Attempt)]) -> Result<InsertStatement
     let mut insert = Query::insert();
     insert.into_table("sms_attempt").columns(ATTEMPT_COLUMNS);
     for (id, attempt) in attempts {
-        let values: [Expr; 9] = [
+        let values: [Expr; 10] = [
             id.to_string().into(),
             i32::try_from(attempt.number).unwrap_or(i32::MAX).into(),
             cut(&attempt.provider, 64).into(),
@@ -216,6 +220,7 @@ fn insert_attempts(attempts: &[(MessageId, &Attempt)]) -> Result<InsertStatement
             attempt.at.into(),
             attempt.duration_ms.into(),
             cut_option(attempt.provider_message_id.as_deref(), 128).into(),
+            attempt.provider_message_hash.clone().into(),
             cut_option(attempt.error_code.as_deref(), 128).into(),
             cut_option(attempt.error_message.as_deref(), WORDS).into(),
         ];

@@ -26,6 +26,7 @@ fn attempt() -> Attempt {
         at: 2,
         duration_ms: 30,
         provider_message_id: Some("900".to_owned()),
+        provider_message_hash: Some("0a0b0c0d.00".to_owned()),
         error_code: Some("http_429".to_owned()),
         error_message: Some("慢".to_owned()),
     }
