@@ -22,6 +22,8 @@ mod connections;
 #[cfg(test)]
 mod deadlines;
 #[cfg(test)]
+mod deploy;
+#[cfg(test)]
 mod dialects;
 #[cfg(test)]
 mod distributed;

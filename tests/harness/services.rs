@@ -13,6 +13,8 @@ use std::process::Command;
 pub use mariadb::{MariaDb, mariadb};
 pub use postgres::{PostgresDb, PostgresServer, postgres, postgres_alone};
 pub use rabbitmq::{RabbitNode, Vhost, rabbitmq, rabbitmq_alone, rabbitmq_cluster};
+#[cfg(test)]
+pub use redis::redis_of;
 pub use redis::{Redis, RedisServers, redis, redis_unwatched, redis_with_sentinel};
 
 /// A new folder of this test run.

@@ -88,6 +88,11 @@ impl PostgresServer {
         format!("postgres://{USER}@127.0.0.1:{}/postgres", self.server.port())
     }
 
+    #[cfg(test)]
+    pub fn port(&self) -> u16 {
+        self.server.port()
+    }
+
     /// Starts it, also again after [`PostgresServer::kill`], on the same port and data.
     pub fn start(&mut self) {
         let port = self.server.port().to_string();

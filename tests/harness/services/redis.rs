@@ -9,6 +9,8 @@ use crate::harness::ports::free_port;
 #[derive(Debug)]
 pub struct Redis {
     server: Server,
+    /// As its URL holds them: empty, or `:password@`.
+    credentials: String,
 }
 
 /// Processes of Sentinel, so that two see a primary's end where one is gone.
@@ -105,14 +107,29 @@ fn start(options: impl FnOnce(&mut Command)) -> Redis {
         .arg("--dir")
         .arg(&folder);
     options(&mut command);
-    let mut redis = Redis { server: Server::new(command, port, &folder) };
+    let server = Server::new(command, port, &folder);
+    let mut redis = Redis { server, credentials: String::new() };
+    redis.start();
+    redis
+}
+
+/// A server that a shell command starts, which is made of its options here. The command finds the password in the variable
+/// `REDISCLI_AUTH`.
+#[cfg(test)]
+pub async fn redis_of(shell: impl FnOnce(&str) -> String, password: &str) -> Redis {
+    let (port, folder) = (free_port(), super::new_folder("redis"));
+    let options = format!("--bind 127.0.0.1 --port {port} --dir {}", folder.display());
+    let mut command = Command::new("sh");
+    command.args(["-c", &shell(&options)]).env("REDISCLI_AUTH", password);
+    let server = Server::new(command, port, &folder);
+    let mut redis = Redis { server, credentials: format!(":{password}@") };
     redis.start();
     redis
 }
 
 impl Redis {
     pub fn url(&self) -> String {
-        format!("redis://127.0.0.1:{}", self.server.port())
+        format!("redis://{}127.0.0.1:{}", self.credentials, self.server.port())
     }
 
     pub fn port(&self) -> u16 {
