@@ -8,7 +8,7 @@ use sqlx::{Connection as _, PgConnection};
 use crate::harness::processes::{Client, Process, Settings, api_command, settings, token};
 use crate::harness::provider::{Behaviour, Handed, Provider};
 use crate::harness::proxy::Proxy;
-use crate::harness::services::{self, PostgresServer, RabbitNode, Redis};
+use crate::harness::services::{self, MariaDbServer, PostgresServer, RabbitNode, Redis};
 use crate::harness::{PATIENCE, eventually};
 
 pub(super) struct Distributed {
@@ -21,6 +21,7 @@ pub(super) struct Distributed {
     pub(super) redis: Redis,
     pub(super) rabbit: Option<RabbitNode>,
     pub(super) postgres: Option<PostgresServer>,
+    _mariadb: Option<MariaDbServer>,
     /// The wires of the API and of the worker to the broker.
     pub(super) api_wire: Proxy,
     pub(super) worker_wire: Proxy,
@@ -31,6 +32,8 @@ pub(super) struct Distributed {
 pub(super) struct Alone {
     pub(super) rabbit: bool,
     pub(super) postgres: bool,
+    /// In place of PostgreSQL.
+    pub(super) mariadb: bool,
     /// Settings beside the usual ones.
     pub(super) more: Vec<(&'static str, &'static str)>,
 }
@@ -43,9 +46,11 @@ pub(super) async fn start(alone: Alone) -> Distributed {
         Some(node) => node.url(),
         None => services::rabbitmq().await.url(),
     };
-    let database = match &postgres {
-        Some(server) => server.url(),
-        None => services::postgres().await.url().to_owned(),
+    let mariadb = if alone.mariadb { Some(services::mariadb_alone().await) } else { None };
+    let (mariadb, database) = match (mariadb, &postgres) {
+        (Some((server, database)), _) => (Some(server), database.url().to_owned()),
+        (None, Some(server)) => (None, server.url()),
+        (None, None) => (None, services::postgres().await.url().to_owned()),
     };
     let (api_wire, api_amqp) = Proxy::before(&amqp).await;
     let (worker_wire, worker_amqp) = Proxy::before(&amqp).await;
@@ -92,6 +97,7 @@ pub(super) async fn start(alone: Alone) -> Distributed {
         redis,
         rabbit,
         postgres,
+        _mariadb: mariadb,
         api_wire,
         worker_wire,
     }

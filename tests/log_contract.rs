@@ -2,6 +2,8 @@
 
 mod accounts_and_bans;
 mod api_keys;
+#[cfg(test)]
+mod errors;
 mod money_and_passwords;
 mod pages;
 mod purging;

@@ -47,6 +47,8 @@ mod provider_outages;
 mod queue_contract;
 #[cfg(test)]
 mod readiness;
+#[cfg(test)]
+mod refusing_database;
 mod schema;
 #[cfg(test)]
 mod stopping;

@@ -226,6 +226,30 @@ async fn a_stopped_consumer_ends_and_leaves_the_rest_to_others(broker: Broker) {
     queue.close().await;
 }
 
+async fn what_is_given_back_is_ready_and_comes_again(broker: Broker) {
+    let queue = broker.open().await;
+    for body in ["one", "two"] {
+        publish(&queue, Destination::Rows, body).await;
+    }
+    let stop = CancellationToken::new();
+    let mut rows = queue.consume(Source::Rows, 10, stop.clone());
+    let one = take(&mut rows, "one").await;
+    eventually_ready(&queue, "sms.rows", 0).await;
+    stop.cancel();
+    while let Some(rest) = rows.next().await {
+        rest.receipt.give_back().await;
+    }
+    one.receipt.give_back().await;
+    eventually_ready(&queue, "sms.rows", 2).await;
+    eventually("the session to be over", async || one.receipt.is_over()).await;
+    let mut rows = consume(&queue, Source::Rows, 10);
+    let again = [rows.next().await.unwrap(), rows.next().await.unwrap()];
+    let mut bodies = again.each_ref().map(|delivery| delivery.body.clone());
+    bodies.sort();
+    assert_eq!(bodies, [b"one".to_vec(), b"two".to_vec()]);
+    queue.close().await;
+}
+
 async fn depths_count_what_is_ready_and_who_consumes(broker: Broker) {
     let queue = broker.open().await;
     for body in ["one", "two", "three"] {
@@ -321,6 +345,7 @@ contract! {
     a_multiple_ack_covers_all_up_to_it
     lanes_are_separate
     a_stopped_consumer_ends_and_leaves_the_rest_to_others
+    what_is_given_back_is_ready_and_comes_again
     depths_count_what_is_ready_and_who_consumes
     the_trace_travels
     many_published_at_once_all_arrive

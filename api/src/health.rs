@@ -5,7 +5,7 @@ use std::time::Duration;
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
-use postrider_common::database::DatabaseError;
+use postrider_common::database::{Database, DatabaseError};
 use serde::Serialize;
 use tokio::time::timeout;
 use utoipa::ToSchema;
@@ -92,10 +92,12 @@ pub async fn readyz(State(app): State<Shared>) -> (StatusCode, Json<Readiness>) 
     let store = word(store.is_ok());
     let database = match database {
         Ok(Ok(())) => "up",
-        Ok(Err(DatabaseError::Refused(_))) => "migrations missing",
-        Ok(Err(DatabaseError::Unavailable(_))) | Err(_) => "down",
+        Ok(Err(DatabaseError::TablesMissing(_))) => "migrations missing",
+        Ok(Err(_)) | Err(_) => "down",
     };
-    let ready = queue == "up" && store == "up" && database != "migrations missing";
+    let embedded = matches!(app.database, Database::Sqlite(_));
+    let tables = database == "up" || (database == "down" && !embedded);
+    let ready = queue == "up" && store == "up" && tables;
     let code = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     let status = if ready { "ready" } else { "not_ready" };
     (code, Json(Readiness { status, queue, store, database }))

@@ -178,21 +178,33 @@ async fn write(database: Database, mut noted: mpsc::Receiver<Refusal>, counted: 
         if !failed {
             batch.extend(counted.take());
         }
-        failed = !written(&database, &batch).await;
-        if !failed {
-            batch.clear();
-        }
+        batch = write_batch(&database, &batch).await;
+        failed = !batch.is_empty();
         if !open && (failed || noted.is_empty()) {
             return;
         }
     }
 }
 
-/// Whether nothing is left to be done about a batch: what the database will never take is given up.
-async fn written(database: &Database, batch: &[Refusal]) -> bool {
-    let Err(error) = database.record_refusals(batch).await else { return true };
-    tracing::warn!(%error, count = batch.len(), "refusals could not be written");
-    matches!(error, DatabaseError::Refused(_))
+/// Writes a batch; gives what is to be tried again. One that is refused for its own data is given up, and takes no other
+/// with it.
+async fn write_batch(database: &Database, batch: &[Refusal]) -> Vec<Refusal> {
+    let mut parts = vec![batch];
+    while let Some(part) = parts.pop() {
+        let Err(error) = database.record_refusals(part).await else { continue };
+        if !matches!(error, DatabaseError::Refused(_)) {
+            parts.push(part);
+            tracing::warn!(%error, count = batch.len(), "refusals are not written yet");
+            return parts.concat();
+        }
+        if part.len() > 1 {
+            let (one, other) = part.split_at(part.len() / 2);
+            parts.extend([other, one]);
+        } else {
+            tracing::warn!(%error, "the database refused a refusal: it is given up");
+        }
+    }
+    Vec::new()
 }
 
 #[cfg(test)]

@@ -137,12 +137,11 @@ impl Receipt {
         }
     }
 
-    /// Gives this delivery back, for another consumer to take at once. (Embedded there is none: it goes back when the queue
-    /// is closed.)
+    /// Gives this delivery back, for a consumer to take at once.
     pub async fn give_back(&self) {
         match &self.acker {
             Acker::Rabbit(acker) => acker.give_back(self.tag).await,
-            Acker::Sqlite(_) => {}
+            Acker::Sqlite(acker) => acker.give_back(self.tag).await,
         }
     }
 
@@ -151,8 +150,7 @@ impl Receipt {
     pub fn is_over(&self) -> bool {
         match &self.acker {
             Acker::Rabbit(acker) => acker.is_over(),
-            // As long as the process.
-            Acker::Sqlite(_) => false,
+            Acker::Sqlite(acker) => acker.is_over(),
         }
     }
 }

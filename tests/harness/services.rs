@@ -10,7 +10,7 @@ mod server;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-pub use mariadb::{MariaDb, mariadb};
+pub use mariadb::{MariaDb, MariaDbServer, mariadb, mariadb_alone};
 pub use postgres::{PostgresDb, PostgresServer, postgres, postgres_alone};
 pub use rabbitmq::{RabbitNode, Vhost, rabbitmq, rabbitmq_alone, rabbitmq_cluster};
 #[cfg(test)]

@@ -4,77 +4,139 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use postrider_common::database::Database;
+use futures::future::join_all;
 use postrider_common::database::dead_letter::DeadReason;
 use postrider_common::database::sms_log::Record;
 use postrider_common::job::{Contents, Job, Lane};
-use postrider_common::queue::{Consumer, Delivery, Destination, Outgoing, Published, Queue};
+use postrider_common::queue::{
+    Consumer, Delivery, Destination, Outgoing, Published, Queue, Source,
+};
 use postrider_common::secret::{KeyRing, OpenError};
+use postrider_common::store::Store;
 use tokio::time::{Instant, sleep, timeout_at};
+use tokio_util::sync::CancellationToken;
 
 use crate::acks::Acks;
 use crate::decision::end;
 use crate::missing_keys::MissingKeys;
 use crate::recorder::{self, Recorder, dead_bytes};
 use crate::resolution::Resolution;
+use crate::rows::{Rows, WaitLog};
 
 /// Rows taken at once from `sms.rows`.
-pub(crate) const ROWS: u16 = 500;
+const ROWS: u16 = 500;
 const PAUSE: Duration = Duration::from_millis(500);
+/// Longest time between two tries at a database that takes no row.
+const MAX_PAUSE: Duration = Duration::from_secs(8);
 /// How long rows are gathered for one insert.
 const GATHER: Duration = Duration::from_millis(20);
 
 /// What [`rows`] works with.
 pub(crate) struct WaitingRows {
-    pub(crate) database: Database,
+    pub(crate) rows: Rows,
     pub(crate) queue: Queue,
-    pub(crate) keys: KeyRing,
+    pub(crate) store: Store,
     pub(crate) acks: Acks,
     pub(crate) key_missing: Arc<MissingKeys>,
 }
 
-/// Writes the rows that waited, and acks them. While the database is away it holds what it has.
-pub(crate) async fn rows(mut waiting: Consumer, parts: WaitingRows) {
-    while let Some(first) = waiting.next().await {
-        let mut batch = vec![first];
-        // They come one at a time, however many there are.
-        let gathered = Instant::now() + GATHER;
-        while batch.len() < usize::from(ROWS) {
-            let Ok(Some(next)) = timeout_at(gathered, waiting.next()).await else { break };
-            batch.push(next);
-        }
-        let (mut records, mut foreign) = (Vec::new(), Vec::new());
-        for delivery in &batch {
-            match recorder::open(&parts.keys, &delivery.body) {
-                Ok(record) => records.push(record),
-                Err(OpenError::UnknownKey(key)) => {
-                    let message = "a row's key is not among POSTRIDER_SECRET: it waits for a worker that has it";
-                    parts.key_missing.log(&key, message);
-                    foreign.push(delivery.body.clone());
-                }
-                Err(OpenError::Broken) => {
-                    let why = "a row that waited for the database, and can't be opened";
-                    let (reason, body) = (DeadReason::Undecodable, &delivery.body);
-                    records.push(dead_bytes(&parts.keys, body, None, reason, why));
+/// Writes the rows that waited, and acks them, until `stop`. While the database takes none they wait at the queue, where
+/// other workers find them and their number is seen.
+pub(crate) async fn rows(parts: WaitingRows, stop: CancellationToken) {
+    let mut log = WaitLog::default();
+    let mut pause = PAUSE;
+    while !stop.is_cancelled() {
+        let subscription = stop.child_token();
+        let mut waiting = parts.queue.consume(Source::Rows, ROWS, subscription.clone());
+        while let Some(first) = waiting.next().await {
+            let batch = gather(first, &mut waiting).await;
+            match parts.drain(batch, &mut log).await {
+                Drained::Some => pause = PAUSE,
+                Drained::Nothing(batch) => {
+                    subscription.cancel();
+                    give_back(batch, &mut waiting).await;
                 }
             }
         }
-        if !records.is_empty() {
-            write(&parts.database, &records).await;
-        }
-        pass_on(&parts.queue, foreign).await;
-        for delivery in batch {
-            parts.acks.finished(delivery.receipt).await;
-        }
+        let paused = sleep(pause);
+        pause = MAX_PAUSE.min(pause * 2);
+        stop.run_until_cancelled(paused).await;
     }
 }
 
-async fn write(database: &Database, records: &[Record]) {
-    while let Err(error) = recorder::write(database, records).await {
-        tracing::debug!(%error, rows = records.len(), "rows wait for the database");
-        sleep(PAUSE).await;
+/// They come one at a time, however many there are.
+async fn gather(first: Delivery, waiting: &mut Consumer) -> Vec<Delivery> {
+    let mut batch = vec![first];
+    let gathered = Instant::now() + GATHER;
+    while batch.len() < usize::from(ROWS) {
+        let Ok(Some(next)) = timeout_at(gathered, waiting.next()).await else { break };
+        batch.push(next);
     }
-    tracing::info!(rows = records.len(), "rows that waited for the database are written");
+    batch
+}
+
+async fn give_back(batch: Vec<Delivery>, rest: &mut Consumer) {
+    join_all(batch.iter().map(|delivery| delivery.receipt.give_back())).await;
+    while let Some(delivery) = rest.next().await {
+        delivery.receipt.give_back().await;
+    }
+}
+
+/// The result of a batch.
+enum Drained {
+    Some,
+    /// Nothing was written, and nothing is acked.
+    Nothing(Vec<Delivery>),
+}
+
+impl WaitingRows {
+    async fn drain(&self, batch: Vec<Delivery>, log: &mut WaitLog) -> Drained {
+        let (mut records, mut places, mut foreign) = (Vec::new(), Vec::new(), Vec::new());
+        for (place, delivery) in batch.iter().enumerate() {
+            match self.open(delivery) {
+                Some(record) => {
+                    records.push(record);
+                    places.push(place);
+                }
+                None => foreign.push(delivery.body.clone()),
+            }
+        }
+        let written = self.rows.write(&records).await;
+        log.note(&written, "rows wait for the database");
+        let done = records.len() - written.waiting.len();
+        if done == 0 && foreign.is_empty() {
+            return Drained::Nothing(batch);
+        }
+        if done > 0 {
+            tracing::info!(rows = done, "rows that waited for the database are written");
+        }
+        recorder::archive(&self.store, &written.committed).await;
+        // To the end of the queue: what goes on waiting holds up nothing behind it.
+        let again = written.waiting.iter().filter_map(|place| batch.get(*places.get(*place)?));
+        put_back(&self.queue, again.map(|delivery| delivery.body.clone()).collect()).await;
+        pass_on(&self.queue, foreign).await;
+        for delivery in batch {
+            self.acks.finished(delivery.receipt).await;
+        }
+        Drained::Some
+    }
+
+    /// The record of a delivery; `None` where another worker has its key.
+    fn open(&self, delivery: &Delivery) -> Option<Record> {
+        let keys = &self.rows.keys;
+        match recorder::open(keys, &delivery.body) {
+            Ok(record) => Some(record),
+            Err(OpenError::UnknownKey(key)) => {
+                let message = "a row's key is not among POSTRIDER_SECRET: it waits for a worker that has it";
+                self.key_missing.log(&key, message);
+                None
+            }
+            Err(OpenError::Broken) => {
+                let why = "a row that waited for the database, and can't be opened";
+                Some(dead_bytes(keys, &delivery.body, None, DeadReason::Undecodable, why))
+            }
+        }
+    }
 }
 
 /// Puts rows back that another worker can open, not in a hurry: where there is none they come straight back.
@@ -82,6 +144,10 @@ async fn pass_on(queue: &Queue, rows: Vec<Vec<u8>>) {
     if !rows.is_empty() {
         sleep(PAUSE).await;
     }
+    put_back(queue, rows).await;
+}
+
+async fn put_back(queue: &Queue, rows: Vec<Vec<u8>>) {
     for body in rows {
         let message = Outgoing { id: String::new(), body, trace: None };
         while queue.publish(Destination::Rows, message.clone()).await != Published::Confirmed {

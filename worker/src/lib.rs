@@ -8,7 +8,7 @@
 //!    `provider_state` logs when one stops taking messages, and when it takes them again.
 //! 4. `decision` says what follows: done, again, later, the end. `delay` says when.
 //! 5. `resolution` is what is written into the store first, so that any worker can finish the rest.
-//! 6. `recorder` writes rows in batches and then has the jobs acked by `acks`.
+//! 6. `recorder` has `rows` write them in batches, and then has the jobs acked by `acks`.
 //! 7. `drains` takes in what ended beside the lanes: rows that waited for the database, dead letters of the
 //!    broker, unrouted messages.
 //!
@@ -26,6 +26,7 @@ pub mod provider;
 mod provider_state;
 mod recorder;
 mod resolution;
+mod rows;
 mod run;
 mod send;
 #[cfg(test)]

@@ -1,12 +1,12 @@
-//! Writes down what came of messages, in batches that grow with the load, and then has their jobs acked. While the
-//! database is away rows wait in the queue `sms.rows`, so that sends don't stop for it.
+//! Records the results of messages, in batches that grow with the load, and then has their jobs acked. What the database
+//! doesn't take now waits in the queue `sms.rows`, so that sends don't stop for it.
 
 use std::time::Duration;
 
 use futures::future::join_all;
+use postrider_common::database::DatabaseError;
 use postrider_common::database::dead_letter::{DeadReason, NewDeadLetter};
 use postrider_common::database::sms_log::Record;
-use postrider_common::database::{Database, DatabaseError};
 use postrider_common::ids::MessageId;
 use postrider_common::job::Lane;
 use postrider_common::queue::{Destination, Outgoing, Published, Queue, Receipt};
@@ -17,6 +17,7 @@ use tokio::sync::mpsc;
 use tokio::time::Instant;
 
 use crate::acks::Acks;
+use crate::rows::{Rows, WaitLog, Written, as_json};
 use crate::send::wall_clock;
 
 /// What sealed rows are bound to.
@@ -41,12 +42,24 @@ pub(crate) struct Recorder(mpsc::Sender<Finished>);
 /// What the task works with.
 #[derive(Debug)]
 pub(crate) struct RecorderParts {
-    pub(crate) database: Database,
+    pub(crate) rows: Rows,
     pub(crate) queue: Queue,
     pub(crate) store: Store,
-    pub(crate) keys: KeyRing,
     pub(crate) acks: Acks,
     pub(crate) batch: usize,
+}
+
+/// Until when a database that took nothing isn't asked again.
+#[derive(Debug)]
+struct Away {
+    until: Instant,
+    log: WaitLog,
+}
+
+impl Default for Away {
+    fn default() -> Self {
+        Self { until: Instant::now(), log: WaitLog::default() }
+    }
 }
 
 impl Recorder {
@@ -67,57 +80,54 @@ impl Recorder {
 impl RecorderParts {
     async fn write_all(self, mut waiting: mpsc::Receiver<Finished>) {
         let mut batch = Vec::with_capacity(self.batch);
-        let mut kept = Vec::new();
-        let mut away_until = Instant::now();
+        let mut committed = Vec::new();
+        let mut database = Away::default();
         while waiting.recv_many(&mut batch, self.batch).await > 0 {
             let (records, receipts): (Vec<_>, Vec<_>) =
                 batch.drain(..).map(|finished| (finished.record, finished.receipt)).unzip();
             // The database and the store work at the same time.
-            tokio::join!(self.keep(&records, &mut away_until), self.archive(&kept));
+            let (written, ()) =
+                tokio::join!(self.keep(&records, &mut database), self.archive(&committed));
             for receipt in receipts {
                 self.acks.finished(receipt).await;
             }
-            kept = ids(&records);
+            committed = written;
             if waiting.is_empty() {
-                self.archive(&std::mem::take(&mut kept)).await;
+                self.archive(&std::mem::take(&mut committed)).await;
             }
         }
     }
 
-    /// Returns once every record is in the database, or on the broker's disk.
-    async fn keep(&self, records: &[Record], away_until: &mut Instant) {
-        if matches!(self.queue, Queue::Sqlite(_)) {
-            return self.keep_trying(records).await;
+    /// Returns once every record is in the database or on the queue's disk. Gives the messages whose rows are committed:
+    /// the store's record of any other is still needed.
+    async fn keep(&self, records: &[Record], database: &mut Away) -> Vec<MessageId> {
+        if Instant::now() < database.until {
+            join_all(records.iter().map(|record| self.set_aside(record))).await;
+            return Vec::new();
         }
-        if Instant::now() >= *away_until {
-            let Err(error) = self.write_soon(records).await else { return };
-            tracing::warn!(%error, rows = records.len(), "rows go to sms.rows until the database is back");
-            *away_until = Instant::now() + AWAY;
+        let written = self.write_soon(records).await;
+        database.log.note(&written, "rows go to sms.rows until the database takes them");
+        if !written.waiting.is_empty() && written.committed.is_empty() {
+            database.until = Instant::now() + AWAY;
         }
-        join_all(records.iter().map(|record| self.set_aside(record))).await;
+        let waiting = written.waiting.iter().filter_map(|place| records.get(*place));
+        join_all(waiting.map(|record| self.set_aside(record))).await;
+        written.committed
     }
 
-    async fn write_soon(&self, records: &[Record]) -> Result<(), DatabaseError> {
-        let written = tokio::time::timeout(WRITE, write(&self.database, records)).await;
+    async fn write_soon(&self, records: &[Record]) -> Written {
+        let written = tokio::time::timeout(WRITE, self.rows.write(records)).await;
         written.unwrap_or_else(|_elapsed| {
-            Err(DatabaseError::Unavailable(format!("no answer within {WRITE:?}")))
+            let why = format!("no answer within {WRITE:?}");
+            Written::none(records.len(), DatabaseError::Unavailable(why))
         })
-    }
-
-    /// Embedded, where jobs and rows are in one file: without it there is nothing to go on with.
-    async fn keep_trying(&self, records: &[Record]) {
-        let Err(error) = write(&self.database, records).await else { return };
-        tracing::error!(%error, rows = records.len(), "rows wait for the database");
-        while write(&self.database, records).await.is_err() {
-            tokio::time::sleep(PAUSE).await;
-        }
     }
 
     /// Neither may answer for a while: then it goes to whichever does first.
     async fn set_aside(&self, record: &Record) {
         loop {
-            let message =
-                Outgoing { id: id_of(record), body: seal(&self.keys, record), trace: None };
+            let body = seal(&self.rows.keys, record);
+            let message = Outgoing { id: id_of(record), body, trace: None };
             match self.queue.publish(Destination::Rows, message).await {
                 Published::Confirmed => return,
                 Published::Failed(why) | Published::Unknown(why) => {
@@ -125,67 +135,22 @@ impl RecorderParts {
                     tokio::time::sleep(PAUSE).await;
                 }
             }
-            if self.write_soon(std::slice::from_ref(record)).await.is_ok() {
+            if self.write_soon(std::slice::from_ref(record)).await.waiting.is_empty() {
                 return;
             }
         }
     }
 
-    async fn archive(&self, kept: &[MessageId]) {
-        if let Err(error) = self.store.archive(kept).await {
-            tracing::debug!(%error, "states of finished messages stay until they expire");
-        }
+    async fn archive(&self, committed: &[MessageId]) {
+        archive(&self.store, committed).await;
     }
 }
 
-/// The messages whose end they are.
-fn ids(records: &[Record]) -> Vec<MessageId> {
-    records.iter().filter_map(|record| record.row.as_ref().map(|row| row.id)).collect()
-}
-
-/// Writes records. One that the database refuses for good is written without its texts; one that is
-/// refused even so is logged, since nothing more can be done for it.
-///
-/// # Errors
-/// The database can't be reached: nothing is lost, and all of it may be written again.
-pub(crate) async fn write(database: &Database, records: &[Record]) -> Result<(), DatabaseError> {
-    let refusal = match database.record(records).await {
-        Ok(()) => return counted(records),
-        Err(DatabaseError::Unavailable(why)) => return Err(DatabaseError::Unavailable(why)),
-        Err(refusal) => refusal,
-    };
-    tracing::error!(error = %refusal, rows = records.len(), "the database refused rows; they are written one by one");
-    for record in records {
-        match database.record(std::slice::from_ref(record)).await {
-            Ok(()) => {}
-            Err(DatabaseError::Unavailable(why)) => return Err(DatabaseError::Unavailable(why)),
-            Err(DatabaseError::Refused(_)) => write_bare(database, record).await?,
-        }
+/// Has the store forget what it keeps of messages until their rows are committed.
+pub(crate) async fn archive(store: &Store, committed: &[MessageId]) {
+    if let Err(error) = store.archive(committed).await {
+        tracing::debug!(%error, "states of finished messages stay until they expire");
     }
-    counted(records)
-}
-
-async fn write_bare(database: &Database, record: &Record) -> Result<(), DatabaseError> {
-    let mut bare = record.clone();
-    if let Some(row) = &mut bare.row {
-        (row.response, row.error_message, row.provider_message_id) = (None, None, None);
-    }
-    for attempt in &mut bare.attempts {
-        (attempt.error_message, attempt.provider_message_id) = (None, None);
-    }
-    match database.record(&[bare]).await {
-        Err(DatabaseError::Refused(why)) => {
-            tracing::error!(message.id = %id_of(record), %why, "a row could not be written at all");
-            Ok(())
-        }
-        other => other,
-    }
-}
-
-#[expect(clippy::unnecessary_wraps, reason = "ends every way that succeeds")]
-fn counted(records: &[Record]) -> Result<(), DatabaseError> {
-    metrics::counter!("sms_rows_written_total").increment(records.len() as u64);
-    Ok(())
 }
 
 fn id_of(record: &Record) -> String {
@@ -219,9 +184,7 @@ pub(crate) fn dead_bytes(
 
 /// A record as it waits in `sms.rows`: sealed, since it holds a phone number.
 fn seal(keys: &KeyRing, record: &Record) -> Vec<u8> {
-    #[expect(clippy::expect_used, reason = "numbers and strings always serialise")]
-    let plain = serde_json::to_vec(record).expect("a record serialises");
-    keys.seal(SealedFor::Queue, &plain, BOUND_TO).into_bytes()
+    keys.seal(SealedFor::Queue, &as_json(record), BOUND_TO).into_bytes()
 }
 
 /// Opens what waited in `sms.rows`.

@@ -20,6 +20,7 @@ use crate::pace::{Codes, Pace};
 use crate::provider::Providers;
 use crate::provider_state::ProviderStates;
 use crate::recorder::{Recorder, RecorderParts};
+use crate::rows::Rows;
 use crate::send::Sender;
 
 /// Unacked dead letters and strays at a time.
@@ -43,10 +44,9 @@ pub struct WorkerParts {
 pub async fn run(parts: WorkerParts, stop: CancellationToken) {
     let (acks, acking) = Acks::start();
     let (recorder, recording) = Recorder::start(RecorderParts {
-        database: parts.database.clone(),
+        rows: Rows { database: parts.database.clone(), keys: parts.keys.clone() },
         queue: parts.queue.clone(),
         store: parts.store.clone(),
-        keys: parts.keys.clone(),
         acks: acks.clone(),
         batch: parts.settings.worker.row_batch,
     });
@@ -113,13 +113,13 @@ fn drain(
     let consume = |source, prefetch| parts.queue.consume(source, prefetch, stop.clone());
     let (keys, queue) = (parts.keys.clone(), parts.queue.clone());
     let waiting = WaitingRows {
-        database: parts.database.clone(),
+        rows: Rows { database: parts.database.clone(), keys: keys.clone() },
         queue: queue.clone(),
-        keys: keys.clone(),
+        store: parts.store.clone(),
         acks: acks.clone(),
         key_missing: parts.key_missing.clone(),
     };
-    tasks.spawn(drains::rows(consume(Source::Rows, drains::ROWS), waiting));
+    tasks.spawn(drains::rows(waiting, stop.clone()));
     tasks.spawn(drains::dead(consume(Source::Dead, FEW), keys, recorder.clone()));
     tasks.spawn(drains::unrouted(consume(Source::Unrouted, FEW), queue, acks.clone()));
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use sea_query::{Expr, ExprTrait as _, OnConflict, Query, SelectStatement, UpdateStatement};
 
 use super::api_key::ApiKey;
-use super::error::refused;
+use super::error::{refused, unreadable};
 use super::revocation::change_of;
 use super::statement::Write;
 use super::{Database, DatabaseError};
@@ -127,7 +127,7 @@ impl Database {
         }
         self.write(&writes).await?;
         let account = self.account_by_name(username).await?;
-        account.ok_or_else(|| refused("an account that was just made is not there"))
+        account.ok_or_else(|| unreadable("an account that was just made is not there"))
     }
 
     /// Lets an account say whose address a request comes from; its version rises. `None`: there is no such account.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use ipnet::IpNet;
 use sea_query::{Expr, ExprTrait as _, Order, Query};
 
-use super::error::refused;
+use super::error::{refused, unreadable};
 use super::revocation::change_of;
 use super::statement::Write;
 use super::{Database, DatabaseError};
@@ -159,7 +159,7 @@ impl ApiKeyRead {
     fn read(self) -> Result<ApiKey, DatabaseError> {
         let networks = self.networks.split(',').filter(|text| !text.is_empty());
         Ok(ApiKey {
-            networks: networks.map(str::parse).collect::<Result<_, _>>().map_err(refused)?,
+            networks: networks.map(str::parse).collect::<Result<_, _>>().map_err(unreadable)?,
             id: self.id,
             name: self.name,
             hint: self.hint,

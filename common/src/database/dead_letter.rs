@@ -3,7 +3,7 @@
 use sea_query::{Expr, InsertStatement, OnConflict, Order, Query};
 use serde::{Deserialize, Serialize};
 
-use super::error::refused;
+use super::error::{refused, unreadable};
 use super::statement::before;
 use super::text::{WORDS, cut};
 use super::{Database, DatabaseError};
@@ -44,6 +44,8 @@ pub enum DeadReason {
     DeliveryLimit,
     /// No worker had its secret before its deadline.
     KeyMissing,
+    /// The database refused its row: `job` holds the row, not a job.
+    RowRefused,
 }
 
 const COLUMNS: [&str; 8] =
@@ -102,14 +104,14 @@ impl DeadLetterRead {
     fn read(self) -> Result<NewDeadLetter, DatabaseError> {
         Ok(NewDeadLetter {
             id: self.id,
-            message_id: self.message_id.map(|id| id.parse()).transpose().map_err(refused)?,
+            message_id: self.message_id.map(|id| id.parse()).transpose().map_err(unreadable)?,
             lane: self
                 .lane
                 .as_deref()
                 .and_then(|name| Lane::ALL.into_iter().find(|l| l.as_str() == name)),
-            reason: serde_json::from_value(self.reason.into()).map_err(refused)?,
+            reason: serde_json::from_value(self.reason.into()).map_err(unreadable)?,
             detail: self.detail,
-            attempts: serde_json::from_str(&self.attempts).map_err(refused)?,
+            attempts: serde_json::from_str(&self.attempts).map_err(unreadable)?,
             job: self.job,
             create_time: self.create_time,
         })

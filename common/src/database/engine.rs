@@ -9,7 +9,7 @@ use sqlx::mysql::{MySqlConnectOptions, MySqlPoolOptions};
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 
 use super::DatabaseError;
-use super::statement::in_time;
+use super::statement::{fetch_in_transaction, in_time};
 use crate::sqlite::Sqlite;
 
 /// How long a caller waits for a connection: an outage is to be noticed, not waited out.
@@ -34,6 +34,8 @@ impl Database {
         let unreadable = |_| DatabaseError::Refused("DATABASE_URL can't be read".to_owned());
         if text.starts_with("postgres") {
             let options = PgConnectOptions::from_str(text).map_err(unreadable)?;
+            // `PgBouncer` takes no such parameter, and nothing here is a float.
+            let options = options.extra_float_digits(None);
             let pool =
                 PgPoolOptions::new().max_connections(max_connections).acquire_timeout(ACQUIRE);
             return Ok(Self::Postgres(pool.connect_lazy_with(options)));
@@ -50,7 +52,8 @@ impl Database {
         Self::Sqlite(sqlite)
     }
 
-    /// Applies the migrations that aren't applied yet.
+    /// Applies the migrations that aren't applied yet. PostgreSQL has to be reached directly: others that migrate are kept
+    /// out by a lock of the session.
     pub async fn migrate(&self) -> Result<(), DatabaseError> {
         let applied = match self {
             Self::Sqlite(sqlite) => SQLITE.run(&mut sqlite.connect().await?).await,
@@ -63,20 +66,10 @@ impl Database {
     /// Answers if every migration of this binary is applied, and embedded, if the file takes writes. (One that is newer may be, too: a newer binary is
     /// being rolled out.)
     pub async fn ping(&self) -> Result<(), DatabaseError> {
-        const APPLIED: &str = "SELECT version FROM _sqlx_migrations WHERE success";
         if let Self::Sqlite(sqlite) = self {
             sqlite.check_writes().await?;
         }
-        let applied = async {
-            match self {
-                Self::Sqlite(sqlite) => {
-                    sqlx::query_scalar(APPLIED).fetch_all(sqlite.readers()).await
-                }
-                Self::Postgres(pool) => sqlx::query_scalar(APPLIED).fetch_all(pool).await,
-                Self::Mysql(pool) => sqlx::query_scalar(APPLIED).fetch_all(pool).await,
-            }
-        };
-        let applied: Vec<i64> = in_time(applied).await??;
+        let applied: Vec<i64> = in_time(self.applied()).await?;
         let known = match self {
             Self::Sqlite(_) => &SQLITE,
             Self::Postgres(_) => &POSTGRES,
@@ -85,9 +78,21 @@ impl Database {
         if known.iter().all(|migration| applied.contains(&migration.version)) {
             return Ok(());
         }
-        Err(DatabaseError::Refused(
-            "migrations are missing: run `postrider-api migrate`".to_owned(),
-        ))
+        Err(DatabaseError::TablesMissing("a newer schema is needed".to_owned()))
+    }
+
+    /// The versions of the migrations that are applied.
+    async fn applied(&self) -> Result<Vec<i64>, DatabaseError> {
+        const APPLIED: &str = "SELECT version FROM _sqlx_migrations WHERE success";
+        let applied: Vec<(i64,)> = match self {
+            Self::Sqlite(sqlite) => sqlx::query_as(APPLIED).fetch_all(sqlite.readers()).await?,
+            Self::Postgres(pool) => {
+                let query = sqlx::query_as(APPLIED).persistent(false);
+                fetch_in_transaction(pool, query).await?
+            }
+            Self::Mysql(pool) => sqlx::query_as(APPLIED).fetch_all(pool).await?,
+        };
+        Ok(applied.into_iter().map(|(version,)| version).collect())
     }
 
     /// Whether conflicts are said the way of MySQL.

@@ -2,7 +2,7 @@
 
 use sea_query::{Expr, ExprTrait as _, Order, Query, SelectStatement};
 
-use super::error::refused;
+use super::error::unreadable;
 use super::sms_log::{Cursor, Filter, Row, RowStatus};
 use super::sms_log_write::{ATTEMPT_COLUMNS, COLUMNS};
 use super::statement::before;
@@ -140,13 +140,13 @@ fn has_status(status: MessageStatus) -> Expr {
 impl RowRead {
     fn read(self) -> Result<Row, DatabaseError> {
         Ok(Row {
-            id: self.id.parse().map_err(refused)?,
+            id: self.id.parse().map_err(unreadable)?,
             account_id: self.account_id,
             verification_id: self
                 .verification_id
                 .map(|id| id.parse())
                 .transpose()
-                .map_err(refused)?,
+                .map_err(unreadable)?,
             key_id: self.key_id,
             lane: if self.r#type == Lane::Code.row_type() { Lane::Code } else { Lane::Notice },
             phone_number: self.phone_number,
@@ -177,7 +177,7 @@ impl RowRead {
 impl AttemptRead {
     fn read(self) -> Result<Attempt, DatabaseError> {
         let outcome = serde_json::Value::from(self.outcome);
-        let outcome: Outcome = serde_json::from_value(outcome).map_err(refused)?;
+        let outcome: Outcome = serde_json::from_value(outcome).map_err(unreadable)?;
         Ok(Attempt {
             number: self.number.unsigned_abs(),
             provider: self.provider,

@@ -79,29 +79,49 @@ pub(super) fn before(create_time: i64, id: &str) -> Expr {
     at_most.and(earlier.or(Expr::col("id").lt(id)))
 }
 
+/// Runs built statements in one transaction on a server, and keeps it if `keep` says so. (A macro for the same reason.)
+macro_rules! transaction {
+    ($pool:expr, $built:expr, $keep:expr) => {{
+        let write = async {
+            let begun = $pool.begin().await;
+            let mut transaction = begun.map_err(|error| DatabaseError::of_connecting(&error))?;
+            let touched = execute!($built, transaction)?;
+            if $keep(&touched) {
+                transaction.commit().await?;
+            } else {
+                transaction.rollback().await?;
+            }
+            Ok(touched)
+        };
+        in_time(write).await
+    }};
+}
+
 impl Database {
     pub(super) async fn fetch<R: AnyRow + 'static>(
         &self,
         select: &SelectStatement,
     ) -> Result<Vec<R>, DatabaseError> {
         let rows = async {
-            match self {
+            Ok(match self {
                 Self::Sqlite(sqlite) => {
                     let (sql, values) = select.build_sqlx(SqliteQueryBuilder);
                     let query = sqlx::query_as_with(AssertSqlSafe(sql), values);
-                    query.fetch_all(sqlite.readers()).await
+                    query.fetch_all(sqlite.readers()).await?
                 }
                 Self::Postgres(pool) => {
                     let (sql, values) = select.build_sqlx(PostgresQueryBuilder);
-                    sqlx::query_as_with(AssertSqlSafe(sql), values).fetch_all(pool).await
+                    let query = sqlx::query_as_with(AssertSqlSafe(sql), values);
+                    fetch_in_transaction(pool, query.persistent(false)).await?
                 }
                 Self::Mysql(pool) => {
                     let (sql, values) = select.build_sqlx(MysqlQueryBuilder);
-                    sqlx::query_as_with(AssertSqlSafe(sql), values).fetch_all(pool).await
+                    sqlx::query_as_with(AssertSqlSafe(sql), values).fetch_all(pool).await?
                 }
-            }
+            })
         };
-        Ok(in_time(rows).await??)
+        // On the heap: every caller's future would be as large as all three drivers'.
+        in_time(Box::pin(rows)).await
     }
 
     /// Runs statements in one transaction; gives the rows that each touched.
@@ -126,35 +146,33 @@ impl Database {
         match self {
             Self::Sqlite(sqlite) => write_sqlite(sqlite, writes, keep).await,
             Self::Postgres(pool) => {
-                let write = async {
-                    let mut transaction = pool.begin().await?;
-                    let built = writes.iter().map(|write| write.build(PostgresQueryBuilder));
-                    let touched = execute!(built, transaction)?;
-                    if keep(&touched) {
-                        transaction.commit().await?;
-                    } else {
-                        transaction.rollback().await?;
-                    }
-                    Ok::<_, sqlx::Error>(touched)
-                };
-                Ok(in_time(write).await??)
+                let built = writes.iter().map(|write| write.build(PostgresQueryBuilder));
+                transaction!(pool, built, keep)
             }
             Self::Mysql(pool) => {
-                let write = async {
-                    let mut transaction = pool.begin().await?;
-                    let built = writes.iter().map(|write| write.build(MysqlQueryBuilder));
-                    let touched = execute!(built, transaction)?;
-                    if keep(&touched) {
-                        transaction.commit().await?;
-                    } else {
-                        transaction.rollback().await?;
-                    }
-                    Ok::<_, sqlx::Error>(touched)
-                };
-                Ok(in_time(write).await??)
+                let built = writes.iter().map(|write| write.build(MysqlQueryBuilder));
+                transaction!(pool, built, keep)
             }
         }
     }
+}
+
+/// Runs a query in a transaction of its own: `PgBouncer`'s transaction mode keeps a connection to the server for as long,
+/// and the driver needs the same one for a statement and its execution. (`BEGIN` and `COMMIT` are two round trips more;
+/// no send waits for any of them but for its account's first.)
+pub(super) async fn fetch_in_transaction<'q, R, A>(
+    pool: &sqlx::PgPool,
+    query: sqlx::query::QueryAs<'q, sqlx::Postgres, R, A>,
+) -> Result<Vec<R>, DatabaseError>
+where
+    A: sqlx::IntoArguments<sqlx::Postgres> + Send + 'q,
+    R: for<'r> FromRow<'r, PgRow> + Send + Unpin + 'q,
+{
+    let begun = pool.begin().await;
+    let mut transaction = begun.map_err(|error| DatabaseError::of_connecting(&error))?;
+    let rows = query.fetch_all(&mut *transaction).await?;
+    transaction.commit().await?;
+    Ok(rows)
 }
 
 /// Writes through the one writer, together with what else waits for it.
@@ -190,9 +208,12 @@ async fn write_sqlite(
     written.or_else(|error| outcome.unwrap_or_else(|| Err(error.into())))
 }
 
-/// What `work` gives, unless the server hangs.
-pub(super) async fn in_time<T>(work: impl Future<Output = T>) -> Result<T, DatabaseError> {
-    tokio::time::timeout(PATIENCE, work)
-        .await
-        .map_err(|_| DatabaseError::Unavailable("it gave no answer in time".to_owned()))
+/// The result of `work`, unless the server hangs.
+pub(super) async fn in_time<T>(
+    work: impl Future<Output = Result<T, DatabaseError>>,
+) -> Result<T, DatabaseError> {
+    let answered = tokio::time::timeout(PATIENCE, work).await;
+    answered.unwrap_or_else(|_elapsed| {
+        Err(DatabaseError::Unavailable("it gave no answer in time".to_owned()))
+    })
 }

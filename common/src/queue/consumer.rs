@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::pin::pin;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use futures::{FutureExt as _, StreamExt as _};
@@ -26,6 +26,8 @@ struct Session {
     channel: Channel,
     /// Tags that were handed out and neither acked nor given back.
     unacked: Mutex<BTreeSet<u64>>,
+    /// Nothing more will be handed out.
+    stopped: AtomicBool,
 }
 
 #[derive(Clone)]
@@ -51,7 +53,9 @@ impl RabbitAcker {
             Some(sent) => sent,
             None => ack.await,
         };
-        sent.is_ok() && !self.is_over()
+        let acked = sent.is_ok() && !self.is_over();
+        session.close_once_done().await;
+        acked
     }
 
     pub(super) async fn give_back(&self, tag: u64) {
@@ -60,6 +64,7 @@ impl RabbitAcker {
         if ours {
             give_back(session, tag).await;
         }
+        session.close_once_done().await;
     }
 
     pub(super) fn is_over(&self) -> bool {
@@ -138,7 +143,8 @@ impl Subscriber {
         );
         let mut deliveries = link.answer(subscribed).await?;
         let number = SESSIONS.fetch_add(1, Ordering::Relaxed);
-        let session = Arc::new(Session { number, channel, unacked: Mutex::default() });
+        let (unacked, stopped) = (Mutex::default(), AtomicBool::new(false));
+        let session = Arc::new(Session { number, channel, unacked, stopped });
         loop {
             let delivery = tokio::select! {
                 biased;
@@ -162,6 +168,8 @@ impl Subscriber {
                 give_back(&session, delivery.delivery_tag).await;
             }
         }
+        session.stopped.store(true, Ordering::SeqCst);
+        session.close_once_done().await;
         Ok(())
     }
 
@@ -182,6 +190,16 @@ async fn give_back(session: &Session, tag: u64) {
 }
 
 impl Session {
+    /// Closes a channel that nothing more will come or be acked on: a broker allows so many of one connection.
+    async fn close_once_done(&self) {
+        let done = self.stopped.load(Ordering::SeqCst)
+            && self.unacked.lock().unwrap_or_else(PoisonError::into_inner).is_empty();
+        // Of many at once, the first closes it.
+        if done && self.channel.status().connected() {
+            drop(self.channel.close(200, "done".into()).await);
+        }
+    }
+
     fn hand_out(self: Arc<Self>, delivery: message::Delivery) -> Delivery {
         let tag = delivery.delivery_tag;
         self.unacked.lock().unwrap_or_else(PoisonError::into_inner).insert(tag);

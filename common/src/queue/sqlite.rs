@@ -23,6 +23,8 @@ use crate::ids::MessageId;
 use crate::job::{Job, Lane};
 use crate::sqlite::{Sqlite, SqliteError};
 
+const GIVE_BACK: &str =
+    "UPDATE queue_job SET taken = 0 WHERE id IN (SELECT value FROM json_each(?1))";
 const GIVE_BACK_ALL: &str = "UPDATE queue_job SET taken = 0 WHERE taken = 1";
 /// A retry that came due is its lane's.
 const DEPTHS: &str = "SELECT coalesce(rung, queue), count(*) FROM (

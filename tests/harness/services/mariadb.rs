@@ -14,11 +14,26 @@ const USER: &str = "mysql";
 #[derive(Debug)]
 pub struct MariaDb(String);
 
+#[derive(Debug)]
+pub struct MariaDbServer {
+    _server: Server,
+}
+
 static SHARED: OnceLock<Server> = OnceLock::new();
 
 /// A fresh, empty database.
 pub async fn mariadb() -> MariaDb {
-    let server = SHARED.get_or_init(start);
+    new_database(SHARED.get_or_init(start)).await
+}
+
+/// A server of the test's own, with an empty database.
+pub async fn mariadb_alone() -> (MariaDbServer, MariaDb) {
+    let server = start();
+    let database = new_database(&server).await;
+    (MariaDbServer { _server: server }, database)
+}
+
+async fn new_database(server: &Server) -> MariaDb {
     let name = format!("test_{}", uuid::Uuid::now_v7().simple());
     let base = format!("mysql://root@127.0.0.1:{}", server.port());
     let connect = || async { MySqlConnection::connect(&base).await.ok() };

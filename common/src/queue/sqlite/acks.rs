@@ -1,6 +1,7 @@
 //! Acks of one process, collected: many rows are deleted by one statement.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -9,7 +10,7 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::execute;
+use super::{GIVE_BACK, execute};
 use crate::sqlite::Sqlite;
 
 /// Acks that wait for the next delete.
@@ -20,6 +21,7 @@ const DELETE: &str = "DELETE FROM queue_job WHERE id IN (SELECT value FROM json_
 
 #[derive(Clone)]
 pub(super) struct Acks {
+    sqlite: Sqlite,
     waiting: mpsc::Sender<Ack>,
     closed: CancellationToken,
     running: TaskTracker,
@@ -38,6 +40,8 @@ pub(super) struct Session {
     unacked: Mutex<BTreeMap<u64, i64>>,
     /// Told of every ack.
     pub(super) freed: Notify,
+    /// Nothing more will be handed out.
+    pub(super) stopped: AtomicBool,
     acks: Acks,
 }
 
@@ -48,13 +52,14 @@ pub(in crate::queue) struct SqliteAcker(pub(super) Arc<Session>);
 impl Acks {
     pub(super) fn start(sqlite: Sqlite, closed: CancellationToken, running: TaskTracker) -> Self {
         let (waiting, acks) = mpsc::channel(WAITING);
-        tokio::spawn(delete(sqlite, acks, closed.clone()));
-        Self { waiting, closed, running }
+        tokio::spawn(delete(sqlite.clone(), acks, closed.clone()));
+        Self { sqlite, waiting, closed, running }
     }
 
     pub(super) fn session(&self, number: u64) -> Arc<Session> {
         let (unacked, freed) = (Mutex::default(), Notify::new());
-        Arc::new(Session { number, unacked, freed, acks: self.clone() })
+        let stopped = AtomicBool::new(false);
+        Arc::new(Session { number, unacked, freed, stopped, acks: self.clone() })
     }
 
     /// `false` where it wasn't deleted: it will be handed out again.
@@ -99,6 +104,28 @@ impl SqliteAcker {
         }
         session.freed.notify_one();
         session.acks.ack(ids).await
+    }
+
+    /// Makes a row ready again; it is tried until it is written, or everything is given back.
+    pub(in crate::queue) async fn give_back(&self, tag: u64) {
+        let Self(session) = self;
+        let Acks { sqlite, closed, .. } = &session.acks;
+        let ids = session.take_back(tag, false);
+        while !ids.is_empty() && !closed.is_cancelled() {
+            match execute(sqlite, GIVE_BACK, Some(ids.clone())).await {
+                Ok(()) => break,
+                Err(error) => {
+                    tracing::debug!(%error, "a row can't be given back yet");
+                    closed.run_until_cancelled(tokio::time::sleep(RETRY_INTERVAL)).await;
+                }
+            }
+        }
+        session.freed.notify_one();
+    }
+
+    pub(in crate::queue) fn is_over(&self) -> bool {
+        let Self(session) = self;
+        session.stopped.load(Ordering::SeqCst) && session.held() == 0
     }
 }
 

@@ -8,7 +8,7 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use super::acks::{Session, SqliteAcker};
-use super::{Wake, execute};
+use super::{GIVE_BACK, Wake, execute};
 use crate::job::Lane;
 use crate::queue::{Acker, Delivery, Receipt};
 use crate::sqlite::{Sqlite, SqliteError};
@@ -23,8 +23,6 @@ const TAKE: &str = "UPDATE queue_job SET taken = 1, rung = NULL, deliveries = de
                  AND available_at <= CAST(unixepoch('subsec') * 1000 AS INTEGER)
                  ORDER BY available_at, id LIMIT ?2)
     RETURNING id, deliveries, trace, body";
-const GIVE_BACK: &str =
-    "UPDATE queue_job SET taken = 0 WHERE id IN (SELECT value FROM json_each(?1))";
 /// In how many milliseconds the first comes due.
 const DUE: &str = "SELECT min(available_at) - CAST(unixepoch('subsec') * 1000 AS INTEGER)
     FROM queue_job WHERE queue = ?1 AND taken = 0";
@@ -80,6 +78,7 @@ impl Taker {
             }
         }
         self.wake.consumers.fetch_sub(1, Ordering::Relaxed);
+        self.session.stopped.store(true, Ordering::SeqCst);
     }
 
     async fn ended(&self) {
