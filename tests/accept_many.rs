@@ -70,7 +70,7 @@ async fn distributed() -> Distributed {
 
 impl Distributed {
     async fn connected(&self) {
-        eventually("the queue to answer", async || self.queue.ready(Lane::Notice).await.ok()).await;
+        eventually("the queue to answer", async || self.queue.depths().await.ok()).await;
     }
 }
 

@@ -12,6 +12,8 @@ mod accounts;
 #[cfg(test)]
 mod attacks;
 #[cfg(test)]
+mod back_pressure;
+#[cfg(test)]
 mod bans;
 #[cfg(test)]
 mod chaos;
@@ -41,6 +43,7 @@ mod log_out;
 mod lost_key;
 #[cfg(test)]
 mod outages;
+#[cfg(test)]
 mod poison;
 #[cfg(test)]
 mod provider_outages;

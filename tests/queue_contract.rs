@@ -161,7 +161,7 @@ async fn a_retry_comes_back_on_its_lane_after_its_delay(broker: Broker) {
     let published = Instant::now();
     publish(&queue, Destination::Retry(Lane::Notice, rung), "again").await;
     eventually_ready(&queue, "sms.retry.1", 1).await;
-    assert_eq!(queue.ready(Lane::Notice).await.unwrap(), 0);
+    assert_eq!(depth(&queue, "sms.notice").await.ready, 0);
 
     let mut notices = consume(&queue, Source::Lane(Lane::Notice), 10);
     let again = take(&mut notices, "again").await;
@@ -256,7 +256,6 @@ async fn depths_count_what_is_ready_and_who_consumes(broker: Broker) {
         publish(&queue, CODE, body).await;
     }
     eventually_ready(&queue, "sms.code", 3).await;
-    assert_eq!(queue.ready(Lane::Code).await.unwrap(), 3);
     assert_eq!(depth(&queue, "sms.code").await.consumers, 0);
     let names: Vec<String> = queue.depths().await.unwrap().into_iter().map(|d| d.queue).collect();
     let rungs = Rung::all().map(Rung::queue);

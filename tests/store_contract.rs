@@ -3,6 +3,8 @@
 mod batch;
 mod checks;
 mod claims;
+#[cfg(test)]
+mod keeping;
 mod keys;
 mod many_bans;
 mod phone_limits;
@@ -88,7 +90,7 @@ const BEGIN: i64 = 1_800_000_000_000;
 struct Held {
     store: Store,
     redis: Option<Redis>,
-    _folder: Option<tempfile::TempDir>,
+    folder: Option<tempfile::TempDir>,
 }
 
 async fn redis() -> Held {
@@ -97,7 +99,7 @@ async fn redis() -> Held {
     assert!(matches!(store.epoch().await, Err(StoreError::Lost)), "a new Redis has no epoch");
     store.restore(Vec::new()).await.unwrap();
     store.set_account_version(ACCOUNT.id, ACCOUNT.version).await.unwrap();
-    Held { store, redis: Some(redis), _folder: None }
+    Held { store, redis: Some(redis), folder: None }
 }
 
 async fn sqlite() -> Held {
@@ -106,7 +108,7 @@ async fn sqlite() -> Held {
     Database::sqlite(sqlite.clone()).migrate().await.unwrap();
     let store = Store::Sqlite(SqliteStore::new(sqlite));
     store.set_account_version(ACCOUNT.id, ACCOUNT.version).await.unwrap();
-    Held { store, redis: None, _folder: Some(folder) }
+    Held { store, redis: None, folder: Some(folder) }
 }
 
 /// Of a phone's limit `key` is the phone, and after a colon what else it counts by.

@@ -113,6 +113,8 @@ pub async fn show(
         Some((row, attempts)) if caller.may_see(row.owner()) => {
             Ok(Json(Message::of_row(&row, &attempts)))
         }
+        None if app.pressure.rows_may_wait() => Err(Problem::new(Code::DatabaseUnavailable)
+            .because(&"no row of the message, while rows wait for the database")),
         _ => Err(not_found()),
     }
 }

@@ -217,14 +217,6 @@ impl Queue {
         }
     }
 
-    /// One lane's ready jobs.
-    pub async fn ready(&self, lane: Lane) -> Result<u64, QueueError> {
-        match self {
-            Self::Rabbit(queue) => queue.ready(lane).await,
-            Self::Sqlite(queue) => queue.ready(lane).await,
-        }
-    }
-
     /// Whether a publish could be tried now: there is a connection, and no alarm is known.
     pub async fn ping(&self) -> Result<(), QueueError> {
         match self {

@@ -9,13 +9,14 @@ use lapin::options::{
 };
 use lapin::types::FieldTable;
 use lapin::{BasicProperties, Channel, Connection, ConnectionProperties, ExchangeKind};
-use postrider_common::job::Lane;
 use postrider_common::queue::rabbitmq::RabbitQueue;
 use postrider_common::queue::{Outgoing, Published, Queue, Source};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-use super::{CODE, CODES, PATIENCE, consume, eventually, eventually_ready, open_at, publish, take};
+use super::{
+    CODE, CODES, PATIENCE, consume, depth, eventually, eventually_ready, open_at, publish, take,
+};
 use crate::harness::services::{self, Vhost};
 
 /// A client beside ours.
@@ -141,7 +142,7 @@ async fn a_deleted_exchange_is_declared_again() {
         let message = Outgoing { id: "1".to_owned(), body: b"one".to_vec(), trace: None };
         queue.publish(CODE, message).await;
         // What came between the exchange and its binding is confirmed, but unrouted.
-        queue.ready(Lane::Code).await.is_ok_and(|ready| ready > 0)
+        depth(&queue, "sms.code").await.ready > 0
     })
     .await;
     take(&mut consume(&queue, CODES, 10), "one").await;

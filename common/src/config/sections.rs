@@ -211,7 +211,8 @@ pub struct Bans {
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Queue {
-    /// Jobs ready in a lane from which on new ones are refused as `overloaded`; 1000000.
+    /// Jobs ready in a lane, waiting retries and waiting rows, from which on new messages are refused as `overloaded`;
+    /// 1000000.
     pub max_ready: u64,
     /// How long a publish waits for its confirm; `1500ms`.
     #[serde(deserialize_with = "duration")]

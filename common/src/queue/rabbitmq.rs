@@ -25,8 +25,8 @@ use super::{
 use crate::job::Lane;
 use crate::write_health::WriteHealth;
 
-/// How long a question for a queue's length may take.
-const DEPTHS: Duration = Duration::from_secs(1);
+/// How long a question for every queue's length may take.
+const DEPTHS: Duration = Duration::from_millis(1500);
 /// Longest wait for the confirm of a probe: shorter than the probe itself may take.
 const PROBE_CONFIRM_TIMEOUT: Duration = Duration::from_millis(800);
 /// How long [`RabbitQueue::close`] may take.
@@ -117,6 +117,7 @@ impl RabbitQueue {
         self.ask(queues.collect()).await
     }
 
+    /// One lane's ready jobs: a lighter question than that for all lengths.
     pub async fn ready(&self, lane: Lane) -> Result<u64, QueueError> {
         let depths = self.ask(vec![lane.queue().to_owned()]).await?;
         let depth = depths.first().ok_or_else(|| unavailable("the lane's queue is gone"))?;

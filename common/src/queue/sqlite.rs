@@ -30,8 +30,6 @@ const GIVE_BACK_ALL: &str = "UPDATE queue_job SET taken = 0 WHERE taken = 1";
 const DEPTHS: &str = "SELECT coalesce(rung, queue), count(*) FROM (
     SELECT queue, CASE WHEN available_at > CAST(unixepoch('subsec') * 1000 AS INTEGER) THEN rung END AS rung
     FROM queue_job WHERE taken = 0) GROUP BY 1";
-const READY: &str = "SELECT count(*) FROM queue_job WHERE queue = ?1 AND taken = 0
-    AND available_at <= CAST(unixepoch('subsec') * 1000 AS INTEGER)";
 const PUT: &str = "INSERT INTO queue_job (queue, rung, message_id, trace, body, available_at)
     VALUES (?1, ?2, ?3, ?4, ?5, CAST(unixepoch('subsec') * 1000 AS INTEGER) + ?6)";
 
@@ -162,12 +160,6 @@ impl SqliteQueue {
         };
         let sources = SOURCES.map(|source| source.queue().to_owned());
         Ok(sources.into_iter().chain(Rung::all().map(Rung::queue)).map(depth).collect())
-    }
-
-    pub async fn ready(&self, lane: Lane) -> Result<u64, QueueError> {
-        let count = sqlx::query_scalar::<_, i64>(READY).bind(lane.queue());
-        let count = count.fetch_one(self.shared.sqlite.readers()).await.map_err(unavailable)?;
-        Ok(count.unsigned_abs())
     }
 
     pub async fn ping(&self) -> Result<(), QueueError> {

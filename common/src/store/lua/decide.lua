@@ -129,8 +129,8 @@ local function admitted(reused)
   else
     redis.call('HSET', 'msg:' .. id, 'kept', pack_kept(kept), 'confirmed', confirmed)
   end
-  -- As long as its claim.
-  keep('msg:' .. id, kept.deadline + 3600000)
+  -- Until its row is committed, for which a database may be waited for; with the hour that every expiry has, 25 hours.
+  keep('msg:' .. id, kept.deadline + 86400000)
   if not v then set_until('last:' .. request.subject, id, kept.deadline) end
   name_by_key(id, confirmed, kept)
   return { kind = 'admitted', again = false, new = not reused, kept = kept, limits = limit_states() }

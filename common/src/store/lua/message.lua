@@ -1,10 +1,11 @@
 -- A message on its way.
 if not epoch then return LOST end
 local id = request.messages[1]
-local m = redis.call('HMGET', 'msg:' .. id, 'kept', 'attempts')
+local m = redis.call('HMGET', 'msg:' .. id, 'kept', 'attempts', 'state')
 if not m[1] then return answer(nil) end
 local kept = unpack_kept(m[1])
-local c = load('claim:' .. id) or {}
+local status, updated_at = (m[3] or ''):match('^(%S+) (%d+)$')
+local c = load('claim:' .. id) or { status = status, updated_at = num(updated_at) }
 local sending = c.state == 'calling' or c.state == 'interrupted'
 return answer({
   account_id = kept.account_id, lane = kept.lane,

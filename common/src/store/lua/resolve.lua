@@ -17,8 +17,9 @@ c.status, c.updated_at, c.resolution = request.status, now, nil
 local m = redis.call('HMGET', 'msg:' .. id, 'confirmed', 'idempotency')
 if m[1] then
   -- With the message's record it goes when the row is committed; and what ended was surely published.
+  -- Its state too: the record outlives the claim.
   redis.call('HSET', 'msg:' .. id, 'resolution', request.resolution, 'attempts', request.attempts,
-             'confirmed', request.finished and '1' or m[1])
+             'confirmed', request.finished and '1' or m[1], 'state', request.status .. ' ' .. int(now))
   if request.finished then answered(m[2]) end
 else
   c.resolution = request.resolution

@@ -99,7 +99,8 @@ SELECT message_id, NEW.request ->> '$.owner', NEW.request ->> '$.lane', 'accepte
            'message_id', message_id, 'accepted_at', now, 'deadline', deadline, 'epoch', (SELECT epoch FROM store_epoch),
            'resend_at', now + coalesce((SELECT max(wait_ms) FROM limit_use WHERE rank = 1 AND "full"), 0),
            'client_ip', NEW.request ->> '$.about.client_ip', 'verification', v_answer),
-       deadline + 3600000
+       -- Until its row is committed, for which a database may be waited for.
+       deadline + 90000000
 FROM (
     SELECT decision.now, message_id, previous_expiry, v.id AS v_id,
            coalesce(v.expires_at - v.ttl_ms / 3, decision.now + (NEW.request ->> '$.ttl_ms')) AS deadline,
@@ -112,7 +113,7 @@ FROM (
     WHERE kind = 'admitted'
 );
 INSERT OR REPLACE INTO store_unconfirmed
-SELECT m.subject, m.id, m.keep_until
+SELECT m.subject, m.id, m.deadline + 3600000
 FROM decision CROSS JOIN store_message AS m ON m.id = message_id
 WHERE kind = 'admitted' AND NOT NEW.request ->> '$.confirmed';
 INSERT OR REPLACE INTO store_idempotency
