@@ -44,6 +44,8 @@ mod lost_key;
 #[cfg(test)]
 mod outages;
 #[cfg(test)]
+mod pgbouncer;
+#[cfg(test)]
 mod poison;
 #[cfg(test)]
 mod provider_outages;

@@ -11,7 +11,7 @@ use postrider_common::database::{Database, DatabaseError};
 use tokio::sync::Semaphore;
 
 use crate::app::Shared;
-use crate::problem::Problem;
+use crate::problem::{Code, Problem};
 
 /// Entries kept at the most; which one goes for a new one is left to chance, since any can be loaded again.
 const MOST: usize = 10_000;
@@ -106,7 +106,16 @@ pub async fn of_name(app: &Shared, username: &str) -> Result<Option<Arc<Account>
 pub async fn load(app: &Shared, id: i64) -> Result<Option<Arc<Account>>, Problem> {
     let Some(account) = app.database.account(id).await? else {
         app.accounts.forget(id);
-        return Ok(None);
+        let known =
+            app.store.account_version(id).await.map_err(|error| app.store_failed(&error))?;
+        // No account is ever deleted: the table gave a wrong answer, and nobody's token is wrong for it.
+        return match known {
+            Some(_) => {
+                Err(Problem::new(Code::DatabaseUnavailable)
+                    .because(&"an account is not in the table"))
+            }
+            None => Ok(None),
+        };
     };
     let told = app.store.set_account_version(id, account.version).await;
     told.map_err(|error| app.store_failed(&error))?;

@@ -2,6 +2,7 @@
 //! was already running is never touched.
 
 mod mariadb;
+mod pgbouncer;
 mod postgres;
 mod rabbitmq;
 mod redis;
@@ -11,6 +12,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 pub use mariadb::{MariaDb, MariaDbServer, mariadb, mariadb_alone};
+pub use pgbouncer::pgbouncer;
 pub use postgres::{PostgresDb, PostgresServer, postgres, postgres_alone};
 pub use rabbitmq::{RabbitNode, Vhost, rabbitmq, rabbitmq_alone, rabbitmq_cluster};
 #[cfg(test)]

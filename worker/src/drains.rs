@@ -127,7 +127,8 @@ impl WaitingRows {
         match recorder::open(keys, &delivery.body) {
             Ok(record) => Some(record),
             Err(OpenError::UnknownKey(key)) => {
-                let message = "a row's key is not among POSTRIDER_SECRET: it waits for a worker that has it";
+                let message =
+                    "a row's key is not among POSTRIDER_SECRET: it waits for a worker that has it";
                 self.key_missing.log(&key, message);
                 None
             }

@@ -77,7 +77,8 @@ struct AccountRead {
 
 impl Database {
     pub async fn account(&self, id: i64) -> Result<Option<Account>, DatabaseError> {
-        self.first_account(select().and_where(Expr::col("id").eq(id))).await
+        let account = self.first_account(select().and_where(Expr::col("id").eq(id))).await?;
+        asked_for(account, |account| account.id == id)
     }
 
     /// The account of exactly this name.
@@ -85,7 +86,8 @@ impl Database {
         if !is_name(username) {
             return Ok(None);
         }
-        self.first_account(select().and_where(Expr::col("username").eq(username))).await
+        let account = select().and_where(Expr::col("username").eq(username)).take();
+        asked_for(self.first_account(&account).await?, |account| account.username == username)
     }
 
     /// The account of this name, made where there is none. With `role` Admin an existing account becomes
@@ -184,6 +186,17 @@ impl Database {
             revoked,
             api_keys,
         }))
+    }
+}
+
+/// The account, if it is the one that was asked for: behind a pooler a connection may get another's answer.
+fn asked_for(
+    account: Option<Account>,
+    is_it: impl FnOnce(&Account) -> bool,
+) -> Result<Option<Account>, DatabaseError> {
+    match account {
+        Some(account) if !is_it(&account) => Err(unreadable("it gave another account")),
+        account => Ok(account),
     }
 }
 

@@ -7,6 +7,7 @@ use secrecy::{ExposeSecret as _, SecretString};
 use sqlx::migrate::Migrator;
 use sqlx::mysql::{MySqlConnectOptions, MySqlPoolOptions};
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
+use sqlx::{Connection as _, PgConnection};
 
 use super::DatabaseError;
 use super::statement::{fetch_in_transaction, in_time};
@@ -14,6 +15,9 @@ use crate::sqlite::Sqlite;
 
 /// How long a caller waits for a connection: an outage is to be noticed, not waited out.
 const ACQUIRE: Duration = Duration::from_secs(2);
+
+const POOLED: &str = "DATABASE_URL leads to a pooler of transactions, such as PgBouncer in transaction mode, and migrate \
+                      takes a lock of the session: run it with the URL of the server itself";
 
 static SQLITE: Migrator = sqlx::migrate!("../migrations/sqlite");
 static POSTGRES: Migrator = sqlx::migrate!("../migrations/postgres");
@@ -24,6 +28,33 @@ pub enum Database {
     Sqlite(Sqlite),
     Postgres(sqlx::PgPool),
     Mysql(sqlx::MySqlPool),
+}
+
+/// Returns whether sessions get mixed up: of two connections one sees the other's setting, or loses its own.
+async fn is_pooled(pool: &sqlx::PgPool) -> Result<bool, DatabaseError> {
+    const SET: &str = "SELECT set_config('postrider.session', $1, false)";
+    const GET: &str = "SELECT current_setting('postrider.session', true)";
+    let options = pool.connect_options();
+    let connect = async || {
+        let connected = PgConnection::connect_with(&options).await;
+        connected.map_err(|error| DatabaseError::of_connecting(&error))
+    };
+    let (mut one, mut other) = (connect().await?, connect().await?);
+    let mark = uuid::Uuid::now_v7().to_string();
+    let mut transaction = one.begin().await?;
+    sqlx::query(SET).bind(&mark).persistent(false).execute(&mut *transaction).await?;
+    transaction.commit().await?;
+    // While it is open its connection to the server is nobody else's.
+    let mut held = other.begin().await?;
+    let seen: Option<String> =
+        sqlx::query_scalar(GET).persistent(false).fetch_one(&mut *held).await?;
+    if seen.as_ref() == Some(&mark) {
+        return Ok(true);
+    }
+    let mut transaction = one.begin().await?;
+    let own: Option<String> =
+        sqlx::query_scalar(GET).persistent(false).fetch_one(&mut *transaction).await?;
+    Ok(own != Some(mark))
 }
 
 impl Database {
@@ -52,19 +83,24 @@ impl Database {
         Self::Sqlite(sqlite)
     }
 
-    /// Applies the migrations that aren't applied yet. PostgreSQL has to be reached directly: others that migrate are kept
-    /// out by a lock of the session.
+    /// Applies the migrations that aren't applied yet. `PostgreSQL` must not be behind a pooler of transactions: a lock of
+    /// the session keeps out others that migrate.
     pub async fn migrate(&self) -> Result<(), DatabaseError> {
         let applied = match self {
             Self::Sqlite(sqlite) => SQLITE.run(&mut sqlite.connect().await?).await,
-            Self::Postgres(pool) => POSTGRES.run(pool).await,
+            Self::Postgres(pool) => {
+                if is_pooled(pool).await? {
+                    return Err(DatabaseError::Unavailable(POOLED.to_owned()));
+                }
+                POSTGRES.run(pool).await
+            }
             Self::Mysql(pool) => MYSQL.run(pool).await,
         };
         Ok(applied?)
     }
 
-    /// Answers if every migration of this binary is applied, and embedded, if the file takes writes. (One that is newer may be, too: a newer binary is
-    /// being rolled out.)
+    /// Answers where every migration of this binary is applied and, embedded, where the file takes writes. Newer migrations
+    /// may be there too: a newer binary is being rolled out.
     pub async fn ping(&self) -> Result<(), DatabaseError> {
         if let Self::Sqlite(sqlite) = self {
             sqlite.check_writes().await?;
