@@ -135,6 +135,7 @@ fn row(create_time: i64) -> Row {
         update_time: create_time + 5,
         verify_time: None,
         test: false,
+        deadline: 0,
     }
 }
 

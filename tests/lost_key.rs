@@ -139,3 +139,40 @@ async fn an_api_without_an_old_secret_refuses_what_needs_it_and_stays_ready() {
     let (status, checked) = with_both.check(&phone(1), &digits).await;
     assert_eq!(status, 200, "{checked}");
 }
+
+/// Its message was sent; whether its row can be written depends on a secret that is gone.
+#[tokio::test]
+async fn a_row_whose_secret_is_gone_is_written_without_its_phone_after_the_deadline() {
+    // It may be handed over for 30 s.
+    let more = vec![("POSTRIDER_CODE__TTL", "45s")];
+    let mut it = start(Alone { postgres: true, more, ..Alone::default() }).await;
+    let worker = it.worker_with_secret(OLD);
+    // From then on the API knows the account.
+    it.send_on(2..3).await;
+    it.postgres.as_mut().unwrap().kill();
+    let (status, sent) = it.client.send_code(&phone(1)).await;
+    assert_eq!(status, 202, "{sent}");
+    let id = id_of(&sent);
+    eventually("its row to be in sms.rows", || async {
+        let metrics = reqwest::get(format!("{worker}/metrics")).await.ok()?.text().await.ok()?;
+        metrics.contains("sms_publish_duration_seconds_count{to=\"rows\"}").then_some(())
+    })
+    .await;
+    let worker = it.worker_with_secret(NEW);
+    it.postgres.as_mut().unwrap().start();
+    it.worker_says("a row's key is not among POSTRIDER_SECRET").await;
+    eventually("the worker to be ready", || async {
+        readiness(&worker).await.filter(|(status, _)| *status == 200)
+    })
+    .await;
+    let (rows, dead) = eventually("its row", || async {
+        let written = it.written(&id).await;
+        (!written.0.is_empty()).then_some(written)
+    })
+    .await;
+    assert_eq!(rows, [(String::new(), String::new())]);
+    assert_eq!(dead, ["key_missing"]);
+    let (_, message) = it.client.get(&format!("/v1/messages/{id}")).await;
+    assert_eq!(message["status"], "sent", "{message}");
+    assert_eq!(it.provider.handed_for(&id).len(), 1);
+}

@@ -176,12 +176,12 @@ async fn a_user_who_asked_three_times_gets_one_text_when_the_provider_recovers()
     it.provider.always(Behaviour::Accept);
     let newest = sent.pop().unwrap();
     it.client.message_once(&newest, "sent").await;
+    let rows = it.rows_of(&sent).await;
+    assert_eq!(rows.len(), 3, "a row for each");
     for id in &sent {
         let message = it.client.message_once(id, "superseded").await;
         assert_eq!(message["error_code"], "superseded", "{message}");
     }
-    let rows = it.rows_of(&sent).await;
-    assert_eq!(rows.len(), 3, "a row for each");
     let carried: Vec<_> = it.provider.handed().into_iter().filter(|call| call.carried).collect();
     assert_eq!(carried.len(), 1, "{carried:?}");
     assert_eq!(carried[0].out_id, newest);

@@ -1,6 +1,7 @@
 //! What ended beside the lanes: rows that waited for the database, jobs that the broker gave up, messages that the
 //! work exchange had no queue for.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -22,6 +23,8 @@ use crate::missing_keys::MissingKeys;
 use crate::recorder::{self, Recorder, dead_bytes};
 use crate::resolution::Resolution;
 use crate::rows::{Rows, WaitLog};
+use crate::send::wall_clock;
+use crate::waiting_row;
 
 /// Rows taken at once from `sms.rows`.
 const ROWS: u16 = 500;
@@ -94,9 +97,9 @@ impl WaitingRows {
         let (mut records, mut places, mut foreign) = (Vec::new(), Vec::new(), Vec::new());
         for (place, delivery) in batch.iter().enumerate() {
             match self.open(delivery) {
-                Some(record) => {
-                    records.push(record);
-                    places.push(place);
+                Some(opened) => {
+                    places.extend(opened.iter().map(|_| place));
+                    records.extend(opened);
                 }
                 None => foreign.push(delivery.body.clone()),
             }
@@ -112,7 +115,9 @@ impl WaitingRows {
         }
         recorder::archive(&self.store, &written.committed).await;
         // To the end of the queue: what goes on waiting holds up nothing behind it.
-        let again = written.waiting.iter().filter_map(|place| batch.get(*places.get(*place)?));
+        let again: BTreeSet<usize> =
+            written.waiting.iter().filter_map(|place| places.get(*place).copied()).collect();
+        let again = again.into_iter().filter_map(|place| batch.get(place));
         put_back(&self.queue, again.map(|delivery| delivery.body.clone()).collect()).await;
         pass_on(&self.queue, foreign).await;
         for delivery in batch {
@@ -121,20 +126,23 @@ impl WaitingRows {
         Drained::Some
     }
 
-    /// The record of a delivery; `None` where another worker has its key.
-    fn open(&self, delivery: &Delivery) -> Option<Record> {
+    /// The records of a delivery: one, or what is left of one whose key was missing until its deadline. `None` where it
+    /// waits for another worker, which may have its key.
+    fn open(&self, delivery: &Delivery) -> Option<Vec<Record>> {
         let keys = &self.rows.keys;
-        match recorder::open(keys, &delivery.body) {
-            Ok(record) => Some(record),
+        match waiting_row::open(keys, &delivery.body) {
+            Ok(record) => Some(vec![record]),
             Err(OpenError::UnknownKey(key)) => {
-                let message =
-                    "a row's key is not among POSTRIDER_SECRET: it waits for a worker that has it";
-                self.key_missing.log(&key, message);
-                None
+                let left = waiting_row::without_secret(keys, &delivery.body, wall_clock());
+                if left.is_none() {
+                    let message = "a row's key is not among POSTRIDER_SECRET: it waits for a worker that has it";
+                    self.key_missing.log(&key, message);
+                }
+                left
             }
             Err(OpenError::Broken) => {
                 let why = "a row that waited for the database, and can't be opened";
-                Some(dead_bytes(keys, &delivery.body, None, DeadReason::Undecodable, why))
+                Some(vec![dead_bytes(keys, &delivery.body, None, DeadReason::Undecodable, why)])
             }
         }
     }

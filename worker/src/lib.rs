@@ -9,6 +9,7 @@
 //! 4. `decision` says what follows: done, again, later, the end. `delay` says when.
 //! 5. `resolution` is what is written into the store first, so that any worker can finish the rest.
 //! 6. `recorder` has `rows` write them in batches, and then has the jobs acked by `acks`.
+//!    `waiting_row` is how a record waits at the broker for the database.
 //! 7. `drains` takes in what ended beside the lanes: rows that waited for the database, dead letters of the
 //!    broker, unrouted messages.
 //!
@@ -31,6 +32,7 @@ mod run;
 mod send;
 #[cfg(test)]
 mod testing;
+mod waiting_row;
 
 pub use missing_keys::MissingKeys;
 pub use run::{WorkerParts, run};

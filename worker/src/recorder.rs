@@ -10,18 +10,17 @@ use postrider_common::database::sms_log::Record;
 use postrider_common::ids::MessageId;
 use postrider_common::job::Lane;
 use postrider_common::queue::{Destination, Outgoing, Published, Queue, Receipt};
-use postrider_common::secret::{KeyRing, OpenError, SealedFor};
+use postrider_common::secret::{KeyRing, SealedFor};
 use postrider_common::store::Store;
 use sha2::{Digest as _, Sha256};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
 use crate::acks::Acks;
-use crate::rows::{Rows, WaitLog, Written, as_json};
+use crate::rows::{Rows, WaitLog, Written};
 use crate::send::wall_clock;
+use crate::waiting_row;
 
-/// What sealed rows are bound to.
-const BOUND_TO: &[u8] = b"sms.rows";
 const PAUSE: Duration = Duration::from_millis(200);
 /// A batch takes milliseconds. One that takes longer than this waits in the queue, and the jobs behind it don't wait.
 const WRITE: Duration = Duration::from_secs(2);
@@ -126,7 +125,7 @@ impl RecorderParts {
     /// Neither may answer for a while: then it goes to whichever does first.
     async fn set_aside(&self, record: &Record) {
         loop {
-            let body = seal(&self.rows.keys, record);
+            let body = waiting_row::seal(&self.rows.keys, record);
             let message = Outgoing { id: id_of(record), body, trace: None };
             match self.queue.publish(Destination::Rows, message).await {
                 Published::Confirmed => return,
@@ -180,18 +179,6 @@ pub(crate) fn dead_bytes(
         create_time: wall_clock(),
     };
     Record { row: None, attempts: Vec::new(), dead_letter: Some(dead_letter) }
-}
-
-/// A record as it waits in `sms.rows`: sealed, since it holds a phone number.
-fn seal(keys: &KeyRing, record: &Record) -> Vec<u8> {
-    keys.seal(SealedFor::Queue, &as_json(record), BOUND_TO).into_bytes()
-}
-
-/// Opens what waited in `sms.rows`.
-pub(crate) fn open(keys: &KeyRing, body: &[u8]) -> Result<Record, OpenError> {
-    let sealed = std::str::from_utf8(body).map_err(|_| OpenError::Broken)?;
-    let plain = keys.open(SealedFor::Queue, sealed, BOUND_TO)?;
-    serde_json::from_slice(&plain).map_err(|_| OpenError::Broken)
 }
 
 #[cfg(test)]

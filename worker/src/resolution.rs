@@ -118,7 +118,10 @@ impl Resolution {
             update_time: self.at,
             verify_time: approved_at,
             test: job.test,
+            deadline: job.deadline,
         };
+        // A row without its phone wants a look, however its message ended.
+        let dead = dead.or_else(|| contents.is_none().then_some(DeadReason::KeyMissing));
         let dead_letter = dead.map(|reason| self.dead_letter(job, reason, keys));
         Record { row: Some(row), attempts: tried.attempts, dead_letter }
     }
@@ -181,6 +184,8 @@ mod tests {
         let numbers: Vec<_> = record.attempts.iter().map(|attempt| attempt.number).collect();
         assert_eq!(numbers, (12..=31).collect::<Vec<_>>());
         assert_eq!(record.row.unwrap().attempts, 31);
+        let dead = record.dead_letter.unwrap();
+        assert_eq!(dead.reason, DeadReason::KeyMissing, "the contents weren't there");
     }
 
     #[test]

@@ -10,6 +10,7 @@ use postrider_common::secret::{KeyRing, SealedFor};
 use tokio::time::Instant;
 
 use crate::send::wall_clock;
+use crate::waiting_row::to_json;
 
 /// Failures in a row before a batch is given up for now: one bad row of 1,000 is alone after ten.
 const MAX_FAILURES: usize = 16;
@@ -162,17 +163,11 @@ impl Rows {
             reason: DeadReason::RowRefused,
             detail: why.to_owned(),
             attempts: Vec::new(),
-            job: self.keys.seal(SealedFor::Log, &as_json(record), id.as_bytes()),
+            job: self.keys.seal(SealedFor::Log, &to_json(record), id.as_bytes()),
             id,
             create_time: wall_clock(),
         }
     }
-}
-
-/// A record as bytes.
-pub(crate) fn as_json(record: &Record) -> Vec<u8> {
-    #[expect(clippy::expect_used, reason = "numbers and strings always serialise")]
-    serde_json::to_vec(record).expect("a record serialises")
 }
 
 fn messages(records: &[Record]) -> impl Iterator<Item = MessageId> {

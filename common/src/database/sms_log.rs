@@ -53,6 +53,9 @@ pub struct Row {
     /// Of a test key: it was never handed to a provider.
     #[serde(default)]
     pub test: bool,
+    /// The message's deadline. No column: it goes by while the row waits to be written.
+    #[serde(default)]
+    pub deadline: i64,
 }
 
 /// `sms_log.status`. It may go from 0 or 2 to 1, never back.

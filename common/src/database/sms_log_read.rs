@@ -170,6 +170,7 @@ impl RowRead {
             update_time: self.update_time,
             verify_time: self.verify_time,
             test: self.test != 0,
+            deadline: 0,
         })
     }
 }
