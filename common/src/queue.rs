@@ -2,6 +2,7 @@
 //! suite runs over both.
 
 mod consumer;
+mod outage_log;
 mod publisher;
 pub mod rabbitmq;
 pub mod rung;

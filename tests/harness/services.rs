@@ -14,7 +14,9 @@ use std::process::Command;
 pub use mariadb::{MariaDb, MariaDbServer, mariadb, mariadb_alone};
 pub use pgbouncer::pgbouncer;
 pub use postgres::{PostgresDb, PostgresServer, postgres, postgres_alone};
-pub use rabbitmq::{RabbitNode, Vhost, rabbitmq, rabbitmq_alone, rabbitmq_cluster};
+pub use rabbitmq::{
+    RabbitNode, Vhost, rabbitmq, rabbitmq_alone, rabbitmq_cluster, rabbitmq_missing,
+};
 #[cfg(test)]
 pub use redis::redis_of;
 pub use redis::{Redis, RedisServers, redis, redis_unwatched, redis_with_sentinel};

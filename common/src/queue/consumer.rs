@@ -14,6 +14,7 @@ use lapin::{Channel, message};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
+use super::outage_log::OutageLog;
 use super::publisher::TRACEPARENT;
 use super::supervisor::{AGAIN, Link, Up, unavailable};
 use super::{Acker, Delivery, QueueError, Receipt, Source};
@@ -86,16 +87,15 @@ pub(super) struct Subscriber {
 
 impl Subscriber {
     pub(super) async fn run(mut self) {
-        let mut said = false;
+        let mut outage = OutageLog::default();
         while let Some(link) = self.link().await {
-            match self.take_from(&link).await {
+            match self.take_from(&link, &mut outage).await {
                 Ok(()) => return,
-                Err(error) if said => {
-                    tracing::debug!(%error, source = ?self.source, "still no deliveries");
+                Err(error) if outage.is_due() => {
+                    tracing::warn!(%error, source = ?self.source, "deliveries ended; subscribing again");
                 }
                 Err(error) => {
-                    tracing::warn!(%error, source = ?self.source, "deliveries ended; subscribing again");
-                    said = true;
+                    tracing::debug!(%error, source = ?self.source, "still no deliveries");
                 }
             }
             if link.usable() {
@@ -103,8 +103,6 @@ impl Subscriber {
                 if let Err(error) = link.declare().await {
                     tracing::debug!(%error, "nothing could be declared");
                 }
-            } else {
-                said = false;
             }
             tokio::time::sleep(AGAIN).await;
         }
@@ -130,7 +128,7 @@ impl Subscriber {
     }
 
     /// Hands on what comes over this connection; an error where it ends before we do.
-    async fn take_from(&self, link: &Link) -> Result<(), QueueError> {
+    async fn take_from(&self, link: &Link, outage: &mut OutageLog) -> Result<(), QueueError> {
         let channel = link.channel().await?;
         let qos = channel.basic_qos(self.prefetch.max(1), BasicQosOptions::default());
         link.answer(qos).await?;
@@ -142,6 +140,9 @@ impl Subscriber {
             FieldTable::default(),
         );
         let mut deliveries = link.answer(subscribed).await?;
+        if outage.end() {
+            tracing::info!(source = ?self.source, "subscribed again");
+        }
         let number = SESSIONS.fetch_add(1, Ordering::Relaxed);
         let (unacked, stopped) = (Mutex::default(), AtomicBool::new(false));
         let session = Arc::new(Session { number, channel, unacked, stopped });

@@ -12,6 +12,7 @@ use tokio::sync::watch;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
+use super::outage_log::OutageLog;
 use super::publisher::Pool;
 use super::{QueueError, topology};
 
@@ -111,25 +112,28 @@ impl Link {
         Ok(link)
     }
 
-    /// Ends when the connection is of no more use.
-    async fn ended(&self) {
+    /// Ends when the connection is of no more use; gives what was heard of the cause.
+    async fn ended(&self) -> String {
+        let mut why = "it gave no answer in time".to_owned();
         let mut events = Box::pin(self.connection.events_listener());
         let mut look = tokio::time::interval(LOOK);
         while self.usable() {
             tokio::select! {
-                () = self.condemned.cancelled() => return,
+                () = self.condemned.cancelled() => return why,
                 _ = look.tick() => {}
                 event = events.next() => match event {
                     Some(Event::ConnectionBlocked(reason)) => {
                         tracing::error!(reason, "the broker takes nothing more: it has raised an alarm");
                     }
                     Some(Event::ConnectionUnblocked) => tracing::warn!("the broker's alarm is over"),
+                    Some(Event::Error(error)) => why = error.to_string(),
                     Some(_) => {}
                     // No event can follow; the state is still looked at.
                     None => tokio::time::sleep(LOOK).await,
                 },
             }
         }
+        why
     }
 
     /// Closes it, and so gives back what was delivered over it and not acked.
@@ -148,8 +152,7 @@ pub(super) async fn keep_up(
     closed: CancellationToken,
     current: watch::Sender<Option<Arc<Link>>>,
 ) {
-    // A failure is logged once an outage: tries are many.
-    let mut said = false;
+    let mut outage = OutageLog::default();
     loop {
         let opened = tokio::select! {
             () = closed.cancelled() => return,
@@ -157,19 +160,20 @@ pub(super) async fn keep_up(
         };
         match opened {
             Ok(link) => {
-                tracing::info!(?purpose, "connected to the broker");
+                let again = outage.end();
+                tracing::info!(?purpose, again, "connected to the broker");
                 current.send_replace(Some(link.clone()));
                 tokio::select! {
                     () = closed.cancelled() => {}
-                    () = link.ended() => tracing::warn!(?purpose, "lost the connection to the broker"),
+                    why = link.ended() => {
+                        tracing::warn!(?purpose, error = why, "lost the connection to the broker");
+                    }
                 }
                 current.send_replace(None);
                 link.close().await;
-                said = false;
             }
-            Err(error) if !said => {
+            Err(error) if outage.is_due() => {
                 tracing::warn!(%error, ?purpose, "no connection to the broker; trying on");
-                said = true;
             }
             Err(error) => tracing::debug!(%error, ?purpose, "still no connection to the broker"),
         }

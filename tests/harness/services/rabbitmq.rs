@@ -39,21 +39,16 @@ static SHARED: OnceLock<RabbitNode> = OnceLock::new();
 
 /// A fresh virtual host.
 pub async fn rabbitmq() -> Vhost {
+    let vhost = rabbitmq_missing();
+    vhost.create().await;
+    vhost
+}
+
+/// A virtual host that isn't there yet.
+pub fn rabbitmq_missing() -> Vhost {
     let node = SHARED.get_or_init(RabbitNode::new);
     let name = format!("test-{}", uuid::Uuid::now_v7().simple());
-    let vhost = Vhost { name, port: node.server.port(), management: node.management };
-    let (base, user, password, name) = vhost.management();
-    let client = reqwest::Client::builder().no_proxy().build().unwrap();
-    let all = serde_json::json!({ "configure": ".*", "write": ".*", "read": ".*" });
-    for (path, body) in [
-        (format!("/api/vhosts/{name}"), serde_json::json!({})),
-        (format!("/api/permissions/{name}/{user}"), all),
-    ] {
-        let put =
-            client.put(format!("{base}{path}")).basic_auth(&user, Some(&password)).json(&body);
-        put.send().await.unwrap().error_for_status().unwrap();
-    }
-    vhost
+    Vhost { name, port: node.server.port(), management: node.management }
 }
 
 /// A node of the test's own.
@@ -74,6 +69,20 @@ pub async fn rabbitmq_cluster(nodes: usize) -> Vec<RabbitNode> {
 }
 
 impl Vhost {
+    pub async fn create(&self) {
+        let (base, user, password, name) = self.management();
+        let client = reqwest::Client::builder().no_proxy().build().unwrap();
+        let all = serde_json::json!({ "configure": ".*", "write": ".*", "read": ".*" });
+        for (path, body) in [
+            (format!("/api/vhosts/{name}"), serde_json::json!({})),
+            (format!("/api/permissions/{name}/{user}"), all),
+        ] {
+            let put =
+                client.put(format!("{base}{path}")).basic_auth(&user, Some(&password)).json(&body);
+            put.send().await.unwrap().error_for_status().unwrap();
+        }
+    }
+
     pub fn url(&self) -> String {
         format!("amqp://guest:guest@127.0.0.1:{}/{}", self.port, self.name)
     }
