@@ -3,7 +3,7 @@
 use std::process::{Output, Stdio};
 
 use crate::distributed::{Alone, id_of, phone, start};
-use crate::harness::processes::{Process, Settings, api_command, settings, worker_command};
+use crate::harness::processes::{Client, Process, Settings, api_command, settings, worker_command};
 use crate::harness::{eventually, services};
 
 fn said(output: &Output) -> String {
@@ -134,6 +134,43 @@ async fn settings_that_should_not_stay_are_warned_of_at_the_start() {
     api.url().await;
     eventually("the warning", || async {
         api.output().contains("server.trusted_proxies: 0.0.0.0/0 is everybody").then_some(())
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn database_without_tables_is_reported_once_by_both_programs() {
+    const WORDS: &str = "run postrider-api migrate";
+    let (amqp, redis, database) = (
+        services::rabbitmq().await.url(),
+        services::redis().await,
+        services::postgres().await.url().to_owned(),
+    );
+    let mut settings = unasked();
+    for (name, url) in [("AMQP_URL", amqp), ("REDIS_URL", redis.url()), ("DATABASE_URL", database)]
+    {
+        settings.insert(name.to_owned(), url);
+    }
+    settings.insert("POSTRIDER_SANDBOX".to_owned(), "1".to_owned());
+    let mut api = Process::api(settings.clone());
+    let worker = Process::worker(settings.clone());
+    for process in [&api, &worker] {
+        eventually("the missing tables to be reported", || async {
+            process.output().contains(WORDS).then_some(())
+        })
+        .await;
+    }
+    let client = Client::new(api.url().await, String::new());
+    for _ in 0..3 {
+        assert_eq!(client.get("/readyz").await.0, 503);
+    }
+    for process in [&api, &worker] {
+        assert_eq!(process.output().matches(WORDS).count(), 1, "{}", process.output());
+    }
+    let migrated = api_command(&settings).arg("migrate").output().unwrap();
+    assert!(migrated.status.success(), "{}", said(&migrated));
+    eventually("the API to be ready", || async {
+        (client.get("/readyz").await.0 == 200).then_some(())
     })
     .await;
 }

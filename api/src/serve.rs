@@ -129,6 +129,7 @@ async fn distributed(config: &Config) -> anyhow::Result<Parts> {
         return Err(anyhow!("not the distributed form"));
     };
     let (database, store) = connect::tables_and_store(config).await?;
+    tokio::spawn(database.clone().report_missing_tables());
     let queue = Queue::Rabbit(RabbitQueue::start(amqp, config.settings.queue.confirm_timeout));
     let acceptor = Acceptor::distributed(store.clone(), queue.clone());
     Ok(Parts { acceptor, store, queue, database, worker: None, _lock: None })

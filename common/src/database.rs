@@ -17,6 +17,7 @@ pub mod sms_log;
 mod sms_log_read;
 mod sms_log_write;
 mod statement;
+mod tables;
 #[cfg(test)]
 mod tests;
 mod text;

@@ -47,6 +47,10 @@ async fn work(config: Config) -> anyhow::Result<()> {
     let store = Store::Redis(RedisStore::new(&redis)?);
     let queue = Queue::Rabbit(RabbitQueue::start(&amqp, settings.queue.confirm_timeout));
     let database = Database::new(&database, settings.database.max_connections)?;
+    tokio::spawn(database.clone().report_missing_tables());
+    let (redis, allow_eviction) = (store.clone(), settings.store.allow_eviction);
+    // It ends with the process.
+    tokio::spawn(async move { redis.watch_server(allow_eviction).await });
     let providers = provider::from_settings(&settings, &store, &keys)?;
     let key_missing = Arc::default();
     let watched = health::Watched {
