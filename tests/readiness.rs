@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use crate::distributed::{Alone, Distributed, start};
 use crate::harness::eventually;
-use crate::harness::processes::Process;
+use crate::harness::processes::{Client, Process};
 
 /// A silent connection is given up after two heartbeats, which are 10 s apart.
 const BEFORE_HEARTBEATS_TELL: Duration = Duration::from_secs(15);
@@ -15,14 +15,19 @@ const BEFORE_HEARTBEATS_TELL: Duration = Duration::from_secs(15);
 struct Probes {
     urls: [String; 2],
     http: reqwest::Client,
-    _worker: Process,
+    worker: Process,
 }
 
 impl Probes {
     fn new(it: &Distributed) -> Self {
+        Self::of(it, it.client.url.clone())
+    }
+
+    /// Of this API, and of a worker that is started for it.
+    fn of(it: &Distributed, api: String) -> Self {
         let (worker, url) = Process::watched_worker(it.settings.clone());
         let http = reqwest::Client::builder().no_proxy().build().unwrap();
-        Self { urls: [it.client.url.clone(), url], http, _worker: worker }
+        Self { urls: [api, url], http, worker }
     }
 
     async fn answers(&self) -> Vec<(u16, Value)> {
@@ -82,4 +87,52 @@ async fn unready_while_the_broker_confirms_nothing() {
     it.api_wire.pass();
     it.worker_wire.pass();
     probes.eventually("both to be ready again", 200, "queue", "up").await;
+}
+
+#[tokio::test]
+async fn unready_where_redis_may_evict_keys() {
+    let it = start(Alone::default()).await;
+    it.redis.command("CONFIG SET maxmemory 1gb").await;
+    it.redis.command("CONFIG SET maxmemory-policy allkeys-lru").await;
+    // What is there already looks once a minute.
+    let mut api = Process::api(it.settings.clone());
+    let url = api.url().await;
+    let probes = Probes::of(&it, url);
+    for body in probes.eventually("both to be unready", 503, "store", "unfit").await {
+        let reason = body["reason"].as_str().unwrap();
+        assert!(reason.contains("maxmemory-policy") && reason.contains("allkeys-lru"), "{body}");
+    }
+    for process in [&api, &probes.worker] {
+        let log = process.output();
+        assert!(log.contains("maxmemory-policy is allkeys-lru"), "{log}");
+        assert!(!log.contains("append-only"), "{log}");
+    }
+
+    let mut allowed = it.settings.clone();
+    allowed.insert("POSTRIDER_STORE__ALLOW_EVICTION".to_owned(), "true".to_owned());
+    it.redis.command("CONFIG SET appendonly no").await;
+    let mut api = Process::api(allowed);
+    let client = Client::new(api.url().await, String::new());
+    eventually("it to be ready", async || (client.get("/readyz").await.0 == 200).then_some(()))
+        .await;
+    let log = api.output();
+    assert_eq!(log.matches("no append-only file").count(), 1, "{log}");
+}
+
+#[tokio::test]
+async fn says_which_settings_redis_does_not_tell() {
+    let it = start(Alone::default()).await;
+    it.redis.command("ACL SETUSER limited on >secret ~* +@all -info -config").await;
+    let mut limited = it.settings.clone();
+    let redis = it.redis.url().replace("redis://", "redis://limited:secret@");
+    limited.insert("REDIS_URL".to_owned(), redis);
+    let mut api = Process::api(limited);
+    let client = Client::new(api.url().await, String::new());
+    eventually("it to be ready", async || (client.get("/readyz").await.0 == 200).then_some(()))
+        .await;
+    let log = api.output();
+    let line = log.lines().find(|line| line.contains("were not checked")).unwrap();
+    for setting in ["maxmemory-policy", "appendonly", "role"] {
+        assert!(line.contains(setting), "{line}");
+    }
 }

@@ -6,6 +6,7 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
 use postrider_common::database::{Database, DatabaseError};
+use postrider_common::store::StoreError;
 use serde::Serialize;
 use tokio::time::timeout;
 use utoipa::ToSchema;
@@ -24,10 +25,13 @@ pub struct Readiness {
     status: &'static str,
     #[schema(schema_with = part)]
     queue: &'static str,
-    #[schema(schema_with = part)]
+    #[schema(schema_with = store)]
     store: &'static str,
     #[schema(schema_with = database)]
     database: &'static str,
+    /// What to change where the store is unfit
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<String>,
 }
 
 #[derive(Debug, Serialize, ToSchema)]
@@ -42,6 +46,10 @@ fn readiness() -> Object {
 
 fn part() -> Object {
     one_of(&["up", "down"])
+}
+
+fn store() -> Object {
+    one_of(&["up", "down", "unfit"])
 }
 
 fn database() -> Object {
@@ -89,7 +97,11 @@ pub async fn readyz(State(app): State<Shared>) -> (StatusCode, Json<Readiness>) 
         drop(app.store_failed(error));
     }
     let queue = word(queue.is_ok());
-    let store = word(store.is_ok());
+    let (store, reason) = match store {
+        Ok(()) => ("up", None),
+        Err(StoreError::Unfit(why)) => ("unfit", Some(why)),
+        Err(_) => ("down", None),
+    };
     let database = match database {
         Ok(Ok(())) => "up",
         Ok(Err(DatabaseError::TablesMissing(_))) => "migrations missing",
@@ -100,7 +112,7 @@ pub async fn readyz(State(app): State<Shared>) -> (StatusCode, Json<Readiness>) 
     let ready = queue == "up" && store == "up" && tables;
     let code = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     let status = if ready { "ready" } else { "not_ready" };
-    (code, Json(Readiness { status, queue, store, database }))
+    (code, Json(Readiness { status, queue, store, database, reason }))
 }
 
 fn word(up: bool) -> &'static str {

@@ -76,6 +76,11 @@ pub async fn serve(config: Config) -> anyhow::Result<()> {
     };
     let (kept, purge_stop) = (parts.store.clone(), worker_stop.clone());
     tokio::spawn(async move { purge_stop.run_until_cancelled(kept.purge()).await });
+    let (watched, watch_stop) = (parts.store.clone(), worker_stop.clone());
+    let allow_eviction = config.settings.store.allow_eviction;
+    tokio::spawn(async move {
+        watch_stop.run_until_cancelled(watched.watch_server(allow_eviction)).await
+    });
     let (notes, writing) = Notes::start(&config, &parts);
     let app = app(&config, &parts, notes)?;
     let background = tokio::spawn(back_pressure::watch(Arc::clone(&app), stop.clone()));

@@ -34,7 +34,7 @@ pub enum Store {
     Sqlite(sqlite::SqliteStore),
 }
 
-/// Why the store gave no answer. None of the three says whether the operation was done.
+/// Why the store gave no answer. None of the first three says whether the operation was done.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum StoreError {
     #[error("the store can't be reached: {0}")]
@@ -43,6 +43,9 @@ pub enum StoreError {
     Lost,
     #[error("the store answered what nobody can read: {0}")]
     Broken(String),
+    /// Only of a check: calls are answered as ever.
+    #[error("the store is set up so that it may lose what it keeps: {0}")]
+    Unfit(String),
 }
 
 impl Store {
@@ -197,6 +200,14 @@ impl Store {
         }
     }
 
+    /// Watches how Redis is set up, for as long as this future is polled: [`Store::check_writes`] fails where it evicts keys
+    /// (unless that is allowed) or is no primary.
+    pub async fn watch_server(&self, allow_eviction: bool) {
+        if let Self::Redis(store) = self {
+            store.watch_server(allow_eviction).await;
+        }
+    }
+
     /// The current epoch; [`StoreError::Lost`] where the store has none.
     pub async fn epoch(&self) -> Result<String, StoreError> {
         let nothing = serde_json::Map::new();
@@ -274,7 +285,10 @@ impl Store {
     /// a probe of the last second.
     pub async fn check_writes(&self) -> Result<(), StoreError> {
         match self {
-            Self::Redis(store) => store.health.check(self.probe(), redis::too_late).await,
+            Self::Redis(store) => {
+                store.health.check(self.probe(), redis::too_late).await?;
+                store.check_server()
+            }
             Self::Sqlite(store) => {
                 store.check_writes().await?;
                 self.epoch().await.map(drop)

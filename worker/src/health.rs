@@ -10,7 +10,7 @@ use axum::routing::{Router, get};
 use metrics_exporter_prometheus::PrometheusHandle;
 use postrider_common::database::Database;
 use postrider_common::queue::Queue;
-use postrider_common::store::Store;
+use postrider_common::store::{Store, StoreError};
 use serde_json::{Value, json};
 
 use crate::missing_keys::MissingKeys;
@@ -45,12 +45,20 @@ async fn ready(State(watched): State<Watched>) -> (StatusCode, Json<Value>) {
     let ready = queue.is_ok() && store.is_ok() && keys;
     let word = |up: bool| if up { "up" } else { "down" };
     let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
-    let body = json!({
+    let (store, reason) = match store {
+        Ok(()) => ("up", None),
+        Err(StoreError::Unfit(why)) => ("unfit", Some(why)),
+        Err(_) => ("down", None),
+    };
+    let mut body = json!({
         "status": if ready { "ready" } else { "not_ready" },
         "queue": word(queue.is_ok()),
-        "store": word(store.is_ok()),
+        "store": store,
         "database": word(database.is_ok()),
         "keys": if keys { "complete" } else { "missing" },
     });
+    if let Some(reason) = reason {
+        body["reason"] = reason.into();
+    }
     (status, Json(body))
 }

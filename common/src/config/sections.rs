@@ -69,6 +69,7 @@ pub struct Settings {
     pub limits: Limits,
     pub bans: Bans,
     pub dialects: Dialects,
+    pub store: Store,
     pub queue: Queue,
     pub retry: Retry,
     pub worker: Worker,
@@ -206,6 +207,13 @@ pub struct Bans {
     /// Networks whose addresses are never banned; loopback.
     #[serde(deserialize_with = "networks")]
     pub safe_networks: Vec<IpNet>,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Store {
+    /// Whether a Redis may be used that evicts keys where its memory is full; `false`.
+    pub allow_eviction: bool,
 }
 
 #[derive(Debug, Clone, Deserialize)]

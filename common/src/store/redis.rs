@@ -5,6 +5,7 @@
 //! share a slot.
 
 mod new_message;
+mod server;
 mod together;
 pub mod wire;
 
@@ -18,6 +19,7 @@ use redis::aio::{ConnectionManager, ConnectionManagerConfig};
 use redis::{Client, Script};
 use secrecy::{ExposeSecret as _, SecretString};
 
+use self::server::Server;
 use self::together::Together;
 use super::{Admit, AdmitAnswer, Operation, StoreClock, StoreError};
 use crate::job::Lane;
@@ -83,6 +85,7 @@ pub struct RedisStore {
     together: Arc<HashMap<(Operation, Lane), Together>>,
     pub(super) health: Arc<WriteHealth<StoreError>>,
     pub(super) clock: Arc<StoreClock>,
+    server: Arc<Server>,
 }
 
 impl fmt::Debug for RedisStore {
@@ -99,7 +102,18 @@ impl RedisStore {
             ((operation, lane), Together::start(calls.clone(), operation, lane))
         });
         let health = Arc::new(WriteHealth::new("store"));
-        Ok(Self { calls, together: Arc::new(together.into()), health, clock: Arc::default() })
+        let together = Arc::new(together.into());
+        Ok(Self { calls, together, health, clock: Arc::default(), server: Arc::default() })
+    }
+
+    /// An error where what the server is set to makes it unfit.
+    pub(super) fn check_server(&self) -> Result<(), StoreError> {
+        self.server.check()
+    }
+
+    /// Watches the server's settings for as long as this future is polled.
+    pub(super) async fn watch_server(&self, allow_eviction: bool) {
+        self.server.watch(|| self.calls.next(), allow_eviction).await;
     }
 
     pub(super) async fn admit(&self, request: &Admit) -> Result<AdmitAnswer, StoreError> {
