@@ -5,7 +5,7 @@ use std::hint::black_box;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use criterion::{Criterion, criterion_group, criterion_main};
-use postrider_api::token::{Grant, issue, verify};
+use postrider_api::auth::token::{Grant, issue, verify};
 use postrider_common::secret::KeyRing;
 
 fn token_check(criterion: &mut Criterion) {

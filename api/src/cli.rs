@@ -1,154 +1,53 @@
-//! The command line: `postrider-api` alone serves.
+//! What is done from a shell, beside a running service.
 
-use std::time::Duration;
+pub mod account;
+pub mod args;
+pub mod ban;
+pub mod dead_letters;
+pub mod migrate;
+pub mod purge;
+pub mod token;
 
-use clap::{Parser, Subcommand, ValueEnum};
-use postrider_common::config::{Backends, Config, LogFormat};
-use postrider_common::database::blacklist::BanKind;
-use postrider_common::telemetry;
+use std::io::Write as _;
 
-use crate::commands::{account, ban, dead, migrate, purge, token};
-use crate::serve;
-use crate::token::Grant;
-
-/// Sends verification codes and notices by SMS.
-#[derive(Debug, Parser)]
-#[command(version, about)]
-pub struct Cli {
-    #[command(subcommand)]
-    command: Option<Command>,
-}
-
-#[derive(Debug, Subcommand)]
-enum Command {
-    /// Serve the API (and embedded, the worker too). The default.
-    Serve,
-    /// Apply the migrations that aren't applied yet.
-    Migrate,
-    /// Create a token (printed last), and its account where there is none.
-    Token(token::Asked),
-    /// Accounts.
-    #[command(subcommand)]
-    Account(Account),
-    /// Ban a phone number, an address or a network.
-    Ban(ban::Asked),
-    /// Lift a ban.
-    Unban(ban::Lifted),
-    /// Messages that couldn't be sent, and jobs that nobody could read.
-    #[command(subcommand)]
-    Dead(Dead),
-    /// Delete what is old: messages, refusals, dead letters. Made to be run by cron, beside a running service.
-    Purge(purge::Asked),
-}
-
-#[derive(Debug, Subcommand)]
-enum Account {
-    /// Give an account the password on stdin, so that its owner can log in; every older token ends.
-    SetPassword(account::Asked),
-}
-
-#[derive(Debug, Subcommand)]
-enum Dead {
-    /// List dead letters, newest first.
-    List(dead::Asked),
-}
-
-/// What can be banned from the command line.
-#[derive(Debug, Clone, Copy, ValueEnum)]
-pub enum Kind {
-    Phone,
-    #[value(name = "phone_prefix")]
-    PhonePrefix,
-    /// Checks of a phone by one account.
-    #[value(name = "account_phone")]
-    AccountPhone,
-    Ip,
-    Cidr,
-}
-
-impl From<Kind> for BanKind {
-    fn from(kind: Kind) -> Self {
-        match kind {
-            Kind::Phone => Self::Phone,
-            Kind::PhonePrefix => Self::PhonePrefix,
-            Kind::AccountPhone => Self::AccountPhone,
-            Kind::Ip => Self::Ip,
-            Kind::Cidr => Self::Cidr,
-        }
-    }
-}
-
-/// A scope that a token may have beside the usual ones.
-#[derive(Debug, Clone, Copy, ValueEnum)]
-pub enum ExtraScope {
-    Numbers,
-    #[value(name = "on_behalf")]
-    OnBehalf,
-}
-
-impl From<ExtraScope> for Grant {
-    fn from(scope: ExtraScope) -> Self {
-        match scope {
-            ExtraScope::Numbers => Self::Numbers,
-            ExtraScope::OnBehalf => Self::OnBehalf,
-        }
-    }
-}
-
-/// `30m`, `24h`, `7d`.
-pub fn duration(text: &str) -> Result<Duration, String> {
-    let duration = humantime::parse_duration(text).map_err(|error| error.to_string())?;
-    if duration.is_zero() { Err("more than nothing".to_owned()) } else { Ok(duration) }
-}
-
-impl Cli {
-    /// Returns whether this process serves: a command that doesn't needs no provider.
-    #[must_use]
-    pub fn serves(&self) -> bool {
-        matches!(self.command, None | Some(Command::Serve))
-    }
-}
-
-/// Runs what was asked for.
-pub async fn run(cli: Cli, config: Config) -> anyhow::Result<()> {
-    let log = &config.settings.log;
-    let usual = match config.backends {
-        Backends::Embedded { .. } => LogFormat::Text,
-        Backends::Distributed { .. } => LogFormat::Json,
+/// Text from elsewhere as a terminal may get it: characters that control it, or reorder what is shown, are escaped.
+fn printable(text: &str) -> String {
+    let controls = |c: char| {
+        c.is_control()
+            || matches!(c, '\u{061c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
     };
-    telemetry::init_logs(log.format.unwrap_or(usual), &log.filter)?;
-    match cli.command.unwrap_or(Command::Serve) {
-        Command::Serve => serve::serve(config).await,
-        Command::Migrate => migrate::run(&config).await,
-        Command::Token(asked) => token::run(&config, asked).await,
-        Command::Account(Account::SetPassword(asked)) => {
-            account::set_password(&config, asked).await
-        }
-        Command::Ban(asked) => ban::ban(&config, asked).await,
-        Command::Unban(lifted) => ban::unban(&config, &lifted).await,
-        Command::Dead(Dead::List(asked)) => dead::list(&config, &asked).await,
-        Command::Purge(asked) => purge::run(&config, &asked).await,
-    }
+    // As JSON escapes them: all are in the first plane.
+    let printed = |c| if controls(c) { format!("\\u{:04x}", u32::from(c)) } else { c.to_string() };
+    text.chars().map(printed).collect()
+}
+
+/// Prints a line to stdout; a closed pipe is an error as any other.
+fn print(line: &str) -> std::io::Result<()> {
+    let mut stdout = std::io::stdout().lock();
+    writeln!(stdout, "{line}")?;
+    stdout.flush()
+}
+
+/// Prints a line to stderr: stdout holds what a script reads.
+fn notify(line: &str) -> std::io::Result<()> {
+    writeln!(std::io::stderr().lock(), "{line}")
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use clap::CommandFactory as _;
 
     #[test]
-    fn the_command_line_is_sound() {
-        Cli::command().debug_assert();
-        let parsed = |line: &str| Cli::try_parse_from(line.split(' ')).is_ok();
-        assert!(parsed("postrider-api token --account shop --admin --scope on_behalf --ttl 24h"));
-        assert!(parsed("postrider-api token --account shop --existing"));
-        assert!(parsed("postrider-api ban cidr 203.0.113.0/24 --for 30m --reason abuse"));
-        assert!(parsed("postrider-api dead list --limit 5"));
-        assert!(parsed("postrider-api account set-password --account ops"));
-        assert!(parsed("postrider-api purge --older-than 90d --dry-run"));
-        assert!(!parsed("postrider-api purge"));
-        assert!(!parsed("postrider-api purge --older-than 23h"));
-        assert!(!parsed("postrider-api ban phone"));
-        assert!(!parsed("postrider-api token"));
+    fn what_controls_a_terminal_is_escaped() {
+        assert_eq!(printable("余额不足 (isv.X) é"), "余额不足 (isv.X) é");
+        assert_eq!(printable("a\u{1b}[2Jb\nc\r\t"), "a\\u001b[2Jb\\u000ac\\u000d\\u0009");
+        assert_eq!(printable("\u{7f}\u{9b}\u{202e}\u{2066}"), "\\u007f\\u009b\\u202e\\u2066");
+        let json = serde_json::json!({"a": "x\u{9b}\u{1b}"}).to_string();
+        let printed = printable(&json);
+        assert!(!printed.contains('\u{9b}'));
+        assert_eq!(
+            serde_json::from_str::<serde_json::Value>(&printed).unwrap()["a"],
+            "x\u{9b}\u{1b}"
+        );
     }
 }

@@ -23,11 +23,11 @@ use axum::routing::any;
 use postrider_common::config::{Anonymous, Dialect, Settings};
 
 pub use self::description::{Described, also_by_post};
-use crate::app::Shared;
-use crate::caller::{self, Caller, Policy};
-use crate::client_ip::ClientIp;
-use crate::problem::{self, Code, Problem, Told};
-use crate::router;
+use crate::auth::caller::{self, Caller, Policy};
+use crate::http::client_ip::ClientIp;
+use crate::http::problem::{self, Code, Problem, Told};
+use crate::routes::router;
+use crate::server::state::Shared;
 
 /// The longest purpose that a dialect has, in bytes: a channel of 255 characters behind its prefix.
 pub const LONGEST_PURPOSE: usize = 6 + 4 * 255;

@@ -1,65 +1,18 @@
-//! The API: who asks, what is refused, what is queued. A request's way through it, in reading order: `router`,
-//! `caller`, `json`, `verifications`, `sending`, `guard`, `outgoing`; then `postrider_common::accept`.
+//! The API: authenticates a request, enforces bans and limits, and queues the message.
+//!
+//! A request's way, in reading order: [`routes`] (the route table and one file per resource), [`auth`] (the caller),
+//! [`messages`] (the accept path: guard, job, queue). Routes call `messages` and `auth`, those call [`postrider_common`],
+//! and nothing calls back up. [`dialects`] translates the older systems' wire formats into the same calls and holds no
+//! rules of its own.
 
-pub mod account_cache;
-pub mod account_change;
-pub mod accounts;
-pub mod api_keys;
-pub mod app;
-pub mod automatic_bans;
-pub mod back_pressure;
-pub mod bans;
-pub mod blacklist;
-pub mod body_progress;
-pub mod caller;
-pub mod checking;
+pub mod auth;
+pub mod background;
 pub mod cli;
-pub mod client_ip;
-pub mod clock;
-pub mod commands;
-pub mod connect;
-pub mod credential;
-pub mod credits;
-pub mod data_lock;
 pub mod dialects;
-pub mod docs;
-pub mod explain;
-pub mod guard;
-pub mod health;
-pub mod idempotency;
-pub mod identity_provider;
-pub mod json;
-pub mod jwks;
-pub mod key_uses;
-pub mod log_out;
-pub mod login_limits;
-pub mod message_list;
+pub mod http;
 pub mod messages;
-pub mod metrics;
-pub mod notices;
-pub mod notices_to_many;
 pub mod openapi;
-pub mod outgoing;
-pub mod pages;
-pub mod password_change;
-pub mod passwords;
-pub mod problem;
-pub mod queues;
-pub mod rate_limit_headers;
-pub mod refusals;
-pub mod registration;
-pub mod request_id;
-pub mod restore;
-pub mod router;
-pub mod sandbox;
-pub mod sending;
-pub mod serve;
-pub mod sessions;
+pub mod routes;
+pub mod server;
 #[cfg(test)]
 mod testing;
-pub mod token;
-pub mod trace;
-pub mod verification_checks;
-pub mod verifications;
-pub mod verified;
-pub mod welcome;

@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use clap::Parser as _;
-use postrider_api::cli::{self, Cli};
+use postrider_api::cli::args::{self, Cli};
 use postrider_common::{config, shutdown};
 
 #[global_allocator]
@@ -16,7 +16,7 @@ fn main() -> ExitCode {
         .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
     let load = if cli.serves() { config::load } else { config::load_for_command };
     match load(&variables.collect()) {
-        Ok(config) => shutdown::run(cli::run(cli, config)),
+        Ok(config) => shutdown::run(args::run(cli, config)),
         Err(error) => shutdown::misconfigured(&error),
     }
 }

@@ -23,18 +23,18 @@ use serde_json::Value;
 use tower::ServiceExt as _;
 
 use self::conformance::{Conformance, Exchange};
-use crate::account_cache::AccountCache;
-use crate::app::{App, Shared};
-use crate::automatic_bans::AutomaticBans;
-use crate::back_pressure::BackPressure;
-use crate::clock::unix_ms;
-use crate::connect;
-use crate::identity_provider::IdentityProvider;
-use crate::key_uses::KeyUses;
-use crate::passwords::Passwords;
-use crate::refusals::Refusals;
-use crate::token::{self, Grant};
-use crate::verified::Verified;
+use crate::auth::accounts::AccountCache;
+use crate::auth::identity_provider::IdentityProvider;
+use crate::auth::passwords::Passwords;
+use crate::auth::token::{self, Grant};
+use crate::background::approvals::Verified;
+use crate::background::automatic_bans::AutomaticBans;
+use crate::background::key_uses::KeyUses;
+use crate::background::refusals::Refusals;
+use crate::http::clock::unix_ms;
+use crate::messages::back_pressure::BackPressure;
+use crate::server::backends;
+use crate::server::state::{App, Shared};
 
 pub(crate) mod conformance;
 
@@ -57,7 +57,7 @@ impl TestApp {
         let environment =
             variables.iter().chain([&data]).map(|(k, v)| ((*k).to_owned(), (*v).to_owned()));
         let config = config::load(&environment.collect()).unwrap();
-        let sqlite = connect::open_embedded(dir.path()).await.unwrap();
+        let sqlite = backends::open_embedded(dir.path()).await.unwrap();
         let table = SqliteQueue::start(sqlite.clone()).await.unwrap();
         let app = Self::app(config.settings, config.keys, &sqlite, &table);
         Self { app, dir: Arc::new(dir) }
@@ -122,7 +122,8 @@ impl TestApp {
         let request = Request::post(path)
             .header("authorization", format!("Bearer {token}"))
             .header("content-type", "application/json");
-        ask(crate::router::app(Arc::clone(&self.app)), request.body(body.into()).unwrap()).await
+        ask(crate::routes::router::app(Arc::clone(&self.app)), request.body(body.into()).unwrap())
+            .await
     }
 
     /// Any request, from this address.
@@ -143,12 +144,13 @@ impl TestApp {
         let mut request = request.body(Body::from(body.to_string())).unwrap();
         let peer = SocketAddr::new(ip.parse().unwrap(), 4711);
         request.extensions_mut().insert(ConnectInfo(peer));
-        ask(crate::router::app(Arc::clone(&self.app)), request).await
+        ask(crate::routes::router::app(Arc::clone(&self.app)), request).await
     }
 
     pub(crate) async fn delete(&self, path: &str, token: &str) -> Answer {
         let request = Request::delete(path).header("authorization", format!("Bearer {token}"));
-        ask(crate::router::app(Arc::clone(&self.app)), request.body(Body::empty()).unwrap()).await
+        ask(crate::routes::router::app(Arc::clone(&self.app)), request.body(Body::empty()).unwrap())
+            .await
     }
 
     pub(crate) async fn delete_with(
@@ -160,12 +162,14 @@ impl TestApp {
         let request = Request::delete(path)
             .header("authorization", format!("Bearer {token}"))
             .header("content-type", "application/json");
-        ask(crate::router::app(Arc::clone(&self.app)), request.body(body.into()).unwrap()).await
+        ask(crate::routes::router::app(Arc::clone(&self.app)), request.body(body.into()).unwrap())
+            .await
     }
 
     pub(crate) async fn get(&self, path: &str, token: &str) -> Answer {
         let request = Request::get(path).header("authorization", format!("Bearer {token}"));
-        ask(crate::router::app(Arc::clone(&self.app)), request.body(Body::empty()).unwrap()).await
+        ask(crate::routes::router::app(Arc::clone(&self.app)), request.body(Body::empty()).unwrap())
+            .await
     }
 }
 

@@ -9,7 +9,7 @@ use std::sync::LazyLock;
 use axum::http::header::{HeaderMap, HeaderName, HeaderValue};
 use ipnet::IpNet;
 use libfuzzer_sys::fuzz_target;
-use postrider_api::client_ip::of_request;
+use postrider_api::http::client_ip::of_request;
 
 static TRUSTED: LazyLock<Vec<IpNet>> =
     LazyLock::new(|| vec!["10.0.0.0/8".parse().unwrap(), "2001:db8::/32".parse().unwrap()]);

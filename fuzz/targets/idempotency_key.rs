@@ -4,8 +4,8 @@
 
 use axum::http::header::{HeaderMap, HeaderName, HeaderValue};
 use libfuzzer_sys::fuzz_target;
-use postrider_api::idempotency::read;
-use postrider_api::problem::Code;
+use postrider_api::http::idempotency::read;
+use postrider_api::http::problem::Code;
 
 const HEADER: HeaderName = HeaderName::from_static("idempotency-key");
 

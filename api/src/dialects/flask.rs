@@ -17,17 +17,17 @@ use serde_json::{Value, json};
 use unicode_normalization::UnicodeNormalization as _;
 
 use super::{Known, Profile, fits, missing};
-use crate::app::{App, Shared};
-use crate::caller::{Sends, Verifies};
-use crate::checking::{self, CodeToCheck};
-use crate::client_ip::ClientIp;
-use crate::guard::Kind;
-use crate::json::{Body, Fields};
-use crate::notices::check_params;
-use crate::problem::{Code, Problem};
-use crate::rate_limit_headers::Policy;
-use crate::sending::{self, CodeToSend, NoticeToSend, Origin};
-use crate::trace::Trace;
+use crate::auth::caller::{Sends, Verifies};
+use crate::http::body::{Body, Fields};
+use crate::http::client_ip::ClientIp;
+use crate::http::problem::{Code, Problem};
+use crate::http::rate_limit_headers::Policy;
+use crate::http::trace::Trace;
+use crate::messages::check::{self, CodeToCheck};
+use crate::messages::guard::Kind;
+use crate::messages::send::{self, CodeToSend, NoticeToSend, Origin};
+use crate::routes::notices::check_params;
+use crate::server::state::{App, Shared};
 
 pub mod described;
 #[cfg(test)]
@@ -81,8 +81,8 @@ pub(super) async fn send(
     let rules = app.settings.code_rules(&purpose).unwrap_or_else(|| app.settings.code.clone());
     let origin = Origin { ip, idempotency: None, trace };
     let asked = CodeToSend { phone, purpose, rules, limits };
-    let (accepted, _) = sending::code(&app, &mut caller, asked, origin).await?;
-    let code = sending::echo(&app, caller.owner(), &accepted);
+    let (accepted, _) = send::code(&app, &mut caller, asked, origin).await?;
+    let code = send::echo(&app, caller.owner(), &accepted);
     Ok(answer(200, "请求成功!", &code.map_or_else(|| json!({}), Value::String)))
 }
 
@@ -118,7 +118,7 @@ pub(super) async fn verify(
         ip,
         idempotency: None,
     };
-    let (code, message) = match checking::check(&app, &mut caller, asked).await?.0 {
+    let (code, message) = match check::check(&app, &mut caller, asked).await?.0 {
         SettleAnswer::Approved { .. } => (200, "验证成功"),
         SettleAnswer::NotSent { .. } => NOT_SENT,
         SettleAnswer::Expired { .. } => (401, "验证码已过期"),
@@ -151,7 +151,7 @@ pub(super) async fn notice(
     let (notice, phone) = read_notice(&app, &mut fields, &raw)
         .inspect_err(|wrong| app.refusals.note_unread(wrong, Kind::Notice, owner, ip))?;
     let origin = Origin { ip, idempotency: None, trace };
-    sending::notice(&app, &mut caller, &notice, &phone, origin).await?;
+    send::notice(&app, &mut caller, &notice, &phone, origin).await?;
     Ok(answer(200, "请求成功!", &json!({})))
 }
 

@@ -14,16 +14,16 @@ use postrider_common::store::{Which, verification_subject};
 use serde::Serialize;
 
 use super::{Known, Profile, fits, missing};
-use crate::app::{App, Shared};
-use crate::caller::{Sends, Verifies};
-use crate::checking::{self, CodeToCheck};
-use crate::client_ip::ClientIp;
-use crate::guard::Kind;
-use crate::json::{Body, Fields};
-use crate::problem::{Code, Problem};
-use crate::sending::{self, CodeToSend, Origin};
-use crate::trace::Trace;
-use crate::verifications::is_purpose;
+use crate::auth::caller::{Sends, Verifies};
+use crate::http::body::{Body, Fields};
+use crate::http::client_ip::ClientIp;
+use crate::http::problem::{Code, Problem};
+use crate::http::trace::Trace;
+use crate::messages::check::{self, CodeToCheck};
+use crate::messages::guard::Kind;
+use crate::messages::send::{self, CodeToSend, Origin};
+use crate::routes::verifications::is_purpose;
+use crate::server::state::{App, Shared};
 
 pub mod described;
 #[cfg(test)]
@@ -94,7 +94,7 @@ pub(super) async fn send(
     let limits = app.settings.code_limits(&purpose);
     let origin = Origin { ip, idempotency: None, trace };
     let asked = CodeToSend { phone, purpose, rules, limits };
-    sending::code(&app, &mut caller, asked, origin).await?;
+    send::code(&app, &mut caller, asked, origin).await?;
     Ok(answer(uri.path(), 200, "验证码发送成功").into_response())
 }
 
@@ -147,8 +147,8 @@ pub(super) async fn verify(
         ip: peer.of_forwarded_user(&caller),
         idempotency: None,
     };
-    let (verdict, limits) = checking::check(&app, &mut caller, asked).await?;
-    checking::settled(verdict, &limits)?;
+    let (verdict, limits) = check::check(&app, &mut caller, asked).await?;
+    check::settled(verdict, &limits)?;
     Ok(answer(uri.path(), 200, "验证码正确").into_response())
 }
 

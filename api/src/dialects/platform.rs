@@ -23,14 +23,14 @@ use utoipa::ToSchema;
 
 use self::parameters::Parameters;
 use super::{Profile, missing};
-use crate::app::Shared;
-use crate::caller::{LoggedIn, Reads};
-use crate::client_ip::ClientIp;
-use crate::credits::credit;
-use crate::password_change::{Who, change_password};
-use crate::problem::{Code, Problem};
-use crate::registration::{NewAccount, Typed, register};
-use crate::sessions::{log_in, session};
+use crate::auth::caller::{LoggedIn, Reads};
+use crate::auth::registration::{NewAccount, Typed, register};
+use crate::http::client_ip::ClientIp;
+use crate::http::problem::{Code, Problem};
+use crate::routes::credits::credit;
+use crate::routes::password_change::{Who, change_password};
+use crate::routes::sessions::{log_in, session};
+use crate::server::state::Shared;
 
 impl Profile for config::Platform {
     fn anonymous(settings: &Settings) -> Option<&Anonymous> {

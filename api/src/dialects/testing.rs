@@ -56,7 +56,8 @@ impl Client {
     ) -> Answer {
         let request = self.request(method, path).header("content-type", "application/json");
         let answer =
-            ask(crate::router::app(test.app.clone()), request.body(body.into()).unwrap()).await;
+            ask(crate::routes::router::app(test.app.clone()), request.body(body.into()).unwrap())
+                .await;
         assert!(answer.headers.contains_key("x-request-id"));
         answer
     }

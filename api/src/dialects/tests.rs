@@ -12,8 +12,8 @@ use serde_json::{Value, json};
 
 use super::testing::Client;
 use super::*;
+use crate::auth::token::Grant;
 use crate::testing::{TestApp, ask_undescribed};
-use crate::token::Grant;
 
 /// What each takes, and what it ignores.
 const BODY: &str = r#"{"phoneNumber":"13800138000","purpose":"register","phone":"13800138000","channel":"register"}"#;

@@ -6,7 +6,7 @@ use utoipa::openapi::OpenApi;
 use super::bodies;
 use super::problems::{self, Who};
 use crate::dialects::also_by_post;
-use crate::problem::Code;
+use crate::http::problem::Code;
 
 /// The members of a path that aren't operations.
 const METHODS: [&str; 5] = ["get", "post", "put", "patch", "delete"];

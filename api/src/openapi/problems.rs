@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
-use crate::problem::{Code, FieldError, Problem};
+use crate::http::problem::{Code, FieldError, Problem};
 
 /// What the guard refuses, of sends and of checks alike.
 pub const GUARDED: &[Code] = &[

@@ -9,10 +9,10 @@ use tower::ServiceExt as _;
 
 use super::problems::Who;
 use super::*;
-use crate::problem::{Code, Told};
+use crate::auth::token::Grant;
+use crate::http::problem::{Code, Told};
 use crate::testing::conformance::{Conformance, Exchange};
 use crate::testing::{Answer, TestApp, ask};
-use crate::token::Grant;
 
 /// Method and path of all that is described.
 fn described() -> BTreeSet<(String, String)> {
@@ -27,14 +27,14 @@ fn described() -> BTreeSet<(String, String)> {
 /// Method and path of all that is routed: the paths as the router shows them, and of each the methods that aren't
 /// refused. What answers that nothing is there, as under a dialect's prefix, is no endpoint.
 async fn routed(test: &TestApp) -> BTreeSet<(String, String)> {
-    let shown = format!("{:?}", crate::router::app(test.app.clone()));
+    let shown = format!("{:?}", crate::routes::router::app(test.app.clone()));
     let table = shown.split_once("node: Node { paths: {").unwrap().1.split_once("} }").unwrap().0;
     let paths = table.split('"').filter(|text| text.starts_with('/'));
     let mut routed = BTreeSet::new();
     for path in paths {
         for method in ["GET", "POST", "PUT", "PATCH", "DELETE"] {
             let asked = Request::builder().method(method).uri(path.replace(['{', '}', '*'], ""));
-            let app = crate::router::app(test.app.clone());
+            let app = crate::routes::router::app(test.app.clone());
             let answer = app.oneshot(asked.body(Body::empty()).unwrap()).await.unwrap();
             let told = answer.extensions().get::<Told>().map(|Told(problem)| problem.code);
             let missing = matches!(told, Some(Code::NotFound | Code::MethodNotAllowed));
@@ -142,7 +142,8 @@ async fn who_may_call_is_as_described() {
         let request =
             || Request::builder().method(method.as_str()).uri(path.replace(['{', '}'], ""));
         let ask = async |request: axum::http::request::Builder| {
-            ask(crate::router::app(test.app.clone()), request.body(Body::empty()).unwrap()).await
+            ask(crate::routes::router::app(test.app.clone()), request.body(Body::empty()).unwrap())
+                .await
         };
         let nobody = ask(request()).await;
         let other = ask(request().header("authorization", format!("Bearer {token}"))).await;

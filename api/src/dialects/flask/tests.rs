@@ -13,9 +13,9 @@ use tokio_util::sync::CancellationToken;
 
 use super::super::testing::Client;
 use super::{NOTICE, SEND, VERIFY};
-use crate::json::LARGEST;
+use crate::auth::token::Grant;
+use crate::http::body::LARGEST;
 use crate::testing::TestApp;
-use crate::token::Grant;
 
 const PHONE: &str = "13800138000";
 const E164: &str = "+8613800138000";

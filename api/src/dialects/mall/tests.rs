@@ -9,9 +9,9 @@ use postrider_common::store::BanSubject;
 use serde_json::{Value, json};
 
 use super::super::testing::Client;
-use crate::json::LARGEST;
+use crate::auth::token::Grant;
+use crate::http::body::LARGEST;
 use crate::testing::TestApp;
-use crate::token::Grant;
 
 const PHONE: &str = "13800138000";
 const REGISTER: &str = r#"{"phoneNumber":"13800138000","purpose":"register"}"#;
@@ -100,7 +100,7 @@ async fn without_a_valid_token_it_is_401() {
     let expired = {
         let account = test.app.database.ensure_account("old", Role::Account, 0);
         let id = account.await.unwrap().id;
-        crate::token::issue(&test.app.keys, id, &Grant::USUAL, 1_000_000, 1).unwrap()
+        crate::auth::token::issue(&test.app.keys, id, &Grant::USUAL, 1_000_000, 1).unwrap()
     };
     let no = json!({"code": 401, "message": "未授权，请提供有效的token", "data": null});
     for client in [Client::default(), Client::with_token("nonsense"), Client::with_token(&expired)]
@@ -149,7 +149,7 @@ async fn what_is_wrong_with_a_request_is_said() {
         assert_eq!(shop.get(&test, path).await, said(405, "请求方法不支持"));
     }
     let untyped = shop.request(Method::POST, "/send").body(REGISTER.into()).unwrap();
-    let untyped = crate::testing::ask(crate::router::app(test.app.clone()), untyped).await;
+    let untyped = crate::testing::ask(crate::routes::router::app(test.app.clone()), untyped).await;
     assert_eq!(untyped.body["message"], "请求格式不正确");
 }
 

@@ -11,11 +11,11 @@ use postrider_common::config;
 use serde_json::value::RawValue;
 use url::form_urlencoded;
 
-use crate::app::Shared;
-use crate::caller::{self, Caller, Policy};
-use crate::client_ip::ClientIp;
+use crate::auth::caller::{self, Caller, Policy};
 use crate::dialects::{anonymous, missing};
-use crate::problem::{Code, Problem};
+use crate::http::client_ip::ClientIp;
+use crate::http::problem::{Code, Problem};
+use crate::server::state::Shared;
 
 /// Of what is there twice the first counts; a body's come before the query's. Passwords and tokens are among them.
 pub(in crate::dialects) struct Parameters {

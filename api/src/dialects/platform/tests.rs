@@ -6,9 +6,9 @@ use postrider_common::database::account::Role;
 use serde_json::{Value, json};
 
 use super::super::testing::Client;
-use crate::json::LARGEST;
+use crate::auth::token::Grant;
+use crate::http::body::LARGEST;
 use crate::testing::{Answer, TestApp, ask};
-use crate::token::Grant;
 
 const SHOP: &str =
     "username=shop&password=correct+horse&email=shop@example.com&security_question=pet%3F+Rex";
@@ -32,7 +32,7 @@ async fn shop(test: &TestApp) -> String {
 async fn post(test: &TestApp, path: &str, content_type: &str, body: &str) -> Answer {
     let request = Request::post(path).header("content-type", content_type);
     let request = request.body(Body::from(body.to_owned())).unwrap();
-    ask(crate::router::app(test.app.clone()), request).await
+    ask(crate::routes::router::app(test.app.clone()), request).await
 }
 
 fn told(answer: Answer) -> (u16, Value) {
@@ -170,7 +170,7 @@ async fn a_changed_password_ends_older_tokens() {
 async fn a_token_is_missing_wrong_or_old() {
     let test = TestApp::start(&[]).await;
     let id = test.app.database.ensure_account("shop", Role::Account, 0).await.unwrap().id;
-    let old = crate::token::issue(&test.app.keys, id, &Grant::USUAL, 1_000_000, 1).unwrap();
+    let old = crate::auth::token::issue(&test.app.keys, id, &Grant::USUAL, 1_000_000, 1).unwrap();
     for path in ["/api/balance", "/api/recharge"] {
         let with = |token: &str| format!("{path}?amount=1&token={token}");
         assert_eq!(get(&test, path).await, refused(400, "缺少必要的参数：token"));
@@ -193,7 +193,7 @@ async fn an_account_is_recharged_to_the_last_fen() {
     for (amount, balance) in [("0.1", "0.1"), ("0.2", "0.3"), ("1.15", "1.45"), ("100", "101.45")] {
         let path = recharge(amount);
         let request = Request::get(path).body(Body::empty()).unwrap();
-        let router = crate::router::app(test.app.clone());
+        let router = crate::routes::router::app(test.app.clone());
         let answer = tower::ServiceExt::oneshot(router, request).await.unwrap();
         let bytes = axum::body::to_bytes(answer.into_body(), 1000).await.unwrap();
         let expected = format!(

@@ -3,7 +3,7 @@
 use postrider_common::database::ledger::MOST_BALANCE;
 use serde_json::value::RawValue;
 
-use crate::problem::{Code, Problem};
+use crate::http::problem::{Code, Problem};
 
 /// A JSON number with one or two decimals: `0.0`, `12.34`.
 pub(super) fn from_minor_units(amount: i64) -> Box<RawValue> {

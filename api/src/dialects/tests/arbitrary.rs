@@ -7,8 +7,8 @@ use proptest::test_runner::{Config, TestRunner};
 use serde_json::{Map, Value, json};
 
 use super::super::testing::Client;
+use crate::auth::token::Grant;
 use crate::testing::{Answer, TestApp};
-use crate::token::Grant;
 
 /// What a field may hold: what it should, or anything.
 fn value() -> impl Strategy<Value = Value> {
