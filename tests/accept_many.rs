@@ -5,13 +5,13 @@ use std::time::{Duration, Instant};
 
 use postrider_common::accept::{AcceptError, AcceptManyAnswer, Acceptor, MakeJobs};
 use postrider_common::database::Database;
-use postrider_common::ids::MessageId;
-use postrider_common::job::{EarlierAttempts, Job, Lane, WIRE_NAME};
-use postrider_common::limits::Scope;
+use postrider_common::model::ids::MessageId;
+use postrider_common::model::job::{EarlierAttempts, Job, Lane, WIRE_NAME};
+use postrider_common::model::limits::Scope;
 use postrider_common::queue::rabbitmq::RabbitQueue;
 use postrider_common::queue::sqlite::SqliteQueue;
 use postrider_common::queue::{Queue, Source};
-use postrider_common::secret::KeyId;
+use postrider_common::secrets::KeyId;
 use postrider_common::sqlite::Sqlite;
 use postrider_common::store::redis::RedisStore;
 use postrider_common::store::sqlite::SqliteStore;

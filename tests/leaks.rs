@@ -1,7 +1,7 @@
 //! What no log, metric, table of refusals or attempts, and no dead letter may hold: codes, tokens, keys, passwords, whole
 //! phone numbers and query strings, sent through every endpoint that there is, at the finest log level.
 
-use postrider_common::secret::KeyRing;
+use postrider_common::secrets::KeyRing;
 use reqwest::Method;
 use serde_json::{Map, Value, json};
 use sqlx::{AssertSqlSafe, Connection as _, PgConnection};

@@ -14,8 +14,8 @@ mod writing;
 use postrider_common::database::Database;
 use postrider_common::database::dead_letter::{DeadReason, NewDeadLetter};
 use postrider_common::database::sms_log::{Record, Row, RowStatus};
-use postrider_common::ids::{MessageId, VerificationId};
-use postrider_common::job::{AnswerScope, Attempt, Lane, Outcome};
+use postrider_common::model::ids::{MessageId, VerificationId};
+use postrider_common::model::job::{AnswerScope, Attempt, Lane, Outcome};
 use postrider_common::sqlite::Sqlite;
 use secrecy::SecretString;
 

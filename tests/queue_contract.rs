@@ -6,7 +6,7 @@ mod silence;
 use std::time::{Duration, Instant};
 
 use futures::FutureExt as _;
-use postrider_common::job::Lane;
+use postrider_common::model::job::Lane;
 use postrider_common::queue::rabbitmq::RabbitQueue;
 use postrider_common::queue::sqlite::SqliteQueue;
 use postrider_common::queue::{

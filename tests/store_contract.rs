@@ -14,12 +14,12 @@ mod takes;
 mod together;
 
 use futures::future::join_all;
-use postrider_common::address;
 use postrider_common::database::Database;
-use postrider_common::ids::{MessageId, VerificationId};
-use postrider_common::job::Lane;
-use postrider_common::limits::Scope;
-use postrider_common::secret::KeyId;
+use postrider_common::model::address;
+use postrider_common::model::ids::{MessageId, VerificationId};
+use postrider_common::model::job::Lane;
+use postrider_common::model::limits::Scope;
+use postrider_common::secrets::KeyId;
 use postrider_common::sqlite::Sqlite;
 use postrider_common::store::redis::RedisStore;
 use postrider_common::store::sqlite::SqliteStore;

@@ -6,7 +6,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use criterion::{Criterion, criterion_group, criterion_main};
 use postrider_api::auth::token::{Grant, issue, verify};
-use postrider_common::secret::KeyRing;
+use postrider_common::secrets::KeyRing;
 
 fn token_check(criterion: &mut Criterion) {
     let keys: KeyRing =

@@ -4,7 +4,8 @@ use std::process::ExitCode;
 
 use clap::Parser as _;
 use postrider_api::cli::args::{self, Cli};
-use postrider_common::{config, shutdown};
+use postrider_common::config;
+use postrider_common::runtime::shutdown;
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;

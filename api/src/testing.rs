@@ -15,7 +15,7 @@ use postrider_common::database::Database;
 use postrider_common::database::account::Role;
 use postrider_common::queue::Queue;
 use postrider_common::queue::sqlite::SqliteQueue;
-use postrider_common::secret::KeyRing;
+use postrider_common::secrets::KeyRing;
 use postrider_common::sqlite::Sqlite;
 use postrider_common::store::Store;
 use postrider_common::store::sqlite::SqliteStore;

@@ -12,10 +12,10 @@ use lapin::options::{
 };
 use lapin::types::{AMQPValue, FieldTable};
 use lapin::{BasicProperties, Channel, Connection, ConnectionProperties};
-use postrider_common::ids::{MessageId, VerificationId};
-use postrider_common::job::Lane;
-use postrider_common::limits::Scope;
-use postrider_common::secret::KeyId;
+use postrider_common::model::ids::{MessageId, VerificationId};
+use postrider_common::model::job::Lane;
+use postrider_common::model::limits::Scope;
+use postrider_common::secrets::KeyId;
 use postrider_common::store::redis::RedisStore;
 use postrider_common::store::{
     About, AccountCheck, Admit, AdmitAnswer, BanCheck, LimitCheck, NewVerification, Store, rank,

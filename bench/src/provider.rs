@@ -60,7 +60,7 @@ struct Shared {
 /// Serves until it is ended.
 pub(crate) async fn run(manner: Manner) -> anyhow::Result<()> {
     let shared = Arc::new(Shared { manner, calls: Mutex::default(), arrivals: Mutex::default() });
-    let listener = postrider_common::http::listen(([127, 0, 0, 1], 0).into())?;
+    let listener = postrider_common::runtime::http::listen(([127, 0, 0, 1], 0).into())?;
     println!("listening on {}", listener.local_addr()?);
     let routes = Router::new().route("/calls", get(calls)).route("/arrivals", get(arrivals));
     let app = routes.fallback(call).with_state(shared);

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use anyhow::{Context as _, ensure};
-use postrider_common::job::Lane;
+use postrider_common::model::job::Lane;
 use postrider_common::queue::rabbitmq::RabbitQueue;
 use sqlx::sqlite::SqliteConnectOptions;
 use sqlx::{ConnectOptions as _, Connection as _, PgConnection};

@@ -4,17 +4,19 @@
 use std::hint::black_box;
 
 use criterion::{Criterion, criterion_group, criterion_main};
-use postrider_common::code::Code;
-use postrider_common::ids::{MessageId, VerificationId};
-use postrider_common::job::{Contents, EarlierAttempts, Job, JobVerification, Lane, WIRE_NAME};
-use postrider_common::limits::Scope;
-use postrider_common::phone::PhoneNumber;
-use postrider_common::secret::KeyRing;
+use postrider_common::model::code::Code;
+use postrider_common::model::ids::{MessageId, VerificationId};
+use postrider_common::model::job::{
+    Contents, EarlierAttempts, Job, JobVerification, Lane, WIRE_NAME,
+};
+use postrider_common::model::limits::Scope;
+use postrider_common::model::phone::PhoneNumber;
+use postrider_common::model::template::Params;
+use postrider_common::secrets::KeyRing;
 use postrider_common::store::redis::wire;
 use postrider_common::store::{
     About, AccountCheck, Admit, BanCheck, LimitCheck, NewVerification, rank,
 };
-use postrider_common::template::Params;
 
 fn keys() -> KeyRing {
     "a-secret-of-the-bench-of-more-than-32-bytes".parse().expect("a long secret")

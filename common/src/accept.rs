@@ -8,8 +8,8 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 
 pub use self::many::{AcceptManyAnswer, MakeJobs};
-use crate::ids::MessageId;
-use crate::job::Job;
+use crate::model::ids::MessageId;
+use crate::model::job::Job;
 use crate::queue::sqlite::{ENQUEUE, SqliteQueue, enqueue_request};
 use crate::queue::{Destination, Outgoing, Published, Queue};
 use crate::sqlite::{Call, Sqlite};

@@ -1,27 +1,13 @@
-//! What the API and the worker must agree on, and nothing else: configuration, the job, the code, and the
-//! three seams (queue, store, database) with their backends; and how either serves a listener.
+//! Shared by the API and the worker: configuration, the model of a message, secrets, the three stores of state (queue,
+//! code store, database) with their backends, and what every process needs at run time.
 
 pub mod accept;
-pub mod address;
-pub mod clock;
-pub mod code;
 pub mod config;
-pub mod data_dir;
 pub mod database;
-pub mod digits;
-pub mod epoch;
-pub mod http;
-pub mod ids;
-pub mod job;
-pub mod limits;
-pub mod owner;
-pub mod phone;
+pub mod model;
 pub mod queue;
-pub mod sandbox;
-pub mod secret;
-pub mod shutdown;
+pub mod restore_bans;
+pub mod runtime;
+pub mod secrets;
 pub mod sqlite;
 pub mod store;
-pub mod telemetry;
-pub mod template;
-pub mod write_health;

@@ -15,7 +15,7 @@ use std::time::Instant;
 
 use tokio_util::sync::CancellationToken;
 
-use crate::job::Lane;
+use crate::model::job::Lane;
 pub use rung::Rung;
 
 /// The queue as this process uses it.

@@ -21,7 +21,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use self::operation::{Ask, Operation, Run};
 use self::writer::{Outage, WRITE_NOTHING, Writer};
-use crate::write_health::WriteHealth;
+use crate::runtime::write_health::WriteHealth;
 
 /// Operations waiting for the writer at the most; more wait for a place.
 const WAITING: usize = 4096;

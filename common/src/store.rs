@@ -18,10 +18,10 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use self::redis::wire;
-use crate::ids::{MessageId, VerificationId};
-use crate::job::Lane;
-use crate::owner::Owner;
-use crate::phone::PhoneNumber;
+use crate::model::ids::{MessageId, VerificationId};
+use crate::model::job::Lane;
+use crate::model::owner::Owner;
+use crate::model::phone::PhoneNumber;
 
 const PURGE_EVERY: Duration = Duration::from_mins(1);
 /// Steps of an archive under way: beside a load of sends each waits for some calls of theirs, and rows wait for them all.

@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use postrider_common::telemetry;
+use postrider_common::runtime::telemetry;
 
 /// Mebibytes that this process holds.
 fn resident() -> usize {

@@ -5,10 +5,10 @@
 use std::sync::LazyLock;
 
 use libfuzzer_sys::fuzz_target;
-use postrider_common::ids::MessageId;
-use postrider_common::job::{Contents, Job, WIRE_NAME};
-use postrider_common::phone::PhoneNumber;
-use postrider_common::secret::{KeyRing, SealedFor};
+use postrider_common::model::ids::MessageId;
+use postrider_common::model::job::{Contents, Job, WIRE_NAME};
+use postrider_common::model::phone::PhoneNumber;
+use postrider_common::secrets::{KeyRing, SealedFor};
 
 static KEYS: LazyLock<KeyRing> =
     LazyLock::new(|| "a-secret-of-the-tests-of-more-than-32-bytes".parse().unwrap());

@@ -15,7 +15,7 @@ use postrider_api::auth::identity_provider::IdentityProvider;
 use postrider_api::http::clock::unix_ms;
 use postrider_api::auth::token::{Grant, Holder, Token, issue, verify_any};
 use postrider_common::config::Jwt;
-use postrider_common::secret::KeyRing;
+use postrider_common::secrets::KeyRing;
 use serde_json::{Value, json};
 
 const ISSUER: &str = "https://id.example.com/";

@@ -3,7 +3,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use postrider_common::limits::Limit;
+use postrider_common::model::limits::Limit;
 
 fuzz_target!(|text: &str| {
     let Ok(limit) = text.parse::<Limit>() else { return };

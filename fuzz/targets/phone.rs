@@ -4,8 +4,8 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use postrider_common::digits;
-use postrider_common::phone::{DefaultRegion, PhoneNumber, PhoneRules};
+use postrider_common::model::digits;
+use postrider_common::model::phone::{DefaultRegion, PhoneNumber, PhoneRules};
 
 const REGIONS: [&str; 6] = ["CN", "US", "DE", "HK", "BR", "SH"];
 

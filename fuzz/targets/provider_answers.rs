@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use libfuzzer_sys::fuzz_target;
 use postrider_common::config::ProviderKind;
-use postrider_common::job::{Lane, Outcome};
+use postrider_common::model::job::{Lane, Outcome};
 use postrider_worker::provider::{Answer, Response, classify};
 use reqwest::StatusCode;
 use reqwest::header::{HeaderMap, HeaderValue, RETRY_AFTER};

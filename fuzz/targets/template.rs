@@ -3,7 +3,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use postrider_common::template::{Params, TemplateError, places, render};
+use postrider_common::model::template::{Params, TemplateError, places, render};
 
 fuzz_target!(|text: &str| {
     let Ok(names) = places(text) else {

@@ -3,8 +3,8 @@
 
 use std::collections::BTreeMap;
 
-use postrider_common::job::Lane;
-use postrider_common::limits::Scope;
+use postrider_common::model::job::Lane;
+use postrider_common::model::limits::Scope;
 
 use super::plan::Fault;
 

@@ -6,11 +6,11 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use postrider_common::ids::MessageId;
-use postrider_common::job::{EarlierAttempts, Job, Lane, WIRE_NAME};
+use postrider_common::model::ids::MessageId;
+use postrider_common::model::job::{EarlierAttempts, Job, Lane, WIRE_NAME};
 use postrider_common::queue::rabbitmq::RabbitQueue;
 use postrider_common::queue::{Destination, Outgoing, Published, Queue};
-use postrider_common::secret::KeyRing;
+use postrider_common::secrets::KeyRing;
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 use tokio::task::JoinSet;

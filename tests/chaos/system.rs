@@ -10,8 +10,8 @@ use crate::harness::processes::{Client, Process, Settings, api_command, settings
 use crate::harness::provider::{Behaviour, Provider};
 use crate::harness::proxy::Proxy;
 use crate::harness::services::{self, PostgresServer, RabbitNode, RedisServers};
-use postrider_common::job::Lane;
-use postrider_common::limits::Scope;
+use postrider_common::model::job::Lane;
+use postrider_common::model::limits::Scope;
 
 pub const SECRET: &str = "a-secret-of-the-tests-of-more-than-32-bytes";
 pub const READ_TIMEOUT: Duration = Duration::from_secs(1);

@@ -4,9 +4,9 @@ use std::time::Instant;
 
 use postrider_common::database::Database;
 use postrider_common::database::sms_log::{Cursor, Filter, Row, RowStatus};
-use postrider_common::ids::MessageId;
-use postrider_common::job::Lane;
-use postrider_common::owner::Owner;
+use postrider_common::model::ids::MessageId;
+use postrider_common::model::job::Lane;
+use postrider_common::model::owner::Owner;
 use postrider_common::store::MessageStatus;
 
 use super::{ACCOUNT, dead_letter, failed, record, row};

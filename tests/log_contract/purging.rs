@@ -5,7 +5,7 @@ use postrider_common::database::blacklist::{BanKind, BlacklistEntry};
 use postrider_common::database::purge::{Kept, Purged};
 use postrider_common::database::refusal::Refusal;
 use postrider_common::database::sms_log::Record;
-use postrider_common::job::Outcome;
+use postrider_common::model::job::Outcome;
 
 use super::{attempt, dead_letter, failed, record, row};
 

@@ -2,7 +2,7 @@
 
 use postrider_common::database::Database;
 use postrider_common::database::refusal::Refusal;
-use postrider_common::owner::Owner;
+use postrider_common::model::owner::Owner;
 
 pub(super) async fn refusals_are_read_newest_first_by_account(database: Database) {
     let refusal = |owner: Option<Owner>, create_time: i64| Refusal {

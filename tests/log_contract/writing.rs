@@ -2,8 +2,8 @@
 
 use postrider_common::database::sms_log::{Record, Row, RowStatus};
 use postrider_common::database::{Database, DatabaseError};
-use postrider_common::ids::{MessageId, VerificationId};
-use postrider_common::job::Outcome;
+use postrider_common::model::ids::{MessageId, VerificationId};
+use postrider_common::model::job::Outcome;
 
 use super::{attempt, dead_letter, failed, record, row};
 
@@ -116,7 +116,7 @@ pub(super) async fn an_overlong_answer_is_cut(database: Database) {
         response: Some(format!("a\0{}", "应".repeat(5000))),
         ..failed(1000, "x")
     };
-    let tries = vec![postrider_common::job::Attempt {
+    let tries = vec![postrider_common::model::job::Attempt {
         error_message: long("误"),
         error_code: Some("a\0b".to_owned()),
         ..attempt(1, Outcome::Later)

@@ -1,8 +1,8 @@
 //! Many messages asked for at once: one step, in their order, repeated item by item.
 
 use futures::future::join_all;
-use postrider_common::ids::MessageId;
-use postrider_common::limits::Scope;
+use postrider_common::model::ids::MessageId;
+use postrider_common::model::limits::Scope;
 use postrider_common::store::{
     AccountCheck, Admit, AdmitAnswer, AdmitMany, AdmitManyAnswer, Ban, BanSubject, Idempotency,
     LimitCheck, MOST_AT_ONCE, Settle, SettleAnswer, Store, StoreError, rank,

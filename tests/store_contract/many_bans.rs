@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use postrider_common::address;
+use postrider_common::model::address;
 use postrider_common::store::{
     Admit, AdmitAnswer, Ban, BanCheck, BanSubject, Banned, Explain, Settle, SettleAnswer, Store,
 };

@@ -1,6 +1,6 @@
 //! A phone's limits, which Redis keeps together as long as they are few.
 
-use postrider_common::limits::Scope;
+use postrider_common::model::limits::Scope;
 use postrider_common::store::{Admit, AdmitAnswer, Store, rank};
 
 use super::{BEGIN, accepted, admit, limit};

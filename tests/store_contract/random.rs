@@ -2,10 +2,10 @@
 
 use std::collections::HashMap;
 
-use postrider_common::ids::{MessageId, VerificationId};
-use postrider_common::job::JobVerification;
-use postrider_common::limits::Scope;
-use postrider_common::secret::KeyId;
+use postrider_common::model::ids::{MessageId, VerificationId};
+use postrider_common::model::job::JobVerification;
+use postrider_common::model::limits::Scope;
+use postrider_common::secrets::KeyId;
 use postrider_common::store::{
     Admit, AdmitMany, Ban, BanCheck, BanSubject, Call, Claim, ClaimVerification, Explain, GiveBack,
     Idempotency, LimitCheck, MessageStatus, Store, StoreError, Strike, StrikeAccounts, Take, rank,

@@ -1,7 +1,7 @@
 //! Automatic bans: what counts against a phone or an address, and what enough of it does.
 
-use postrider_common::address;
-use postrider_common::limits::Scope;
+use postrider_common::model::address;
+use postrider_common::model::limits::Scope;
 use postrider_common::store::{
     Admit, AdmitAnswer, Ban, BanCheck, BanSubject, Explain, LimitCheck, Settle, SettleAnswer,
     Store, Strike, StrikeAccounts, rank,

@@ -1,7 +1,7 @@
 //! Limits and bans without a message: entries taken and given back, and how they stand.
 
-use postrider_common::address;
-use postrider_common::limits::Scope;
+use postrider_common::model::address;
+use postrider_common::model::limits::Scope;
 use postrider_common::store::{
     Ban, BanCheck, BanSubject, Explain, Explained, GiveBack, LimitCheck, LimitUse, Store, Take,
     TakeAnswer, rank,

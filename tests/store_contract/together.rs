@@ -5,8 +5,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use futures::FutureExt as _;
 use futures::future::join_all;
-use postrider_common::job::Lane;
-use postrider_common::limits::Scope;
+use postrider_common::model::job::Lane;
+use postrider_common::model::limits::Scope;
 use postrider_common::store::{Admit, AdmitAnswer, StoreError, rank};
 
 use tokio::task::JoinSet;

@@ -3,7 +3,7 @@
 use clap::Parser;
 use clap::builder::{PossibleValuesParser, TypedValueParser as _};
 use postrider_common::config::Settings;
-use postrider_common::job::Lane;
+use postrider_common::model::job::Lane;
 
 /// Takes jobs from the queue and hands them to SMS providers.
 #[derive(Debug, Parser)]

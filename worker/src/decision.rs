@@ -5,7 +5,7 @@ use std::time::Duration;
 use postrider_common::config::Retry;
 use postrider_common::database::dead_letter::DeadReason;
 use postrider_common::database::sms_log::RowStatus;
-use postrider_common::job::{AnswerScope, Attempt, Job, Lane, Outcome, TriedProvider};
+use postrider_common::model::job::{AnswerScope, Attempt, Job, Lane, Outcome, TriedProvider};
 use postrider_common::queue::Rung;
 use serde::{Deserialize, Serialize};
 

@@ -8,11 +8,11 @@ use std::time::Duration;
 use futures::future::join_all;
 use postrider_common::database::dead_letter::DeadReason;
 use postrider_common::database::sms_log::Record;
-use postrider_common::job::{Contents, Job, Lane};
+use postrider_common::model::job::{Contents, Job, Lane};
 use postrider_common::queue::{
     Consumer, Delivery, Destination, Outgoing, Published, Queue, Source,
 };
-use postrider_common::secret::{KeyRing, OpenError};
+use postrider_common::secrets::{KeyRing, OpenError};
 use postrider_common::store::Store;
 use tokio::time::{Instant, sleep, timeout_at};
 use tokio_util::sync::CancellationToken;

@@ -4,7 +4,7 @@ use std::sync::Mutex;
 use std::sync::PoisonError;
 use std::time::Duration;
 
-use postrider_common::secret::KeyId;
+use postrider_common::secrets::KeyId;
 use tokio::time::Instant;
 
 /// A job that waits comes to one worker or another every few seconds: one that wasn't seen for so long is elsewhere.

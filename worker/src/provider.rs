@@ -13,15 +13,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::future::BoxFuture;
-use postrider_common::code::Code;
 use postrider_common::config::{self, ProviderKind, Retry, Settings, Template};
-use postrider_common::ids::MessageId;
-use postrider_common::job::{AnswerScope, Job, Lane, Outcome};
-use postrider_common::owner::Owner;
-use postrider_common::phone::PhoneNumber;
-use postrider_common::secret::KeyRing;
+use postrider_common::model::code::Code;
+use postrider_common::model::ids::MessageId;
+use postrider_common::model::job::{AnswerScope, Job, Lane, Outcome};
+use postrider_common::model::owner::Owner;
+use postrider_common::model::phone::PhoneNumber;
+use postrider_common::model::template::Params;
+use postrider_common::secrets::KeyRing;
 use postrider_common::store::Store;
-use postrider_common::template::Params;
 use tokio::time::Instant;
 
 pub use http::Response;

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use postrider_common::job::{AnswerScope, Attempt, Outcome};
+use postrider_common::model::job::{AnswerScope, Attempt, Outcome};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 

@@ -1,10 +1,10 @@
 //! What is written of an attempt before anything else is done: enough for any worker to finish it.
 
-use postrider_common::code::Code;
 use postrider_common::database::dead_letter::{DeadReason, NewDeadLetter};
 use postrider_common::database::sms_log::{Record, Row, RowStatus};
-use postrider_common::job::{Attempt, Contents, Job};
-use postrider_common::secret::{KeyRing, SealedFor};
+use postrider_common::model::code::Code;
+use postrider_common::model::job::{Attempt, Contents, Job};
+use postrider_common::secrets::{KeyRing, SealedFor};
 use postrider_common::store::MessageStatus;
 use serde::{Deserialize, Serialize};
 
@@ -145,7 +145,7 @@ impl Resolution {
 
 #[cfg(test)]
 mod tests {
-    use postrider_common::job::{Lane, Outcome, TriedProvider};
+    use postrider_common::model::job::{Lane, Outcome, TriedProvider};
 
     use super::*;
     use crate::testing::{attempt, job};

@@ -5,8 +5,8 @@ use std::time::Duration;
 use postrider_common::database::dead_letter::{DeadReason, NewDeadLetter};
 use postrider_common::database::sms_log::{Record, Row};
 use postrider_common::database::{Database, DatabaseError};
-use postrider_common::ids::MessageId;
-use postrider_common::secret::{KeyRing, SealedFor};
+use postrider_common::model::ids::MessageId;
+use postrider_common::secrets::{KeyRing, SealedFor};
 use tokio::time::Instant;
 
 use crate::send::wall_clock;

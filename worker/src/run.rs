@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use postrider_common::config::Settings;
 use postrider_common::database::Database;
-use postrider_common::job::Lane;
+use postrider_common::model::job::Lane;
 use postrider_common::queue::{Queue, Source};
-use postrider_common::secret::KeyRing;
+use postrider_common::secrets::KeyRing;
 use postrider_common::store::Store;
 use tokio::sync::Semaphore;
 use tokio::time::Instant;

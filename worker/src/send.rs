@@ -13,21 +13,21 @@ use std::time::Duration;
 
 use backon::{ExponentialBuilder, Retryable as _};
 use futures::FutureExt as _;
-use postrider_common::code::Code;
 use postrider_common::config::{Retry, Settings, Template};
 use postrider_common::database::Database;
 use postrider_common::database::dead_letter::DeadReason;
 use postrider_common::database::sms_log::Record;
-use postrider_common::epoch;
-use postrider_common::job::{AnswerScope, Attempt, Contents, Job, Lane, Outcome};
-use postrider_common::phone::PhoneNumber;
+use postrider_common::model::code::Code;
+use postrider_common::model::job::{AnswerScope, Attempt, Contents, Job, Lane, Outcome};
+use postrider_common::model::phone::PhoneNumber;
+use postrider_common::model::template;
 use postrider_common::queue::{Delivery, Destination, Outgoing, Published, Queue, Receipt, Rung};
-use postrider_common::secret::{KeyId, KeyRing, OpenError};
+use postrider_common::restore_bans;
+use postrider_common::secrets::{KeyId, KeyRing, OpenError};
 use postrider_common::store::{
     Call, Claim, ClaimAnswer, ClaimVerification, Claimed, Resolve, ResolveAnswer, Store,
     StoreError, verification_subject,
 };
-use postrider_common::template;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, sleep};
 

@@ -1,8 +1,10 @@
 //! Jobs and attempts for the unit tests.
 
-use postrider_common::ids::MessageId;
-use postrider_common::job::{AnswerScope, Attempt, EarlierAttempts, Job, Lane, Outcome, WIRE_NAME};
-use postrider_common::secret::KeyId;
+use postrider_common::model::ids::MessageId;
+use postrider_common::model::job::{
+    AnswerScope, Attempt, EarlierAttempts, Job, Lane, Outcome, WIRE_NAME,
+};
+use postrider_common::secrets::KeyId;
 
 pub(crate) fn attempt(number: u32, provider: &str, outcome: Outcome) -> Attempt {
     Attempt {

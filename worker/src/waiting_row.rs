@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use postrider_common::database::dead_letter::{DeadReason, NewDeadLetter};
 use postrider_common::database::sms_log::{Record, Row};
-use postrider_common::job::Attempt;
-use postrider_common::secret::{KeyRing, OpenError, SealedFor};
+use postrider_common::model::job::Attempt;
+use postrider_common::secrets::{KeyRing, OpenError, SealedFor};
 use serde::{Deserialize, Serialize};
 
 /// What sealed rows are bound to.
@@ -108,7 +108,7 @@ fn open_attempt(attempt: &Attempt) -> Attempt {
 
 #[cfg(test)]
 mod tests {
-    use postrider_common::job::{Lane, Outcome};
+    use postrider_common::model::job::{Lane, Outcome};
 
     use super::*;
     use crate::decision::Decision;

@@ -10,7 +10,7 @@ use axum::http::HeaderMap;
 use axum::http::header::AUTHORIZATION;
 use axum::http::request::Parts;
 use postrider_common::database::account::{Account, Role};
-use postrider_common::owner::Owner;
+use postrider_common::model::owner::Owner;
 use postrider_common::store::AccountCheck;
 
 pub use crate::auth::accounts::load;

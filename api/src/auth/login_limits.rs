@@ -4,9 +4,9 @@
 use std::net::IpAddr;
 
 use axum::http::HeaderMap;
-use postrider_common::address;
 use postrider_common::config::LoginLimits;
-use postrider_common::limits::{Limit, Scope};
+use postrider_common::model::address;
+use postrider_common::model::limits::{Limit, Scope};
 use postrider_common::store::{BanCheck, GiveBack, LimitCheck, LimitState, Take, TakeAnswer, rank};
 use sha2::{Digest as _, Sha256};
 use uuid::Uuid;

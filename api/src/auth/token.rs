@@ -4,7 +4,7 @@ use jsonwebtoken::{
     Algorithm, DecodingKey, EncodingKey, Header, Validation, decode, decode_header,
 };
 use postrider_common::database::account::{Account, Role};
-use postrider_common::secret::{KeyId, KeyRing};
+use postrider_common::secrets::{KeyId, KeyRing};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use postrider_common::database::Database;
-use postrider_common::ids::VerificationId;
+use postrider_common::model::ids::VerificationId;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;

@@ -6,7 +6,7 @@ use std::time::Duration;
 use postrider_common::database::blacklist::{BanKind, BlacklistEntry};
 use postrider_common::database::blacklist_write::{BY_ITSELF, BlacklistChange};
 use postrider_common::database::{Database, DatabaseError};
-use postrider_common::owner::Owner;
+use postrider_common::model::owner::Owner;
 use postrider_common::store::{Ban, BanCheck, BanSubject, Explain, Store, StoreError};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
@@ -186,7 +186,7 @@ fn evidence(bans: &[BlacklistChange]) -> String {
 mod tests {
     use super::*;
     use crate::testing::TestApp;
-    use postrider_common::address;
+    use postrider_common::model::address;
 
     const PHONE: &str = "+8613800138000";
 

@@ -10,8 +10,8 @@ use std::time::Duration;
 use axum::http::StatusCode;
 use postrider_common::database::refusal::Refusal;
 use postrider_common::database::{Database, DatabaseError};
-use postrider_common::owner::Owner;
-use postrider_common::phone::PhoneNumber;
+use postrider_common::model::owner::Owner;
+use postrider_common::model::phone::PhoneNumber;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use postrider_common::epoch;
+use postrider_common::restore_bans;
 
 use crate::server::state::Shared;
 
@@ -14,7 +14,7 @@ pub fn in_background(app: &Shared) {
     }
     let app = Arc::clone(app);
     tokio::spawn(async move {
-        if let Err(error) = epoch::restore(&app.store, &app.database).await {
+        if let Err(error) = restore_bans::restore(&app.store, &app.database).await {
             tracing::error!(%error, "the store lost its data and has no bans yet");
         }
         app.restoring.store(false, Ordering::Release);

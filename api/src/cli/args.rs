@@ -5,7 +5,7 @@ use std::time::Duration;
 use clap::{Parser, Subcommand, ValueEnum};
 use postrider_common::config::{Backends, Config, LogFormat};
 use postrider_common::database::blacklist::BanKind;
-use postrider_common::telemetry;
+use postrider_common::runtime::telemetry;
 
 use crate::auth::token::Grant;
 use crate::cli::{account, ban, dead_letters, migrate, purge, token};

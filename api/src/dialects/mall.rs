@@ -9,7 +9,7 @@ use axum::response::{IntoResponse as _, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
 use postrider_common::config::{self, Anonymous, Dialect, Settings};
-use postrider_common::phone::PhoneNumber;
+use postrider_common::model::phone::PhoneNumber;
 use postrider_common::store::{Which, verification_subject};
 use serde::Serialize;
 

@@ -7,9 +7,9 @@ use axum::body::Body;
 use axum::extract::ConnectInfo;
 use axum::http::{Method, Request, request};
 use postrider_common::accept::Acceptor;
-use postrider_common::code::Code;
-use postrider_common::owner::Owner;
-use postrider_common::phone::PhoneNumber;
+use postrider_common::model::code::Code;
+use postrider_common::model::owner::Owner;
+use postrider_common::model::phone::PhoneNumber;
 use postrider_common::store::{Ban, BanSubject, Read, Which, verification_subject};
 use serde_json::Value;
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-pub use postrider_common::clock::unix_ms;
+pub use postrider_common::runtime::clock::unix_ms;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 

@@ -3,8 +3,8 @@
 use axum::extract::FromRequestParts;
 use axum::http::HeaderMap;
 use axum::http::request::Parts;
-use postrider_common::owner::Owner;
-use postrider_common::secret::KeyRing;
+use postrider_common::model::owner::Owner;
+use postrider_common::secrets::KeyRing;
 use postrider_common::store::Idempotency;
 use sha2::{Digest as _, Sha256};
 use utoipa::IntoParams;

@@ -5,7 +5,7 @@ use axum::http::header::{RETRY_AFTER, WWW_AUTHENTICATE};
 use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use postrider_common::database::DatabaseError;
-use postrider_common::limits::Scope;
+use postrider_common::model::limits::Scope;
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 

@@ -2,7 +2,7 @@
 //! still change; only here is known how it is written.
 
 use axum::http::{HeaderMap, HeaderName, HeaderValue};
-use postrider_common::limits::{Limit, Scope};
+use postrider_common::model::limits::{Limit, Scope};
 use postrider_common::store::LimitState;
 
 use crate::http::clock::seconds_up;

@@ -4,7 +4,7 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use postrider_common::job::Lane;
+use postrider_common::model::job::Lane;
 use postrider_common::queue::{Depth, Source};
 use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;

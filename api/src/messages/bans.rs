@@ -3,9 +3,9 @@
 use std::net::IpAddr;
 
 use ipnet::IpNet;
-use postrider_common::address;
 use postrider_common::config::Bans;
-use postrider_common::phone::PhoneNumber;
+use postrider_common::model::address;
+use postrider_common::model::phone::PhoneNumber;
 use postrider_common::store::{BanCheck, BanSubject, Strike, StrikeAccounts, account_phone};
 
 use crate::http::clock::as_ms;
@@ -112,7 +112,7 @@ mod automatic;
 mod tests {
     use super::*;
     use crate::http::client_ip::UserIp;
-    use postrider_common::owner::Owner;
+    use postrider_common::model::owner::Owner;
 
     const PHONE: &str = "+8613800138000";
 

@@ -2,9 +2,9 @@
 //! approves or counts the failure in one atomic step.
 
 use axum::http::HeaderMap;
-use postrider_common::code::Code as Digits;
-use postrider_common::ids::VerificationId;
-use postrider_common::phone::PhoneNumber;
+use postrider_common::model::code::Code as Digits;
+use postrider_common::model::ids::VerificationId;
+use postrider_common::model::phone::PhoneNumber;
 use postrider_common::store::{
     Ban, Idempotency, Live, Read, Settle, SettleAnswer, Which, purpose_and_phone,
 };

@@ -5,13 +5,13 @@ use std::sync::Arc;
 
 use axum::http::HeaderMap;
 use postrider_common::accept::{AcceptError, AcceptManyAnswer, MakeJob, MakeJobs};
-use postrider_common::address;
 use postrider_common::config::{Dialect, ScopeLimits, Settings, limit_order};
-use postrider_common::ids::MessageId;
-use postrider_common::job::Lane;
-use postrider_common::limits::{Limit, Scope};
-use postrider_common::owner::Owner;
-use postrider_common::phone::PhoneNumber;
+use postrider_common::model::address;
+use postrider_common::model::ids::MessageId;
+use postrider_common::model::job::Lane;
+use postrider_common::model::limits::{Limit, Scope};
+use postrider_common::model::owner::Owner;
+use postrider_common::model::phone::PhoneNumber;
 use postrider_common::store::{
     Accepted, AccountCheck, Admit, AdmitAnswer, AdmitMany, BanCheck, Banned, Idempotency,
     LimitCheck, LimitState, NewVerification, Strike, rank,

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use postrider_common::accept::MakeJob;
-use postrider_common::job::{Contents, EarlierAttempts, Job, Lane, WIRE_NAME};
-use postrider_common::owner::Owner;
+use postrider_common::model::job::{Contents, EarlierAttempts, Job, Lane, WIRE_NAME};
+use postrider_common::model::owner::Owner;
 use postrider_common::store::{About, Accepted};
 
 use crate::server::state::Shared;

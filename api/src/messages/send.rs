@@ -1,14 +1,14 @@
 //! Sends a code or a notice, whichever wire format asked for it: what every way in has in common.
 
 use axum::http::HeaderMap;
-use postrider_common::code::Code as Digits;
 use postrider_common::config::{CodeRules, ScopeLimits};
-use postrider_common::ids::{MessageId, VerificationId};
-use postrider_common::job::{Contents, Lane};
-use postrider_common::owner::Owner;
-use postrider_common::phone::PhoneNumber;
+use postrider_common::model::code::Code as Digits;
+use postrider_common::model::ids::{MessageId, VerificationId};
+use postrider_common::model::job::{Contents, Lane};
+use postrider_common::model::owner::Owner;
+use postrider_common::model::phone::PhoneNumber;
+use postrider_common::model::template::Params;
 use postrider_common::store::{Accepted, Idempotency, NewVerification, verification_subject};
-use postrider_common::template::Params;
 
 use crate::auth::caller::{Caller, Sends};
 use crate::http::client_ip::UserIp;

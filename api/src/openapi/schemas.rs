@@ -71,7 +71,7 @@ pub struct Text(pub String);
 #[cfg(test)]
 mod tests {
     use super::*;
-    use postrider_common::job::{Lane, Outcome};
+    use postrider_common::model::job::{Lane, Outcome};
 
     #[test]
     fn words_are_those_that_serde_reads() {

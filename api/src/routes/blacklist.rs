@@ -11,8 +11,8 @@ use postrider_common::config::Bans;
 use postrider_common::database::blacklist::{BanKind, BlacklistEntry};
 use postrider_common::database::blacklist_write::{BlacklistChange, Lift};
 use postrider_common::database::{Database, DatabaseError};
-use postrider_common::epoch::{self, RestoreError};
-use postrider_common::phone::PhoneNumber;
+use postrider_common::model::phone::PhoneNumber;
+use postrider_common::restore_bans::{self, RestoreError};
 use postrider_common::store::{Store, StoreError};
 use serde::Serialize;
 use utoipa::openapi::schema::Object;
@@ -324,7 +324,7 @@ async fn enforce(
 }
 
 async fn restore(database: &Database, store: &Store) -> Result<(), BlacklistError> {
-    epoch::restore(store, database).await.map_err(|error| match error {
+    restore_bans::restore(store, database).await.map_err(|error| match error {
         RestoreError::Database(error) => error.into(),
         RestoreError::Store(error) => error.into(),
     })

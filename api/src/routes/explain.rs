@@ -7,10 +7,10 @@ use axum::extract::State;
 use postrider_common::config::{CodeRules, Dialect};
 use postrider_common::database::account::Account;
 use postrider_common::database::blacklist::{BanKind, BlacklistEntry};
-use postrider_common::ids::VerificationId;
-use postrider_common::job::Lane;
-use postrider_common::owner::Owner;
-use postrider_common::phone::PhoneNumber;
+use postrider_common::model::ids::VerificationId;
+use postrider_common::model::job::Lane;
+use postrider_common::model::owner::Owner;
+use postrider_common::model::phone::PhoneNumber;
 use postrider_common::store::{
     Ban, BanSubject, Explain, Explained, LimitUse, Read, VerificationState, VerificationStatus,
     Which, rank, verification_subject,

@@ -3,7 +3,7 @@
 use axum::Json;
 use axum::extract::State;
 use postrider_common::database::sms_log::{Cursor, Filter, Row};
-use postrider_common::job::Lane;
+use postrider_common::model::job::Lane;
 use postrider_common::store::MessageStatus;
 use serde::Serialize;
 use serde::de::{DeserializeOwned, IntoDeserializer, value};
@@ -136,7 +136,7 @@ fn read_cursor(text: &str) -> Option<Cursor> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use postrider_common::job::Lane;
+    use postrider_common::model::job::Lane;
     use postrider_common::store::MessageStatus;
 
     #[test]

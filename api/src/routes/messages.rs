@@ -4,9 +4,9 @@ use axum::Json;
 use axum::extract::{Path, State};
 use postrider_common::database::DatabaseError;
 use postrider_common::database::sms_log::Row;
-use postrider_common::ids::{MessageId, VerificationId};
-use postrider_common::job::{Attempt, Lane, Outcome};
-use postrider_common::owner::Owner;
+use postrider_common::model::ids::{MessageId, VerificationId};
+use postrider_common::model::job::{Attempt, Lane, Outcome};
+use postrider_common::model::owner::Owner;
 use postrider_common::store::{MessageState, MessageStatus};
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -220,7 +220,7 @@ pub fn example() -> serde_json::Value {
 
 #[cfg(test)]
 mod tests {
-    use postrider_common::job::AnswerScope;
+    use postrider_common::model::job::AnswerScope;
 
     use super::*;
     use serde_json::json;

@@ -7,8 +7,8 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse as _, Response};
 use postrider_common::config::Template;
-use postrider_common::ids::MessageId;
-use postrider_common::template::{self, Params};
+use postrider_common::model::ids::MessageId;
+use postrider_common::model::template::{self, Params};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 

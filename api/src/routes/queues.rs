@@ -2,7 +2,7 @@
 
 use axum::Json;
 use axum::extract::State;
-use postrider_common::job::Lane;
+use postrider_common::model::job::Lane;
 use postrider_common::queue::Depth;
 use serde::Serialize;
 use utoipa::ToSchema;

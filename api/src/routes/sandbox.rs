@@ -2,8 +2,8 @@
 
 use axum::Json;
 use axum::extract::State;
-use postrider_common::ids::MessageId;
-use postrider_common::sandbox::SandboxText;
+use postrider_common::model::ids::MessageId;
+use postrider_common::model::sandbox::SandboxText;
 use postrider_common::store::SandboxMessage;
 use serde::Serialize;
 use utoipa::ToSchema;

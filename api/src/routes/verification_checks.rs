@@ -3,8 +3,8 @@
 use axum::Json;
 use axum::extract::State;
 use axum::http::HeaderMap;
-use postrider_common::ids::VerificationId;
-use postrider_common::owner::Owner;
+use postrider_common::model::ids::VerificationId;
+use postrider_common::model::owner::Owner;
 use postrider_common::store::{Which, verification_subject};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;

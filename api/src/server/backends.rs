@@ -4,8 +4,8 @@ use std::path::Path;
 
 use anyhow::Context as _;
 use postrider_common::config::{Backends, Config};
-use postrider_common::data_dir;
 use postrider_common::database::Database;
+use postrider_common::runtime::data_dir;
 use postrider_common::sqlite::Sqlite;
 use postrider_common::store::Store;
 use postrider_common::store::redis::RedisStore;

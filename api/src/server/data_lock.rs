@@ -4,7 +4,7 @@ use std::fs::{File, TryLockError};
 use std::path::Path;
 
 use anyhow::{Context as _, bail};
-use postrider_common::data_dir;
+use postrider_common::runtime::data_dir;
 
 /// Held for as long as it lives.
 #[derive(Debug)]

@@ -7,9 +7,9 @@ use metrics_exporter_prometheus::PrometheusHandle;
 use postrider_common::accept::Acceptor;
 use postrider_common::config::Settings;
 use postrider_common::database::Database;
-use postrider_common::phone::{PhoneNumber, PhoneRules};
+use postrider_common::model::phone::{PhoneNumber, PhoneRules};
 use postrider_common::queue::Queue;
-use postrider_common::secret::{KeyId, KeyRing};
+use postrider_common::secrets::{KeyId, KeyRing};
 use postrider_common::store::{BanCheck, Explain, Store, StoreError};
 
 use crate::auth::accounts::AccountCache;
@@ -51,7 +51,7 @@ pub type Shared = Arc<App>;
 impl App {
     /// Reads a number as the caller wrote it.
     pub fn phone(&self, text: &str) -> Result<PhoneNumber, Problem> {
-        use postrider_common::phone::PhoneError;
+        use postrider_common::model::phone::PhoneError;
         PhoneNumber::parse(text, &self.phone_rules).map_err(|error| {
             let why = match error {
                 PhoneError::Character => "characters",

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use futures::future::join_all;
 
 use super::{AcceptError, Acceptor, Publisher};
-use crate::job::{Job, Lane};
+use crate::model::job::{Job, Lane};
 use crate::queue::sqlite::{ENQUEUE, SqliteQueue, enqueue_request};
 use crate::sqlite::{Sqlite, call_all};
 use crate::store::sqlite::SqliteStore;

@@ -7,9 +7,10 @@ use std::time::Duration;
 use super::accounts::Registration;
 use super::load::{ConfigError, wrong};
 use super::sections::{CodeRules, Retry, Settings};
-use crate::code;
-use crate::phone::{DefaultRegion, PhoneNumber};
-use crate::{telemetry, template};
+use crate::model::code;
+use crate::model::phone::{DefaultRegion, PhoneNumber};
+use crate::model::template;
+use crate::runtime::telemetry;
 
 /// The longest life of a code from its first send (NIST SP 800-63B).
 const LONGEST_CODE: Duration = Duration::from_mins(10);

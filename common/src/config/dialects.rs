@@ -8,7 +8,7 @@ use serde::Deserialize;
 use super::limits::ScopeLimits;
 use super::sections::{CodeRules, Settings};
 use super::values::{duration, list, networks};
-use crate::limits::Limit;
+use crate::model::limits::Limit;
 
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields, default)]

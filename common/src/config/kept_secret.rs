@@ -8,8 +8,8 @@ use std::path::Path;
 use secrecy::SecretString;
 
 use super::ConfigError;
-use crate::data_dir;
-use crate::secret::KeyRing;
+use crate::runtime::data_dir;
+use crate::secrets::KeyRing;
 
 /// Reads `secret` in the data directory, or makes it from 32 random bytes. It is written beside its name and
 /// linked to it, so that of two processes that start at once both end with the same one, whole.

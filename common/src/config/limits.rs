@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde::Deserialize;
 
 use super::values::{list, optional_list};
-use crate::limits::{Limit, Scope};
+use crate::model::limits::{Limit, Scope};
 
 /// Limits of some scopes; the others stay as they are elsewhere.
 #[derive(Debug, Clone, Default, Deserialize)]

@@ -11,7 +11,7 @@ use super::origin::Origin;
 use super::providers::Provider;
 use super::sections::{Backends, Config, Purpose, Settings, Template};
 use super::{check, credentials, warnings};
-use crate::secret::{KeyRing, SecretError};
+use crate::secrets::{KeyRing, SecretError};
 
 /// Environment variables: a map, so that tests need not change the process's own.
 pub type Environment = BTreeMap<String, String>;

@@ -17,9 +17,9 @@ use super::providers::{Provider, ProviderKind};
 use super::values::{
     address, duration, list, networks, optional_address, optional_choice, optional_duration,
 };
-use crate::job::Lane;
-use crate::phone::{DefaultRegion, PhonePrefix, PhoneRules};
-use crate::secret::KeyRing;
+use crate::model::job::Lane;
+use crate::model::phone::{DefaultRegion, PhonePrefix, PhoneRules};
+use crate::secrets::KeyRing;
 
 /// Everything a process is told from outside.
 #[derive(Debug, Clone)]

@@ -223,7 +223,7 @@ fn the_environment_overrides_the_file() {
         1,
         "a scope that isn't named keeps its default"
     );
-    assert_eq!(settings.worker.lanes, [crate::job::Lane::Notice]);
+    assert_eq!(settings.worker.lanes, [crate::model::job::Lane::Notice]);
     assert_eq!(settings.code_rules("login").unwrap().length, 4);
     assert_eq!(settings.server.listen.port(), 0);
     let token = settings.providers["push"].token.as_ref().unwrap();
@@ -423,7 +423,7 @@ fn accounts_recharge_themselves_where_embedded_alone() {
 
 #[test]
 fn limits_come_in_the_order_of_refusals() {
-    use crate::limits::Scope;
+    use crate::model::limits::Scope;
     let settings = with_file(
         "[limits.code]\nphone = [\"10/1d\", \"1/60s\"]\nphone_purpose = [\"5/1h\"]\nip = [\"1/1s\"]\naccount = [\"9/1s\"]",
     )

@@ -7,8 +7,8 @@ use ipnet::IpNet;
 use sea_query::{Expr, ExprTrait as _, Order, Query, SelectStatement};
 
 use super::{Database, DatabaseError};
-use crate::address;
-use crate::phone::{PhoneNumber, PhoneRules};
+use crate::model::address;
+use crate::model::phone::{PhoneNumber, PhoneRules};
 use crate::store::{Ban, BanSubject, account_phone};
 
 /// One ban as an operator says it: `phone +8613800138000`, `account_phone 7/+8613800138000`, `ip 203.0.113.7`,

@@ -7,8 +7,8 @@ use super::error::{refused, unreadable};
 use super::statement::before;
 use super::text::{WORDS, cut};
 use super::{Database, DatabaseError};
-use crate::ids::MessageId;
-use crate::job::{Attempt, Lane};
+use crate::model::ids::MessageId;
+use crate::model::job::{Attempt, Lane};
 
 /// A dead letter as the worker writes it. Its id is derived from what it is of, so that writing it twice
 /// keeps one.

@@ -7,7 +7,7 @@ use super::error::refused;
 use super::statement::Write;
 use super::text::{cut_characters, cut_option};
 use super::{Database, DatabaseError};
-use crate::owner::Owner;
+use crate::model::owner::Owner;
 
 /// Rows in one statement: their binds stay below every engine's bound (32,766 of `SQLite`).
 const ROWS_AT_ONCE: usize = 1000;

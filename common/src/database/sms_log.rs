@@ -4,10 +4,10 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::ids::{MessageId, VerificationId};
-use crate::job::{Attempt, Lane};
-use crate::owner::Owner;
-use crate::phone::PhoneNumber;
+use crate::model::ids::{MessageId, VerificationId};
+use crate::model::job::{Attempt, Lane};
+use crate::model::owner::Owner;
+use crate::model::phone::PhoneNumber;
 use crate::store::MessageStatus;
 
 /// What a worker writes of one message, all of it in one transaction.

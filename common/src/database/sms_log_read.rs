@@ -7,9 +7,9 @@ use super::sms_log::{Cursor, Filter, Row, RowStatus};
 use super::sms_log_write::{ATTEMPT_COLUMNS, COLUMNS};
 use super::statement::before;
 use super::{Database, DatabaseError};
-use crate::ids::MessageId;
-use crate::job::{AnswerScope, Attempt, Lane, Outcome};
-use crate::owner::Owner;
+use crate::model::ids::MessageId;
+use crate::model::job::{AnswerScope, Attempt, Lane, Outcome};
+use crate::model::owner::Owner;
 use crate::store::MessageStatus;
 
 #[derive(sqlx::FromRow)]

@@ -11,8 +11,8 @@ use super::sms_log::{Record, Row, RowStatus};
 use super::statement::Write;
 use super::text::{WORDS, cut, cut_characters, cut_option};
 use super::{Database, DatabaseError};
-use crate::ids::{MessageId, VerificationId};
-use crate::job::Attempt;
+use crate::model::ids::{MessageId, VerificationId};
+use crate::model::job::Attempt;
 
 /// Rows in one statement: their binds stay below every engine's bound (32,766 of SQLite).
 const ROWS_AT_ONCE: usize = 1000;

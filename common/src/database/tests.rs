@@ -1,6 +1,6 @@
 //! What only the embedded form or only the code can show; all else is in `tests/log_contract.rs`, on every engine.
 
-use crate::phone::PhoneRules;
+use crate::model::phone::PhoneRules;
 use secrecy::SecretString;
 use tempfile::TempDir;
 

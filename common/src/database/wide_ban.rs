@@ -5,8 +5,8 @@ use std::net::Ipv4Addr;
 use ipnet::{IpNet, Ipv6Net};
 
 use super::blacklist::BanKind;
-use crate::address;
-use crate::phone::national_digits;
+use crate::model::address;
+use crate::model::phone::national_digits;
 
 /// Shortest prefix of an IPv4 network that is banned without force.
 const MIN_IPV4_PREFIX_LEN: u8 = 8;

@@ -22,8 +22,8 @@ use super::{
     Consumer, Depth, Destination, Outgoing, Published, QueueError, Rung, Source, publisher,
     topology,
 };
-use crate::job::Lane;
-use crate::write_health::WriteHealth;
+use crate::model::job::Lane;
+use crate::runtime::write_health::WriteHealth;
 
 /// How long a question for every queue's length may take.
 const DEPTHS: Duration = Duration::from_millis(1500);

@@ -19,8 +19,8 @@ use self::acks::Acks;
 pub(super) use self::acks::SqliteAcker;
 use self::taker::Taker;
 use super::{Consumer, Depth, Destination, Outgoing, Published, QueueError, Rung, Source};
-use crate::ids::MessageId;
-use crate::job::{Job, Lane};
+use crate::model::ids::MessageId;
+use crate::model::job::{Job, Lane};
 use crate::sqlite::{Sqlite, SqliteError};
 
 const GIVE_BACK: &str =

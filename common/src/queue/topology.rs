@@ -9,7 +9,7 @@ use lapin::types::{AMQPValue, FieldTable};
 use lapin::{Channel, Connection, ErrorKind, ExchangeKind};
 
 use super::{Rung, Source};
-use crate::job::Lane;
+use crate::model::job::Lane;
 
 /// Direct; the routing key is the lane.
 pub(super) const WORK: &str = "sms.work";

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::clock::unix_ms;
+use crate::runtime::clock::unix_ms;
 
 /// Offset above which the log warns, in milliseconds.
 const MAX_OFFSET_MS: i64 = 5_000;

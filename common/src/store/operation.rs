@@ -20,10 +20,10 @@ pub use self::check::*;
 pub use self::take::*;
 pub use self::work::*;
 
-use crate::ids::{MessageId, VerificationId};
-use crate::job::{JobVerification, Lane};
-use crate::limits::Scope;
-use crate::secret::KeyId;
+use crate::model::ids::{MessageId, VerificationId};
+use crate::model::job::{JobVerification, Lane};
+use crate::model::limits::Scope;
+use crate::secrets::KeyId;
 
 /// The name of an operation: of its Lua script and of its SQL text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

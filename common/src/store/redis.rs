@@ -22,8 +22,8 @@ use secrecy::{ExposeSecret as _, SecretString};
 use self::server::Server;
 use self::together::Together;
 use super::{Admit, AdmitAnswer, Operation, StoreClock, StoreError};
-use crate::job::Lane;
-use crate::write_health::WriteHealth;
+use crate::model::job::Lane;
+use crate::runtime::write_health::WriteHealth;
 
 /// Redis reads 16 KiB of a connection at a time, half a dozen requests, and has them on disk before it reads more. So
 /// what shares one connection also waits for many syncs; of several connections one sync takes all that came in.

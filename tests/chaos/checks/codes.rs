@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use postrider_common::job::Lane;
+use postrider_common::model::job::Lane;
 
 use super::super::evidence::{Evidence, Row, Span, Verdict};
 use super::super::plan::{Damage, Fault, Program, Wire};

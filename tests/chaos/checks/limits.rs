@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
-use postrider_common::limits::Scope;
+use postrider_common::model::limits::Scope;
 
 use super::super::evidence::{Evidence, FAILED, Fate, Limit, Row};
 use super::Wrong;

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeSet, HashMap};
 
-use postrider_common::job::MAX_KEPT_ATTEMPTS;
+use postrider_common::model::job::MAX_KEPT_ATTEMPTS;
 
 use super::super::evidence::{Attempt, Call, Evidence, FAILED, Row, SENT};
 use super::Wrong;

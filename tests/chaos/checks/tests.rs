@@ -5,8 +5,8 @@ mod limits;
 
 use std::time::Duration;
 
-use postrider_common::job::Lane;
-use postrider_common::limits::Scope;
+use postrider_common::model::job::Lane;
+use postrider_common::model::limits::Scope;
 
 use super::super::evidence::{
     Attempt, Ban, Call, Check, Dead, Done, Evidence, FAILED, Fate, Limit, Poison, Row, Rules, SENT,

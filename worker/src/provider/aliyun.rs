@@ -10,8 +10,8 @@ use std::time::Duration;
 
 use futures::future::BoxFuture;
 use postrider_common::config;
-use postrider_common::job::{Lane, Outcome};
-use postrider_common::phone::PhoneNumber;
+use postrider_common::model::job::{Lane, Outcome};
+use postrider_common::model::phone::PhoneNumber;
 use reqwest::{Client, RequestBuilder};
 use secrecy::SecretString;
 use time::OffsetDateTime;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use postrider_common::job::{AnswerScope, Outcome};
+use postrider_common::model::job::{AnswerScope, Outcome};
 
 use super::Answer;
 

@@ -1,9 +1,9 @@
 //! The sandbox: carries nothing, and keeps what it was handed for a day, for `GET /sandbox/messages`.
 
 use futures::future::BoxFuture;
-use postrider_common::job::Outcome;
-use postrider_common::sandbox::SandboxText;
-use postrider_common::secret::KeyRing;
+use postrider_common::model::job::Outcome;
+use postrider_common::model::sandbox::SandboxText;
+use postrider_common::secrets::KeyRing;
 use postrider_common::store::{SandboxPut, Store};
 use tokio::time::Instant;
 

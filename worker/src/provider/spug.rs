@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 
 use futures::future::BoxFuture;
 use postrider_common::config;
-use postrider_common::job::Outcome;
-use postrider_common::phone::PhoneNumber;
+use postrider_common::model::job::Outcome;
+use postrider_common::model::phone::PhoneNumber;
 use reqwest::Client;
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::Deserialize;
@@ -119,7 +119,7 @@ fn listed(code: i64) -> Option<Class> {
 
 #[cfg(test)]
 mod tests {
-    use postrider_common::job::AnswerScope;
+    use postrider_common::model::job::AnswerScope;
     use proptest::prelude::*;
     use reqwest::StatusCode;
     use reqwest::header::HeaderMap;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::future::BoxFuture;
-use postrider_common::job::Outcome;
+use postrider_common::model::job::Outcome;
 use tokio::time::Instant;
 
 use super::sandbox::Sandbox;

@@ -89,7 +89,7 @@ impl Sender {
             let answer = ask().await;
             if matches!(answer, Err(StoreError::Lost))
                 // On the heap, as all that is rare: every job has room for the rest.
-                && let Err(error) = Box::pin(epoch::restore(&self.store, &self.database)).await
+                && let Err(error) = Box::pin(restore_bans::restore(&self.store, &self.database)).await
             {
                 tracing::warn!(%error, "the store's bans could not be loaded");
             }

@@ -5,7 +5,7 @@ use std::sync::LazyLock;
 use aws_lc_rs::hmac;
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
-use postrider_common::secret::KeyRing;
+use postrider_common::secrets::KeyRing;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 

@@ -3,11 +3,11 @@
 use std::time::Duration;
 
 use axum::http::Method;
-use postrider_common::address;
-use postrider_common::job::{Contents, Job, Lane};
+use postrider_common::model::address;
+use postrider_common::model::job::{Contents, Job, Lane};
+use postrider_common::model::template::Params;
 use postrider_common::queue::Source;
 use postrider_common::store::BanSubject;
-use postrider_common::template::Params;
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 

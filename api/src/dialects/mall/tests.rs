@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use axum::http::Method;
-use postrider_common::address;
 use postrider_common::database::account::Role;
+use postrider_common::model::address;
 use postrider_common::store::BanSubject;
 use serde_json::{Value, json};
 

@@ -9,7 +9,7 @@ use super::super::load::{ConfigError, wrong};
 use super::super::providers::{Provider, ProviderKind};
 use super::super::sections::{Settings, Template};
 use super::check_retry;
-use crate::template::places;
+use crate::model::template::places;
 
 pub(super) fn all(settings: &Settings) -> Result<(), ConfigError> {
     let shortest = shortest_wait(settings);

@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::acks::{Session, SqliteAcker};
 use super::{GIVE_BACK, Wake, execute};
-use crate::job::Lane;
+use crate::model::job::Lane;
 use crate::queue::{Acker, Delivery, Receipt};
 use crate::sqlite::{Sqlite, SqliteError};
 

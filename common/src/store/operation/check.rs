@@ -7,9 +7,9 @@ use serde::{Deserialize, Serialize};
 use super::{
     About, AccountCheck, Ban, BanCheck, Banned, Idempotency, LimitCheck, LimitState, Strike,
 };
-use crate::ids::VerificationId;
-use crate::job::{Attempt, Lane};
-use crate::secret::KeyId;
+use crate::model::ids::VerificationId;
+use crate::model::job::{Attempt, Lane};
+use crate::secrets::KeyId;
 
 /// Which verification a check is about.
 #[derive(Debug, Clone, Serialize)]

@@ -6,7 +6,7 @@ use serde::ser::{Error as _, SerializeSeq as _};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::{ClaimVerification, LimitCheck, LimitState, NewVerification};
-use crate::ids::VerificationId;
+use crate::model::ids::VerificationId;
 
 /// Writes a value that is kept, or seldom looked into, as a string of JSON.
 pub(super) fn whole<T: Serialize, S: Serializer>(value: &T, to: S) -> Result<S::Ok, S::Error> {
@@ -101,10 +101,10 @@ impl Serialize for ClaimVerification {
             subject: &'a str,
             account_id: i64,
             purpose: &'a str,
-            key_id: &'a crate::secret::KeyId,
+            key_id: &'a crate::secrets::KeyId,
             max_sends: u32,
             #[serde(flatten)]
-            job: &'a crate::job::JobVerification,
+            job: &'a crate::model::job::JobVerification,
         }
         let Self { subject, account_id, purpose, key_id, max_sends, job } = self;
         let (account_id, max_sends) = (*account_id, *max_sends);

@@ -3,9 +3,9 @@
 use serde::{Deserialize, Serialize};
 
 use super::MessageStatus;
-use crate::ids::{MessageId, VerificationId};
-use crate::job::{Attempt, JobVerification, Lane};
-use crate::secret::KeyId;
+use crate::model::ids::{MessageId, VerificationId};
+use crate::model::job::{Attempt, JobVerification, Lane};
+use crate::secrets::KeyId;
 
 /// Takes a job to work on. The claim is a lease on (message, generation, attempt), monotonic in both.
 #[derive(Debug, Clone, Serialize)]

@@ -3,7 +3,7 @@
 use serde::Deserialize;
 
 use super::wire;
-use crate::job::JobVerification;
+use crate::model::job::JobVerification;
 use crate::store::{Accepted, AcceptedVerification, Admit, AdmitAnswer, LimitState, StoreError};
 
 /// In the order in which `admit.lua` lists them. `expires_at`: of a code; 0 of a notice.

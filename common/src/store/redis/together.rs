@@ -6,7 +6,7 @@ use std::sync::Arc;
 use tokio::sync::{Semaphore, mpsc, oneshot};
 
 use super::{Calls, RedisStore};
-use crate::job::Lane;
+use crate::model::job::Lane;
 use crate::store::{Operation, StoreError};
 
 /// How much of Redis's time what is asked for a lane may take in a row.

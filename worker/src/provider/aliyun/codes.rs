@@ -1,6 +1,6 @@
 //! The class of each documented `Code`. The vendor lists cause and remedy; the class is our judgement.
 
-use postrider_common::job::Lane;
+use postrider_common::model::job::Lane;
 use serde::Deserialize;
 
 use super::super::class::Class;

@@ -3,7 +3,7 @@
 mod numbers;
 mod wire;
 
-use postrider_common::job::{AnswerScope, Lane};
+use postrider_common::model::job::{AnswerScope, Lane};
 use proptest::prelude::*;
 use reqwest::StatusCode;
 use reqwest::header::{HeaderMap, HeaderValue, RETRY_AFTER};

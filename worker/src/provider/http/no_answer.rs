@@ -3,7 +3,7 @@
 use std::error::Error;
 use std::io;
 
-use postrider_common::job::Outcome;
+use postrider_common::model::job::Outcome;
 
 use super::Answer;
 

@@ -7,8 +7,8 @@ use std::time::Duration;
 use futures::future::join_all;
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use postrider_common::config::Template;
-use postrider_common::ids::MessageId;
-use postrider_common::owner::Owner;
+use postrider_common::model::ids::MessageId;
+use postrider_common::model::owner::Owner;
 use sha2::{Digest as _, Sha256};
 use time::macros::format_description;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -276,7 +276,7 @@ async fn clock_that_cannot_be_corrected_is_about_our_account() {
     let aliyun = aliyun(&vendor.start().await, |_| {});
     let answer = aliyun.send(&sms(), far()).await;
     let found = (answer.outcome, answer.scope);
-    assert_eq!(found, (Outcome::RefusedHere, postrider_common::job::AnswerScope::Provider));
+    assert_eq!(found, (Outcome::RefusedHere, postrider_common::model::job::AnswerScope::Provider));
     assert_eq!(vendor.heads().len(), 1);
 }
 
@@ -287,7 +287,10 @@ async fn foreign_number_that_reads_as_a_mainland_one_is_not_sent() {
     let foreign = Sms { phone: PhoneNumber::from_e164("+13105552671").unwrap(), ..sms() };
     let answer = aliyun(&url, |_| {}).send(&foreign, far()).await;
     let found = (answer.outcome, answer.scope, vendor.heads().len());
-    assert_eq!(found, (Outcome::RefusedHere, postrider_common::job::AnswerScope::Message, 0));
+    assert_eq!(
+        found,
+        (Outcome::RefusedHere, postrider_common::model::job::AnswerScope::Message, 0)
+    );
 
     let prefixed = aliyun(&url, |settings| settings.foreign_prefix = Some("00".to_owned()));
     let answer = prefixed.send(&foreign, far()).await;

@@ -3,8 +3,7 @@
 use rlibphonenumber::PHONE_NUMBER_UTIL;
 
 /// The ASCII digit of a decimal digit in any script (Unicode's category `Nd`); `None` for any other character.
-#[must_use]
-pub fn to_ascii(character: char) -> Option<char> {
+pub(crate) fn to_ascii(character: char) -> Option<char> {
     if character.is_ascii() {
         return Some(character).filter(char::is_ascii_digit);
     }

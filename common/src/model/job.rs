@@ -5,11 +5,11 @@ use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 
-use crate::ids::{MessageId, VerificationId};
-use crate::owner::Owner;
-use crate::phone::PhoneNumber;
-use crate::secret::{KeyId, KeyRing, OpenError, SealedFor};
-use crate::template::Params;
+use crate::model::ids::{MessageId, VerificationId};
+use crate::model::owner::Owner;
+use crate::model::phone::PhoneNumber;
+use crate::model::template::Params;
+use crate::secrets::{KeyId, KeyRing, OpenError, SealedFor};
 
 /// The wire name of this shape. A change that old workers can't read gets a new one; a decoder for the
 /// old one stays until no queue can hold it.

@@ -6,7 +6,7 @@ use std::str::FromStr;
 use rlibphonenumber::enums::Region;
 use rlibphonenumber::{CountryCodeSource, PHONE_NUMBER_UTIL, PhoneNumberFormat, PhoneNumberType};
 
-use crate::digits;
+use crate::model::digits;
 
 /// Fewest digits of a [`PhonePrefix`]: more than any country's code has, which would stand for the whole country.
 const MIN_PREFIX_DIGITS: usize = 4;

@@ -1,7 +1,7 @@
 //! What happens when the store lost its data: nothing is admitted until the bans are back.
 
-use crate::clock::unix_ms;
 use crate::database::{Database, DatabaseError};
+use crate::runtime::clock::unix_ms;
 use crate::store::{Store, StoreError};
 
 /// How far this machine's clock may be ahead of the store's, in milliseconds.

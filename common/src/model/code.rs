@@ -6,9 +6,9 @@ use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
 use subtle::ConstantTimeEq;
 
-use crate::digits;
-use crate::ids::VerificationId;
-use crate::secret::CodeKey;
+use crate::model::digits;
+use crate::model::ids::VerificationId;
+use crate::secrets::CodeKey;
 
 /// Fewest and most digits that a purpose may ask for. Nine is what 31 bits can fill (RFC 4226, 5.3).
 pub const DIGITS: std::ops::RangeInclusive<u8> = 4..=9;

@@ -3,8 +3,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::ids::MessageId;
-use crate::secret::{KeyRing, OpenError, SealedFor};
+use crate::model::ids::MessageId;
+use crate::secrets::{KeyRing, OpenError, SealedFor};
 
 /// A message as a provider would have carried it.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]

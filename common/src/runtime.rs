@@ -1,0 +1,8 @@
+//! Parts of every process: its listener, clock, logs and metrics, data folder and shutdown.
+
+pub mod clock;
+pub mod data_dir;
+pub mod http;
+pub mod shutdown;
+pub mod telemetry;
+pub mod write_health;
