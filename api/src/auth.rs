@@ -2,6 +2,7 @@
 
 pub mod account_change;
 pub mod accounts;
+pub mod api_key;
 pub mod caller;
 pub mod credential;
 pub mod identity_provider;
@@ -10,3 +11,4 @@ pub mod login_limits;
 pub mod passwords;
 pub mod registration;
 pub mod token;
+pub mod verify_token;

@@ -9,6 +9,7 @@ pub mod purge;
 pub mod token;
 
 use std::io::Write as _;
+use std::time::Duration;
 
 /// Text from elsewhere as a terminal may get it: characters that control it, or reorder what is shown, are escaped.
 fn printable(text: &str) -> String {
@@ -31,6 +32,12 @@ fn print(line: &str) -> std::io::Result<()> {
 /// Prints a line to stderr: stdout holds what a script reads.
 fn notify(line: &str) -> std::io::Result<()> {
     writeln!(std::io::stderr().lock(), "{line}")
+}
+
+/// `30m`, `24h`, `7d`.
+fn duration(text: &str) -> Result<Duration, String> {
+    let duration = humantime::parse_duration(text).map_err(|error| error.to_string())?;
+    if duration.is_zero() { Err("must be greater than zero".to_owned()) } else { Ok(duration) }
 }
 
 #[cfg(test)]

@@ -25,15 +25,15 @@ use postrider_common::config::{Anonymous, Dialect, Settings};
 pub use self::description::{Described, also_by_post};
 use crate::auth::caller::{self, Caller, Policy};
 use crate::http::client_ip::ClientIp;
+use crate::http::layers::bounded;
 use crate::http::problem::{self, Code, Problem, Told};
-use crate::routes::router;
-use crate::server::state::Shared;
+use crate::server::state::AppState;
 
 /// The longest purpose that a dialect has, in bytes: a channel of 255 characters behind its prefix.
 pub const LONGEST_PURPOSE: usize = 6 + 4 * 255;
 
 /// The routes of every dialect that is enabled.
-pub fn routes(app: &Shared) -> Router<Shared> {
+pub fn routes(app: &AppState) -> Router<AppState> {
     let served = |dialect| app.settings.dialects.enabled.contains(&dialect);
     let mut routes = Router::new();
     if served(Dialect::Mall) {
@@ -53,7 +53,7 @@ pub fn routes(app: &Shared) -> Router<Shared> {
 }
 
 /// What lies under a dialect's prefix and isn't there.
-fn rest(paths: &[&str]) -> Router<Shared> {
+fn rest(paths: &[&str]) -> Router<AppState> {
     let nowhere = || any(async || StatusCode::NOT_FOUND);
     paths.iter().fold(Router::new(), |routes, path| routes.route(path, nowhere()))
 }
@@ -62,8 +62,9 @@ fn rest(paths: &[&str]) -> Router<Shared> {
 type Say = fn(&str, &Problem) -> Response;
 
 /// Also a panic, a time-out and a path that isn't there are said so.
-fn speaking(routes: Router<Shared>, app: &Shared, say: Say) -> Router<Shared> {
-    router::bounded(routes, app).layer(middleware::from_fn_with_state(say, translate))
+fn speaking(routes: Router<AppState>, app: &AppState, say: Say) -> Router<AppState> {
+    let timeout = app.settings.server.request_timeout;
+    bounded(routes, timeout).layer(middleware::from_fn_with_state(say, translate))
 }
 
 async fn translate(State(say): State<Say>, request: Request, next: Next) -> Response {
@@ -99,10 +100,10 @@ trait Profile: Send + Sync + 'static {
 /// The caller of a dialect: whose token it is, or whose account the network that it comes from is given.
 struct Known<D, P>(Caller<P>, PhantomData<D>);
 
-impl<D: Profile, P: Policy> FromRequestParts<Shared> for Known<D, P> {
+impl<D: Profile, P: Policy> FromRequestParts<AppState> for Known<D, P> {
     type Rejection = Problem;
 
-    async fn from_request_parts(parts: &mut Parts, app: &Shared) -> Result<Self, Problem> {
+    async fn from_request_parts(parts: &mut Parts, app: &AppState) -> Result<Self, Problem> {
         let caller = if parts.headers.contains_key(AUTHORIZATION) {
             Caller::from_request_parts(parts, app).await
         } else {
@@ -114,7 +115,7 @@ impl<D: Profile, P: Policy> FromRequestParts<Shared> for Known<D, P> {
 }
 
 async fn anonymous<D: Profile, P: Policy>(
-    app: &Shared,
+    app: &AppState,
     address: ClientIp,
 ) -> Result<Caller<P>, Problem> {
     let address = address.of_caller();

@@ -5,6 +5,7 @@ pub mod body_progress;
 pub mod client_ip;
 pub mod clock;
 pub mod idempotency;
+pub mod layers;
 pub mod pagination;
 pub mod problem;
 pub mod rate_limit_headers;

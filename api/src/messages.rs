@@ -5,4 +5,5 @@ pub mod bans;
 pub mod check;
 pub mod guard;
 pub mod job;
+pub mod limit_subject;
 pub mod send;

@@ -1,7 +1,6 @@
 //! An embedded app on a directory of its own, for tests that speak HTTP to the router.
 
 use std::net::SocketAddr;
-use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, LazyLock};
 
 use axum::Router;
@@ -31,15 +30,16 @@ use crate::background::approvals::Verified;
 use crate::background::automatic_bans::AutomaticBans;
 use crate::background::key_uses::KeyUses;
 use crate::background::refusals::Refusals;
+use crate::background::store_recovery::StoreRecovery;
 use crate::http::clock::unix_ms;
 use crate::messages::back_pressure::BackPressure;
 use crate::server::backends;
-use crate::server::state::{App, Shared};
+use crate::server::state::{App, AppState};
 
 pub(crate) mod conformance;
 
 pub(crate) struct TestApp {
-    pub(crate) app: Shared,
+    pub(crate) app: AppState,
     dir: Arc<tempfile::TempDir>,
 }
 
@@ -70,34 +70,46 @@ impl TestApp {
         Self { app: Self::app(settings, keys, sqlite, queue), dir: Arc::clone(&self.dir) }
     }
 
-    fn app(settings: Settings, keys: KeyRing, sqlite: &Sqlite, table: &SqliteQueue) -> Shared {
+    fn app(settings: Settings, keys: KeyRing, sqlite: &Sqlite, table: &SqliteQueue) -> AppState {
         let database = Database::sqlite(sqlite.clone());
         let store = Store::Sqlite(SqliteStore::new(sqlite.clone()));
+        let queue = Queue::Sqlite(table.clone());
+        let recovery = StoreRecovery::new(store.clone(), database.clone());
         let permanent = settings.bans.auto_permanent;
         Arc::new(App {
             automatic_bans: AutomaticBans::start(database.clone(), store.clone(), permanent).0,
             phone_rules: settings.phone_rules().unwrap(),
             identity_provider: IdentityProvider::load(&settings.jwt).unwrap(),
-            settings,
             keys,
-            store,
-            queue: Queue::Sqlite(table.clone()),
             acceptor: Acceptor::embedded(sqlite.clone(), table.clone()),
             verified: Verified::start(database.clone()).0,
             refusals: Refusals::start(database.clone()).0,
             key_uses: KeyUses::start(database.clone()).0,
-            database,
-            accounts: AccountCache::default(),
+            accounts: Arc::new(AccountCache::new(
+                database.clone(),
+                store.clone(),
+                recovery.clone(),
+            )),
             passwords: Passwords::patient(),
-            pressure: BackPressure::default(),
+            pressure: Arc::new(BackPressure::new(
+                queue.clone(),
+                store.clone(),
+                recovery.clone(),
+                settings.queue.max_ready,
+            )),
+            trusted_proxies: settings.server.trusted_proxies.as_slice().into(),
+            store,
+            queue,
+            database,
+            settings,
             metrics: PrometheusBuilder::new().build_recorder().handle(),
-            restoring: AtomicBool::new(false),
+            recovery,
         })
     }
 
     /// Makes the store forget everything, as Redis does that lost its data.
     pub(crate) async fn break_store(&self) {
-        self.app.restoring.store(true, std::sync::atomic::Ordering::Release);
+        self.app.recovery.running.store(true, std::sync::atomic::Ordering::Release);
         self.run("DELETE FROM store_epoch").await;
     }
 

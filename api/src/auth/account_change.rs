@@ -4,9 +4,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::auth::caller::load;
+use crate::auth::accounts::AccountCache;
 use crate::http::problem::{Code, Problem};
-use crate::server::state::Shared;
 
 /// How often, and how many times, a store that couldn't be told is told again.
 const AGAIN: Duration = Duration::from_millis(500);
@@ -15,28 +14,28 @@ const TIMES: u32 = 1200;
 /// Runs a change of an account's row. Where it is done and the store can't be told the answer is `store_unavailable`,
 /// and the store is told once it is back: until then it lets nobody in.
 pub async fn change<T: Send + 'static>(
-    app: &Shared,
+    accounts: &Arc<AccountCache>,
     account_id: i64,
     change: impl Future<Output = Result<T, Problem>> + Send + 'static,
 ) -> Result<T, Problem> {
-    let app = Arc::clone(app);
+    let accounts = Arc::clone(accounts);
     let changing = tokio::spawn(async move {
         let changed = change.await;
         // Also after an error: the database may have done it all the same.
-        let told = tell(&app, account_id).await;
+        let told = tell(&accounts, account_id).await;
         changed.and_then(|changed| told.map(|()| changed))
     });
     changing.await.unwrap_or_else(|error| Err(Problem::new(Code::Internal).because(&error)))
 }
 
-async fn tell(app: &Shared, account_id: i64) -> Result<(), Problem> {
-    let told = load(app, account_id).await.map(drop);
+async fn tell(accounts: &Arc<AccountCache>, account_id: i64) -> Result<(), Problem> {
+    let told = accounts.load(account_id).await.map(drop);
     if told.is_err() {
-        let app = Arc::clone(app);
+        let accounts = Arc::clone(accounts);
         tokio::spawn(async move {
             for _ in 0..TIMES {
                 tokio::time::sleep(AGAIN).await;
-                if load(&app, account_id).await.is_ok() {
+                if accounts.load(account_id).await.is_ok() {
                     return;
                 }
             }
@@ -63,8 +62,11 @@ mod tests {
                 Ok(app.database.set_grants(id, Some(false), None, 0).await?)
             }
         };
-        let gone =
-            tokio::time::timeout(Duration::from_millis(20), change(&test.app, id, setting)).await;
+        let gone = tokio::time::timeout(
+            Duration::from_millis(20),
+            change(&test.app.accounts, id, setting),
+        )
+        .await;
         assert!(gone.is_err());
         while test.app.store.account_version(id).await.unwrap() != Some(2) {
             tokio::time::sleep(Duration::from_millis(10)).await;

@@ -13,15 +13,12 @@ use postrider_common::database::account::{Account, Role};
 use postrider_common::model::owner::Owner;
 use postrider_common::store::AccountCheck;
 
-pub use crate::auth::accounts::load;
-use crate::auth::accounts::of_name;
 use crate::auth::credential::{self, Credential, refused};
 use crate::auth::token::{Grant, Token, TokenError};
 use crate::http::client_ip::ClientIp;
 use crate::http::clock::unix_ms;
 use crate::http::problem::{Code, Problem};
-use crate::messages::guard::changing;
-use crate::server::state::Shared;
+use crate::server::state::AppState;
 
 /// What a route asks of its caller.
 pub trait Policy: Send + Sync + 'static {
@@ -70,10 +67,10 @@ pub struct Caller<P> {
     policy: PhantomData<P>,
 }
 
-impl<P: Policy> FromRequestParts<Shared> for Caller<P> {
+impl<P: Policy> FromRequestParts<AppState> for Caller<P> {
     type Rejection = Problem;
 
-    async fn from_request_parts(parts: &mut Parts, app: &Shared) -> Result<Self, Problem> {
+    async fn from_request_parts(parts: &mut Parts, app: &AppState) -> Result<Self, Problem> {
         let Ok(address) = ClientIp::from_request_parts(parts, app).await;
         authenticate(app, bearer(&parts.headers)?, address.of_caller()).await
     }
@@ -81,7 +78,7 @@ impl<P: Policy> FromRequestParts<Shared> for Caller<P> {
 
 /// The caller with this token or key, wherever the request carries it. `address` is the caller's own.
 pub async fn authenticate<P: Policy>(
-    app: &Shared,
+    app: &AppState,
     token: &str,
     address: IpAddr,
 ) -> Result<Caller<P>, Problem> {
@@ -94,19 +91,19 @@ pub async fn authenticate<P: Policy>(
 
 /// The caller of an account that the configuration names, for requests without a token from networks that it
 /// trusts: with the usual scopes, and never more.
-pub async fn on_trust<P: Policy>(app: &Shared, username: &str) -> Result<Caller<P>, Problem> {
+pub async fn on_trust<P: Policy>(app: &AppState, username: &str) -> Result<Caller<P>, Problem> {
     let unknown = || {
         let because =
             format!("the configuration names the account `{username}`, which isn't there");
         Problem::new(Code::TokenMissing).because(&because)
     };
-    let account = of_name(app, username).await?.ok_or_else(unknown)?;
+    let account = app.accounts.find_by_name(username).await?.ok_or_else(unknown)?;
     Caller::admit(app, account, Credential::Trust, app.store_now().await?).await
 }
 
 impl<P: Policy> Caller<P> {
     async fn admit(
-        app: &Shared,
+        app: &AppState,
         account: Arc<Account>,
         credential: Credential,
         now: i64,
@@ -166,7 +163,7 @@ impl<P: Policy> Caller<P> {
 
     /// Loads the account again: the guard said that ours is out of date. The request was read by what the old one was
     /// allowed: where that says whose address counts, it is to be asked again.
-    pub async fn reload(&mut self, app: &Shared) -> Result<(), Problem> {
+    pub async fn reload(&mut self, app: &AppState) -> Result<(), Problem> {
         let on_behalf = self.on_behalf();
         self.load(app).await?;
         self.check()?;
@@ -175,7 +172,7 @@ impl<P: Policy> Caller<P> {
 
     /// Checks the account as it is now: loads it again if the store knows another version of it. So a token that was
     /// revoked on another replica is dead here too, and a right that was granted there counts here.
-    async fn refresh(&mut self, app: &Shared) -> Result<(), Problem> {
+    async fn refresh(&mut self, app: &AppState) -> Result<(), Problem> {
         let version = app.store.account_version(self.account.id).await;
         if version.map_err(|error| app.store_failed(&error))? != Some(self.account.version) {
             self.load(app).await?;
@@ -183,8 +180,8 @@ impl<P: Policy> Caller<P> {
         self.check()
     }
 
-    async fn load(&mut self, app: &Shared) -> Result<(), Problem> {
-        let account = load(app, self.account.id).await?;
+    async fn load(&mut self, app: &AppState) -> Result<(), Problem> {
+        let account = app.accounts.load(self.account.id).await?;
         self.account = account.ok_or_else(|| refused(TokenError::Invalid))?;
         Ok(())
     }
@@ -216,6 +213,11 @@ impl Caller<LoggedIn> {
             Credential::Key { .. } | Credential::Trust => Err(Problem::new(Code::SessionNeeded)),
         }
     }
+}
+
+/// The answer where the account changed while it was being loaded: rare enough to leave it to the caller.
+pub fn changing() -> Problem {
+    Problem::new(Code::StoreUnavailable).because(&"the account keeps changing")
 }
 
 pub fn bearer(headers: &HeaderMap) -> Result<&str, Problem> {

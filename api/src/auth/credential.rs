@@ -8,11 +8,12 @@ use postrider_common::database::account::Account;
 use postrider_common::database::api_key::ApiKey;
 use subtle::ConstantTimeEq as _;
 
-use crate::auth::accounts::{load, of_id, of_name};
-use crate::auth::token::{self, Grant, Holder, Token, TokenError};
+use crate::auth::accounts::AccountCache;
+use crate::auth::api_key;
+use crate::auth::token::{Grant, Holder, Token, TokenError};
+use crate::auth::verify_token::verify_any;
 use crate::http::problem::{Code, Problem};
-use crate::routes::api_keys;
-use crate::server::state::Shared;
+use crate::server::state::AppState;
 
 #[derive(Debug)]
 pub enum Credential {
@@ -26,20 +27,20 @@ pub enum Credential {
 
 /// The account that a bearer's text stands for at `now`, unix milliseconds of the store's clock.
 pub async fn of_bearer(
-    app: &Shared,
+    app: &AppState,
     text: &str,
     address: IpAddr,
     now: i64,
 ) -> Result<(Arc<Account>, Credential), Problem> {
-    if api_keys::is_key(text) {
-        let (account, key) = of_key(app, &api_keys::hash(text)).await?;
+    if api_key::is_api_key(text) {
+        let (account, key) = find_key(&app.accounts, &api_key::hash(text)).await?;
         return Ok((account, Credential::Key { key, address }));
     }
     let provider = app.identity_provider.as_ref();
-    let token = token::verify_any(&app.keys, provider, text, now).await.map_err(refused)?;
+    let token = verify_any(&app.keys, provider, text, now).await.map_err(refused)?;
     let account = match &token.holder {
-        Holder::Account(id) => of_id(app, *id).await?,
-        Holder::Username(name) => of_name(app, name).await?,
+        Holder::Account(id) => app.accounts.get_or_load(*id).await?,
+        Holder::Username(name) => app.accounts.find_by_name(name).await?,
     };
     let account = account.ok_or_else(|| refused(TokenError::Invalid))?;
     Ok((account, Credential::Token(token)))
@@ -98,19 +99,22 @@ fn check_key(key: &ApiKey, address: IpAddr, account: &Account, now: i64) -> Resu
 }
 
 /// The key with this hash, and its account.
-async fn of_key(app: &Shared, hash: &str) -> Result<(Arc<Account>, Arc<ApiKey>), Problem> {
+async fn find_key(
+    accounts: &AccountCache,
+    hash: &str,
+) -> Result<(Arc<Account>, Arc<ApiKey>), Problem> {
     let invalid = || refused(TokenError::Invalid);
-    let id = match app.accounts.id_of_key(hash) {
+    let id = match accounts.id_of_key(hash) {
         Some(id) => id,
-        None => app.accounts.look_up_key(&app.database, hash).await?.ok_or_else(invalid)?,
+        None => accounts.look_up_key(hash).await?.ok_or_else(invalid)?,
     };
-    let mut account = of_id(app, id).await?.ok_or_else(invalid)?;
+    let mut account = accounts.get_or_load(id).await?.ok_or_else(invalid)?;
     if key_of(&account, hash).is_none() {
         // The account that is remembered may be older than the key.
-        account = load(app, id).await?.ok_or_else(invalid)?;
+        account = accounts.load(id).await?.ok_or_else(invalid)?;
     }
     let Some(key) = key_of(&account, hash) else {
-        app.accounts.forget_key(hash);
+        accounts.forget_key(hash);
         return Err(invalid());
     };
     Ok((account, key))

@@ -14,7 +14,7 @@ use uuid::Uuid;
 use crate::http::clock::as_ms;
 use crate::http::problem::{Code, Problem};
 use crate::http::rate_limit_headers::{Policy, rate_limit_headers};
-use crate::server::state::Shared;
+use crate::server::state::AppState;
 
 /// A try that was counted.
 #[derive(Debug)]
@@ -25,7 +25,7 @@ pub struct Try {
 
 impl Try {
     /// Counts a log-in, or whatever else takes a password, for a user name and an address. Refuses with `login_limited`.
-    pub async fn log_in(app: &Shared, name: &str, ip: Option<IpAddr>) -> Result<Self, Problem> {
+    pub async fn log_in(app: &AppState, name: &str, ip: Option<IpAddr>) -> Result<Self, Problem> {
         // Names are hashed: what people type there is now and then a password.
         let name = hex::encode(Sha256::digest(name.to_lowercase()));
         let limits = failures(&app.settings.accounts.login_limits, "login", &name, ip);
@@ -35,7 +35,7 @@ impl Try {
     /// Counts a change of password by who is logged in: apart from log-ins, so that nobody who fails those in an account's
     /// name keeps its owner from it. Refuses with `login_limited`.
     pub async fn own_password(
-        app: &Shared,
+        app: &AppState,
         account_id: i64,
         ip: Option<IpAddr>,
     ) -> Result<Self, Problem> {
@@ -45,7 +45,7 @@ impl Try {
     }
 
     /// Counts a registration for an address: each costs two hashes. Refuses with `ip_limited`.
-    pub async fn registration(app: &Shared, ip: Option<IpAddr>) -> Result<Self, Problem> {
+    pub async fn registration(app: &AppState, ip: Option<IpAddr>) -> Result<Self, Problem> {
         let limits = &app.settings.accounts.login_limits;
         count(app, of_address("register", &limits.ip, ip).unzip(), Code::IpLimited).await
     }
@@ -61,7 +61,7 @@ impl Try {
     }
 
     /// It did not fail.
-    pub async fn give_back(self, app: &Shared) {
+    pub async fn give_back(self, app: &AppState) {
         if let Err(error) = app.store.give_back(&self.counted).await {
             tracing::warn!(%error, "a log-in that did not fail stays counted");
         }
@@ -71,7 +71,7 @@ impl Try {
 type Limits = (Vec<Policy>, Vec<LimitCheck>);
 
 /// Counts what a hash follows, unless that would find no place: then neither store nor database is asked.
-async fn count(app: &Shared, (policies, limits): Limits, refusal: Code) -> Result<Try, Problem> {
+async fn count(app: &AppState, (policies, limits): Limits, refusal: Code) -> Result<Try, Problem> {
     app.passwords.has_place()?;
     let entry = Uuid::now_v7().to_string();
     let ban_check = BanCheck::default();

@@ -13,7 +13,7 @@ use crate::auth::passwords;
 use crate::http::body::Fields;
 use crate::http::clock::unix_ms;
 use crate::http::problem::{Code, FieldError, Problem};
-use crate::server::state::{App, Shared};
+use crate::server::state::{App, AppState};
 
 /// What a user name is, for messages.
 pub(crate) const USERNAME_RULE: &str = "1 to 64 letters, digits or any of _.@-";
@@ -113,7 +113,7 @@ pub fn is_open(app: &App) -> bool {
 /// Registers an account, whichever wire format asks; every try counts for the address. Refuses with
 /// `registration_closed`, `ip_limited`, `username_taken`, `email_taken`.
 pub async fn register(
-    app: &Shared,
+    app: &AppState,
     new: NewAccount,
     ip: Option<IpAddr>,
 ) -> Result<Account, Problem> {
@@ -122,7 +122,7 @@ pub async fn register(
 }
 
 async fn register_who_may(
-    app: &Shared,
+    app: &AppState,
     new: NewAccount,
     ip: Option<IpAddr>,
 ) -> Result<Account, Problem> {
@@ -135,7 +135,7 @@ async fn register_who_may(
 
 /// Makes an account for whoever may. Embedded, as long as nothing is carried, it may send at once; else only when an
 /// admin says so: a stranger's SMS would cost the operator's money.
-pub async fn create(app: &Shared, new: NewAccount) -> Result<Account, Problem> {
+pub async fn create(app: &AppState, new: NewAccount) -> Result<Account, Problem> {
     let row = Row {
         username: new.username,
         email: new.email,

@@ -8,8 +8,6 @@ use postrider_common::secrets::{KeyId, KeyRing};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use crate::auth::identity_provider::IdentityProvider;
-
 /// Issuer and audience alike: nobody else makes tokens for us, and ours are for nobody else.
 const POSTRIDER: &str = "postrider";
 /// RFC 9068: tells an access token from every other JWT that the key may sign one day.
@@ -18,10 +16,7 @@ const TYPE: &str = "at+jwt";
 /// as much too early, and never too late.
 pub const LEEWAY_MS: i64 = 30_000;
 /// Longest token of ours: none comes near it.
-const MAX_OWN_BYTES: usize = 4096;
-/// Longest token of an identity provider, which may list groups and rights.
-const MAX_PROVIDER_BYTES: usize = 16 * 1024;
-
+pub const MAX_OWN_BYTES: usize = 4096;
 /// What a token allows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Grant {
@@ -134,7 +129,8 @@ impl Claims {
         (self.iat * 1000.0).round() as i64
     }
 
-    fn into_token(self) -> Result<Token, TokenError> {
+    /// The token that these claims stand for.
+    pub fn into_token(self) -> Result<Token, TokenError> {
         let expires_at = ms(self.exp);
         Ok(Token {
             holder: Holder::Account(self.account_id().ok_or(TokenError::Invalid)?),
@@ -151,26 +147,8 @@ pub fn dead_at(expires_at: i64) -> i64 {
     expires_at.saturating_add(2 * LEEWAY_MS)
 }
 
-/// Checks a token of ours or of the identity provider's. Which of the two it is says the key that it names, and our own
-/// come first. `now`: unix milliseconds of the store's clock, by which tokens are issued.
-pub async fn verify_any(
-    keys: &KeyRing,
-    provider: Option<&IdentityProvider>,
-    token: &str,
-    now: i64,
-) -> Result<Token, TokenError> {
-    let longest = if provider.is_some() { MAX_PROVIDER_BYTES } else { MAX_OWN_BYTES };
-    let header = read_header(token, longest)?;
-    let kid = header.kid.as_deref().ok_or(TokenError::Invalid)?;
-    match provider {
-        Some(provider) if keys.get(&KeyId::from(kid)).is_none() => {
-            provider.verify(&header, token, now).await
-        }
-        _ => verify(keys, token, now)?.into_token(),
-    }
-}
-
-fn read_header(token: &str, longest: usize) -> Result<Header, TokenError> {
+/// Reads a token's header, of a token of at most `longest` bytes.
+pub fn read_header(token: &str, longest: usize) -> Result<Header, TokenError> {
     if token.len() > longest {
         return Err(TokenError::Invalid);
     }

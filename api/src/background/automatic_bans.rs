@@ -12,7 +12,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
 use crate::http::clock::{rfc3339, unix_ms};
-use crate::messages::guard::Kind;
+use crate::messages::limit_subject::Kind;
 
 /// Bans that wait to be written at the most. What finds no place is enforced until it ends, or until the store loses
 /// its data.

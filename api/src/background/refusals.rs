@@ -19,7 +19,7 @@ use crate::http::client_ip::UserIp;
 use crate::http::clock::unix_ms;
 use crate::http::problem::{Code, Problem};
 use crate::http::request_id;
-use crate::messages::guard::{Counted, Kind};
+use crate::messages::limit_subject::{Kind, LimitSubject};
 
 /// Refusals kept in memory at the most; what finds no place is counted.
 const MOST: usize = 2048;
@@ -105,12 +105,12 @@ impl Refusals {
     }
 
     /// Takes note of a refusal of what was counted so. Never waits; failures of ours are no refusals.
-    pub fn note(&self, problem: &Problem, counted: &Counted<'_>, template: &str) {
+    pub fn note(&self, problem: &Problem, counted: &LimitSubject<'_>, template: &str) {
         if problem.code.status().is_server_error() && problem.code != Code::Overloaded {
             return;
         }
         let some = |text: &str| (!text.is_empty()).then(|| text.to_owned());
-        let Counted { kind, owner, phone, purpose, ip } = *counted;
+        let LimitSubject { kind, owner, phone, purpose, ip } = *counted;
         let alike = (Some(owner), kind.as_str(), problem.code.word().to_owned());
         let refusal = Refusal {
             policy: problem.policy(),
@@ -216,8 +216,13 @@ mod tests {
     async fn a_flood_is_sampled_and_the_rest_is_counted() {
         let test = TestApp::start(&[]).await;
         let owner = Owner::new(7, false);
-        let counted =
-            Counted { kind: Kind::Code, owner, phone: None, purpose: "login", ip: None.into() };
+        let counted = LimitSubject {
+            kind: Kind::Code,
+            owner,
+            phone: None,
+            purpose: "login",
+            ip: None.into(),
+        };
         let (refusals, writing) = Refusals::start(test.app.database.clone());
         let flood = i64::try_from(MOST).unwrap() + 5000;
         for _ in 0..flood {

@@ -1,13 +1,9 @@
 //! The command line: `postrider-api` alone serves.
 
-use std::time::Duration;
-
-use clap::{Parser, Subcommand, ValueEnum};
+use clap::{Parser, Subcommand};
 use postrider_common::config::{Backends, Config, LogFormat};
-use postrider_common::database::blacklist::BanKind;
 use postrider_common::runtime::telemetry;
 
-use crate::auth::token::Grant;
 use crate::cli::{account, ban, dead_letters, migrate, purge, token};
 use crate::server::serve;
 
@@ -51,54 +47,6 @@ enum Account {
 enum Dead {
     /// List dead letters, newest first.
     List(dead_letters::Asked),
-}
-
-/// What can be banned from the command line.
-#[derive(Debug, Clone, Copy, ValueEnum)]
-pub enum Kind {
-    Phone,
-    #[value(name = "phone_prefix")]
-    PhonePrefix,
-    /// Checks of a phone by one account.
-    #[value(name = "account_phone")]
-    AccountPhone,
-    Ip,
-    Cidr,
-}
-
-impl From<Kind> for BanKind {
-    fn from(kind: Kind) -> Self {
-        match kind {
-            Kind::Phone => Self::Phone,
-            Kind::PhonePrefix => Self::PhonePrefix,
-            Kind::AccountPhone => Self::AccountPhone,
-            Kind::Ip => Self::Ip,
-            Kind::Cidr => Self::Cidr,
-        }
-    }
-}
-
-/// A scope that a token may have beside the usual ones.
-#[derive(Debug, Clone, Copy, ValueEnum)]
-pub enum ExtraScope {
-    Numbers,
-    #[value(name = "on_behalf")]
-    OnBehalf,
-}
-
-impl From<ExtraScope> for Grant {
-    fn from(scope: ExtraScope) -> Self {
-        match scope {
-            ExtraScope::Numbers => Self::Numbers,
-            ExtraScope::OnBehalf => Self::OnBehalf,
-        }
-    }
-}
-
-/// `30m`, `24h`, `7d`.
-pub fn duration(text: &str) -> Result<Duration, String> {
-    let duration = humantime::parse_duration(text).map_err(|error| error.to_string())?;
-    if duration.is_zero() { Err("more than nothing".to_owned()) } else { Ok(duration) }
 }
 
 impl Cli {

@@ -3,16 +3,40 @@
 use std::time::Duration;
 
 use anyhow::{Context as _, anyhow, bail};
-use clap::Args;
+use clap::{Args, ValueEnum};
 use postrider_common::config::Config;
 use postrider_common::database::blacklist::{BanKind, BlacklistEntry};
 use postrider_common::database::blacklist_write::Lift;
 
-use super::print;
-use crate::cli::args::{Kind, duration};
+use super::{duration, print};
 use crate::http::clock::{as_ms, rfc3339, unix_ms};
 use crate::routes::blacklist::{self, is_safe};
 use crate::server::backends;
+
+/// What can be banned from the command line.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub enum Kind {
+    Phone,
+    #[value(name = "phone_prefix")]
+    PhonePrefix,
+    /// Checks of a phone by one account.
+    #[value(name = "account_phone")]
+    AccountPhone,
+    Ip,
+    Cidr,
+}
+
+impl From<Kind> for BanKind {
+    fn from(kind: Kind) -> Self {
+        match kind {
+            Kind::Phone => Self::Phone,
+            Kind::PhonePrefix => Self::PhonePrefix,
+            Kind::AccountPhone => Self::AccountPhone,
+            Kind::Ip => Self::Ip,
+            Kind::Cidr => Self::Cidr,
+        }
+    }
+}
 
 /// Who says so, in the table.
 const BY: &str = "postrider-api";

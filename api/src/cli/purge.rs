@@ -7,8 +7,7 @@ use clap::Args;
 use postrider_common::config::Config;
 use postrider_common::database::purge::Kept;
 
-use super::print;
-use crate::cli::args::duration;
+use super::{duration, print};
 use crate::http::clock::{as_ms, rfc3339, unix_ms};
 use crate::server::backends;
 

@@ -3,17 +3,33 @@
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
-use clap::Args;
+use clap::{Args, ValueEnum};
 use postrider_common::config::Config;
 use postrider_common::database::Database;
 use postrider_common::database::account::Role;
 
-use super::{notify, print};
+use super::{duration, notify, print};
 use crate::auth::registration::{self, USERNAME_RULE};
 use crate::auth::token::{Grant, issue};
-use crate::cli::args::{ExtraScope, duration};
 use crate::http::clock::{as_ms, unix_ms};
 use crate::server::backends;
+
+/// A scope that a token may have beside the usual ones.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub enum ExtraScope {
+    Numbers,
+    #[value(name = "on_behalf")]
+    OnBehalf,
+}
+
+impl From<ExtraScope> for Grant {
+    fn from(scope: ExtraScope) -> Self {
+        match scope {
+            ExtraScope::Numbers => Self::Numbers,
+            ExtraScope::OnBehalf => Self::OnBehalf,
+        }
+    }
+}
 
 #[derive(Debug, Args)]
 pub struct Asked {

@@ -24,10 +24,10 @@ use crate::http::problem::{Code, Problem};
 use crate::http::rate_limit_headers::Policy;
 use crate::http::trace::Trace;
 use crate::messages::check::{self, CodeToCheck};
-use crate::messages::guard::Kind;
+use crate::messages::limit_subject::Kind;
 use crate::messages::send::{self, CodeToSend, NoticeToSend, Origin};
 use crate::routes::notices::check_params;
-use crate::server::state::{App, Shared};
+use crate::server::state::{App, AppState};
 
 pub mod described;
 #[cfg(test)]
@@ -49,7 +49,7 @@ impl Profile for config::Flask {
     }
 }
 
-pub(super) fn routes() -> Router<Shared> {
+pub(super) fn routes() -> Router<AppState> {
     Router::new().route(SEND, post(send)).route(VERIFY, post(verify)).route(NOTICE, post(notice))
 }
 
@@ -67,13 +67,13 @@ fn answer(code: u16, message: &str, data: &Value) -> Json<Value> {
     responses(described::Sent), extensions(("x-dialect" = json!("flask"))),
 )]
 pub(super) async fn send(
-    State(app): State<Shared>,
+    State(app): State<AppState>,
     Known(mut caller, _): Caller<Sends>,
     peer: ClientIp,
     Trace(trace): Trace,
     Body { mut fields, .. }: Body,
 ) -> Result<Json<Value>, Problem> {
-    let (owner, ip) = (caller.owner(), peer.of_forwarded_user(&caller));
+    let (owner, ip) = (caller.owner(), peer.of_forwarded_user(caller.on_behalf()));
     let mut read = || Ok((purpose_of(&mut fields)?, app.phone(&needed(&mut fields, "phone")?)?));
     let (purpose, phone) =
         read().inspect_err(|wrong| app.refusals.note_unread(wrong, Kind::Code, owner, ip))?;
@@ -98,12 +98,12 @@ pub(super) async fn send(
     responses(described::Verified), extensions(("x-dialect" = json!("flask"))),
 )]
 pub(super) async fn verify(
-    State(app): State<Shared>,
+    State(app): State<AppState>,
     Known(mut caller, _): Caller<Verifies>,
     peer: ClientIp,
     Body { mut fields, .. }: Body,
 ) -> Result<Json<Value>, Problem> {
-    let (owner, ip) = (caller.owner(), peer.of_forwarded_user(&caller));
+    let (owner, ip) = (caller.owner(), peer.of_forwarded_user(caller.on_behalf()));
     let mut read = || {
         let (phone, code) = (needed(&mut fields, "phone")?, needed(&mut fields, "code")?);
         Ok((purpose_of(&mut fields)?, app.phone(&phone)?, code))
@@ -141,13 +141,13 @@ pub(super) async fn verify(
     responses(described::Noticed), extensions(("x-dialect" = json!("flask"))),
 )]
 pub(super) async fn notice(
-    State(app): State<Shared>,
+    State(app): State<AppState>,
     Known(mut caller, _): Caller<Sends>,
     peer: ClientIp,
     Trace(trace): Trace,
     Body { raw, mut fields }: Body,
 ) -> Result<Json<Value>, Problem> {
-    let (owner, ip) = (caller.owner(), peer.of_forwarded_user(&caller));
+    let (owner, ip) = (caller.owner(), peer.of_forwarded_user(caller.on_behalf()));
     let (notice, phone) = read_notice(&app, &mut fields, &raw)
         .inspect_err(|wrong| app.refusals.note_unread(wrong, Kind::Notice, owner, ip))?;
     let origin = Origin { ip, idempotency: None, trace };

@@ -20,10 +20,10 @@ use crate::http::client_ip::ClientIp;
 use crate::http::problem::{Code, Problem};
 use crate::http::trace::Trace;
 use crate::messages::check::{self, CodeToCheck};
-use crate::messages::guard::Kind;
+use crate::messages::limit_subject::Kind;
 use crate::messages::send::{self, CodeToSend, Origin};
 use crate::routes::verifications::is_purpose;
-use crate::server::state::{App, Shared};
+use crate::server::state::{App, AppState};
 
 pub mod described;
 #[cfg(test)]
@@ -40,7 +40,7 @@ impl Profile for config::Mall {
     }
 }
 
-pub(super) fn routes() -> Router<Shared> {
+pub(super) fn routes() -> Router<AppState> {
     Router::new()
         .route("/send", post(send))
         .route("/verify", post(verify))
@@ -79,14 +79,14 @@ fn under_sms(path: &str) -> bool {
     responses(described::Sent), extensions(("x-dialect" = json!("mall"))),
 )]
 pub(super) async fn send(
-    State(app): State<Shared>,
+    State(app): State<AppState>,
     Known(mut caller, _): Caller<Sends>,
     peer: ClientIp,
     Trace(trace): Trace,
     uri: Uri,
     Body { mut fields, .. }: Body,
 ) -> Result<Response, Problem> {
-    let (owner, ip) = (caller.owner(), peer.of_forwarded_user(&caller));
+    let (owner, ip) = (caller.owner(), peer.of_forwarded_user(caller.on_behalf()));
     let Asked { phone, purpose } = Asked::read(&app, &mut fields)
         .inspect_err(|wrong| app.refusals.note_unread(wrong, Kind::Code, owner, ip))?;
     // This system took any purpose.
@@ -107,7 +107,7 @@ pub(super) async fn send(
     responses(described::SentUnderSms), extensions(("x-dialect" = json!("mall"))),
 )]
 pub(super) async fn send_under_sms(
-    app: State<Shared>,
+    app: State<AppState>,
     caller: Caller<Sends>,
     peer: ClientIp,
     trace: Trace,
@@ -128,13 +128,13 @@ pub(super) async fn send_under_sms(
     responses(described::Verified), extensions(("x-dialect" = json!("mall"))),
 )]
 pub(super) async fn verify(
-    State(app): State<Shared>,
+    State(app): State<AppState>,
     Known(mut caller, _): Caller<Verifies>,
     peer: ClientIp,
     uri: Uri,
     Body { mut fields, .. }: Body,
 ) -> Result<Response, Problem> {
-    let (owner, ip) = (caller.owner(), peer.of_forwarded_user(&caller));
+    let (owner, ip) = (caller.owner(), peer.of_forwarded_user(caller.on_behalf()));
     let code = fields.loose("code").ok_or_else(|| missing("code"));
     let read = code.and_then(|code| Ok((code, Asked::read(&app, &mut fields)?)));
     let (code, Asked { phone, purpose }) =
@@ -144,7 +144,7 @@ pub(super) async fn verify(
         phone: Some(phone),
         purpose,
         code,
-        ip: peer.of_forwarded_user(&caller),
+        ip: peer.of_forwarded_user(caller.on_behalf()),
         idempotency: None,
     };
     let (verdict, limits) = check::check(&app, &mut caller, asked).await?;
@@ -163,7 +163,7 @@ pub(super) async fn verify(
     responses(described::VerifiedUnderSms), extensions(("x-dialect" = json!("mall"))),
 )]
 pub(super) async fn verify_under_sms(
-    app: State<Shared>,
+    app: State<AppState>,
     caller: Caller<Verifies>,
     peer: ClientIp,
     uri: Uri,

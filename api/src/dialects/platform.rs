@@ -30,7 +30,7 @@ use crate::http::problem::{Code, Problem};
 use crate::routes::credits::credit;
 use crate::routes::password_change::{Who, change_password};
 use crate::routes::sessions::{log_in, session};
-use crate::server::state::Shared;
+use crate::server::state::AppState;
 
 impl Profile for config::Platform {
     fn anonymous(settings: &Settings) -> Option<&Anonymous> {
@@ -38,7 +38,7 @@ impl Profile for config::Platform {
     }
 }
 
-pub(super) fn routes() -> Router<Shared> {
+pub(super) fn routes() -> Router<AppState> {
     Router::new()
         .route("/api/register", get(sign_up).post(sign_up))
         .route("/api/login", get(sign_in).post(sign_in))
@@ -104,7 +104,7 @@ pub(super) struct Held {
     responses(described::SignedUp), extensions(("x-dialect" = json!("platform"))),
 )]
 pub(super) async fn sign_up(
-    State(app): State<Shared>,
+    State(app): State<AppState>,
     peer: ClientIp,
     mut given: Parameters,
 ) -> Result<(StatusCode, Json<LoggedInAs>), Problem> {
@@ -139,7 +139,7 @@ fn question_and_answer(text: &str) -> Result<(&str, &str), Problem> {
     responses(described::SignedIn), extensions(("x-dialect" = json!("platform"))),
 )]
 pub(super) async fn sign_in(
-    State(app): State<Shared>,
+    State(app): State<AppState>,
     peer: ClientIp,
     mut given: Parameters,
 ) -> Result<Json<LoggedInAs>, Problem> {
@@ -155,7 +155,7 @@ pub(super) async fn sign_in(
     responses(described::Shown), extensions(("x-dialect" = json!("platform"))),
 )]
 pub(super) async fn balance(
-    State(app): State<Shared>,
+    State(app): State<AppState>,
     peer: ClientIp,
     mut given: Parameters,
 ) -> Result<Json<Held>, Problem> {
@@ -179,7 +179,7 @@ pub(super) async fn balance(
     responses(described::Recharged), extensions(("x-dialect" = json!("platform"))),
 )]
 pub(super) async fn recharge(
-    State(app): State<Shared>,
+    State(app): State<AppState>,
     peer: ClientIp,
     mut given: Parameters,
 ) -> Result<Json<Held>, Problem> {
@@ -207,7 +207,7 @@ pub(super) async fn recharge(
     responses(described::Changed), extensions(("x-dialect" = json!("platform"))),
 )]
 pub(super) async fn new_password(
-    State(app): State<Shared>,
+    State(app): State<AppState>,
     peer: ClientIp,
     mut given: Parameters,
 ) -> Result<Json<Value>, Problem> {

@@ -2,14 +2,12 @@
 
 use std::convert::Infallible;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::sync::Arc;
 
-use axum::extract::{ConnectInfo, FromRequestParts};
+use axum::extract::{ConnectInfo, FromRef, FromRequestParts};
 use axum::http::HeaderMap;
 use axum::http::request::Parts;
 use ipnet::IpNet;
-
-use crate::auth::caller::{Caller, Policy};
-use crate::server::state::Shared;
 
 const FORWARDED_FOR: &str = "x-forwarded-for";
 
@@ -23,13 +21,27 @@ pub struct ClientIp {
     readable: bool,
 }
 
-impl FromRequestParts<Shared> for ClientIp {
+/// The networks of the proxies whose `X-Forwarded-For` is believed.
+#[derive(Debug, Clone, Default)]
+pub struct TrustedProxies(Arc<[IpNet]>);
+
+impl From<&[IpNet]> for TrustedProxies {
+    fn from(networks: &[IpNet]) -> Self {
+        Self(networks.into())
+    }
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for ClientIp
+where
+    TrustedProxies: FromRef<S>,
+{
     type Rejection = Infallible;
 
-    async fn from_request_parts(parts: &mut Parts, app: &Shared) -> Result<Self, Infallible> {
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Infallible> {
         let peer = parts.extensions.get::<ConnectInfo<SocketAddr>>();
         let peer = peer.map(|peer| peer.0.ip().to_canonical());
-        Ok(Self::of(peer, &parts.headers, &app.settings.server.trusted_proxies))
+        let TrustedProxies(trusted) = TrustedProxies::from_ref(state);
+        Ok(Self::of(peer, &parts.headers, &trusted))
     }
 }
 
@@ -89,16 +101,16 @@ impl ClientIp {
     /// The end user's address. A caller that acts on behalf of its users says it in the body, and one that says
     /// nothing isn't limited by address; everybody else's body is not believed, since a caller could dodge
     /// bans and limits with it.
-    pub fn of_user<P: Policy>(self, caller: &Caller<P>, given: Option<IpAddr>) -> UserIp {
-        if caller.on_behalf() {
+    pub fn of_user(self, on_behalf: bool, given: Option<IpAddr>) -> UserIp {
+        if on_behalf {
             return given.into();
         }
         if self.forwarded { self.address.into() } else { UserIp::callers(self.address) }
     }
 
     /// The same where no body says it: what a trusted proxy says takes its place.
-    pub fn of_forwarded_user<P: Policy>(self, caller: &Caller<P>) -> UserIp {
-        self.of_user(caller, self.address.filter(|_| self.forwarded))
+    pub fn of_forwarded_user(self, on_behalf: bool) -> UserIp {
+        self.of_user(on_behalf, self.address.filter(|_| self.forwarded))
     }
 }
 

@@ -9,13 +9,13 @@ use postrider_common::model::phone::PhoneNumber;
 use postrider_common::store::{BanCheck, BanSubject, Strike, StrikeAccounts, account_phone};
 
 use crate::http::clock::as_ms;
-use crate::messages::guard::{Counted, Kind};
+use crate::messages::limit_subject::{Kind, LimitSubject};
 
 /// Accounts whose failed checks a ban of a phone over all accounts needs: one account alone could shut a phone out of all
 /// the others'.
 const ACCOUNTS_FOR_PHONE_BAN: u32 = 3;
 
-impl Counted<'_> {
+impl LimitSubject<'_> {
     /// What is on the safe list is looked for nowhere: no ban hits it, a wider one neither.
     pub fn bans(&self, rules: &Bans) -> BanCheck {
         let phone = self.bannable_phone(rules);
@@ -124,7 +124,7 @@ mod tests {
         };
         let ip = UserIp::from(Some(ip.parse().unwrap()));
         let owner = Owner::new(7, test);
-        let counted = Counted { kind, owner, phone: Some(phone), purpose: "login", ip };
+        let counted = LimitSubject { kind, owner, phone: Some(phone), purpose: "login", ip };
         let keys = counted.strikes(&rules).into_iter().map(|strike| strike.key).collect();
         (keys, counted.bans(&rules))
     }
@@ -155,8 +155,13 @@ mod tests {
         let phone = PhoneNumber::from_e164(PHONE).unwrap();
         let counted = |ip| {
             let owner = Owner::new(7, false);
-            let counted =
-                Counted { kind: Kind::Check, owner, phone: Some(&phone), purpose: "login", ip };
+            let counted = LimitSubject {
+                kind: Kind::Check,
+                owner,
+                phone: Some(&phone),
+                purpose: "login",
+                ip,
+            };
             (counted.strikes(&rules).len(), counted.bans(&rules).ip_bits.is_some())
         };
         assert_eq!(counted(UserIp::from(address)), (3, true));

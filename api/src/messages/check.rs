@@ -9,11 +9,12 @@ use postrider_common::store::{
     Ban, Idempotency, Live, Read, Settle, SettleAnswer, Which, purpose_and_phone,
 };
 
+use crate::auth::caller::changing;
 use crate::auth::caller::{Caller, Verifies};
 use crate::http::client_ip::UserIp;
 use crate::http::problem::{Code, Problem};
-use crate::messages::guard::{Counted, Kind, Limits, changing};
-use crate::server::state::{App, Shared};
+use crate::messages::limit_subject::{Kind, LimitSubject, Limits};
+use crate::server::state::{App, AppState};
 
 /// How often a check is begun again because another send or a newer account came between.
 const TRIES: usize = 4;
@@ -33,7 +34,7 @@ pub struct CodeToCheck {
 
 /// Checks a code; gives the store's verdict, with the limits that it was looked at under.
 pub async fn check(
-    app: &Shared,
+    app: &AppState,
     caller: &mut Caller<Verifies>,
     asked: CodeToCheck,
 ) -> Result<(SettleAnswer, Limits), Problem> {
@@ -42,7 +43,7 @@ pub async fn check(
         let live = read(app, owner.store_id(), &asked.which).await?;
         // A check by id counts against the phone too that its code was sent to.
         let sent_to = live.as_ref().and_then(|live| purpose_and_phone(&live.subject));
-        let counted = Counted {
+        let counted = LimitSubject {
             kind: Kind::Check,
             owner,
             phone: asked.phone.as_ref().or(sent_to.as_ref().map(|(_, phone)| phone)),
@@ -88,7 +89,7 @@ pub async fn check(
     Err(changing())
 }
 
-async fn read(app: &Shared, owner: i64, which: &Which) -> Result<Option<Live>, Problem> {
+async fn read(app: &AppState, owner: i64, which: &Which) -> Result<Option<Live>, Problem> {
     let request = Read { account_id: owner, which: which.clone() };
     app.store.read(&request).await.map_err(|error| app.store_failed(&error))
 }

@@ -5,9 +5,8 @@ use std::sync::Arc;
 use postrider_common::accept::MakeJob;
 use postrider_common::model::job::{Contents, EarlierAttempts, Job, Lane, WIRE_NAME};
 use postrider_common::model::owner::Owner;
+use postrider_common::secrets::KeyRing;
 use postrider_common::store::{About, Accepted};
-
-use crate::server::state::Shared;
 
 /// What is known of a message before it is accepted.
 #[derive(Debug, Clone)]
@@ -34,12 +33,11 @@ impl Draft {
 
     /// The job gets its id, times, address and verification from what the guard says: for a repeated request these are
     /// the first one's.
-    pub fn into_make_job(self, app: &Shared) -> MakeJob {
-        let app = Arc::clone(app);
-        Arc::new(move |accepted| self.job(&app, accepted))
+    pub fn into_make_job(self, keys: KeyRing) -> MakeJob {
+        Arc::new(move |accepted| self.job(&keys, accepted))
     }
 
-    fn job(&self, app: &Shared, accepted: &Accepted) -> Job {
+    fn job(&self, keys: &KeyRing, accepted: &Accepted) -> Job {
         let verification = accepted.verification.as_ref();
         let contents = Contents { client_ip: accepted.client_ip, ..self.contents.clone() };
         Job {
@@ -51,8 +49,7 @@ impl Draft {
             purpose: self.purpose.clone(),
             template: self.template.clone(),
             raw_template: self.raw_template,
-            key_id: verification
-                .map_or_else(|| app.keys.current().id.clone(), |v| v.key_id.clone()),
+            key_id: verification.map_or_else(|| keys.current().id.clone(), |v| v.key_id.clone()),
             verification: verification.map(|v| v.job.clone()),
             accepted_at: accepted.accepted_at,
             deadline: accepted.deadline,
@@ -64,7 +61,7 @@ impl Draft {
             tried: Vec::new(),
             attempts: Vec::new(),
             earlier: EarlierAttempts::default(),
-            sealed: contents.seal(&app.keys, accepted.message_id),
+            sealed: contents.seal(keys, accepted.message_id),
         }
     }
 }

@@ -14,9 +14,10 @@ use crate::auth::caller::{Caller, Sends};
 use crate::http::client_ip::UserIp;
 use crate::http::clock::as_ms;
 use crate::http::problem::{Code, Problem};
-use crate::messages::guard::{self, Counted, Kind};
+use crate::messages::guard;
 use crate::messages::job::Draft;
-use crate::server::state::{App, Shared};
+use crate::messages::limit_subject::{Kind, LimitSubject};
+use crate::server::state::{App, AppState};
 
 #[cfg(test)]
 mod tests;
@@ -42,14 +43,15 @@ pub struct CodeToSend {
 
 /// Sends a code; gives what was accepted, with the headers for the answer.
 pub async fn code(
-    app: &Shared,
+    app: &AppState,
     caller: &mut Caller<Sends>,
     asked: CodeToSend,
     origin: Origin,
 ) -> Result<(Accepted, HeaderMap), Problem> {
     let CodeToSend { phone, purpose, rules, limits } = asked;
     let (owner, ip) = (caller.owner(), origin.ip);
-    let counted = Counted { kind: Kind::Code, owner, phone: Some(&phone), purpose: &purpose, ip };
+    let counted =
+        LimitSubject { kind: Kind::Code, owner, phone: Some(&phone), purpose: &purpose, ip };
     let verification = new_verification(app, owner, &purpose, &phone, &rules);
     let asked = guard::Asked {
         id: MessageId::generate(),
@@ -79,7 +81,7 @@ pub async fn code(
 
 /// Looks first at what no request changes: the countries that are sent to, and the queue's depth.
 async fn admit(
-    app: &Shared,
+    app: &AppState,
     caller: &mut Caller<Sends>,
     asked: guard::Asked,
     trace: String,
@@ -148,7 +150,7 @@ pub struct NoticeToSend {
 
 /// Sends a notice to a phone; gives what was accepted, with the headers for the answer.
 pub async fn notice(
-    app: &Shared,
+    app: &AppState,
     caller: &mut Caller<Sends>,
     notice: &NoticeToSend,
     phone: &PhoneNumber,
@@ -167,15 +169,15 @@ impl NoticeToSend {
         owner: Owner,
         phone: Option<&'a PhoneNumber>,
         ip: UserIp,
-    ) -> Counted<'a> {
-        Counted { kind: Kind::Notice, owner, phone, purpose: &self.purpose, ip }
+    ) -> LimitSubject<'a> {
+        LimitSubject { kind: Kind::Notice, owner, phone, purpose: &self.purpose, ip }
     }
 
     /// What the guard is asked for one phone.
     pub fn asked(
         &self,
         app: &App,
-        counted: Counted<'_>,
+        counted: LimitSubject<'_>,
         phone: &PhoneNumber,
         id: MessageId,
         idempotency: Option<Idempotency>,

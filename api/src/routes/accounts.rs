@@ -23,7 +23,7 @@ use crate::http::problem::{Code, Problem};
 use crate::openapi::problems;
 use crate::openapi::schemas::one_of;
 use crate::routes::sessions::LONGEST_NAME;
-use crate::server::state::{App, Shared};
+use crate::server::state::{App, AppState};
 
 /// An account as its owner and an admin see it.
 #[derive(Debug, Serialize, ToSchema)]
@@ -141,7 +141,7 @@ fn example() -> serde_json::Value {
     ]])))),
 )]
 pub async fn post(
-    State(app): State<Shared>,
+    State(app): State<AppState>,
     admin: Result<Admin, Problem>,
     peer: ClientIp,
     Body { mut fields, .. }: Body,
@@ -184,7 +184,10 @@ fn closed_to(problem: Problem) -> Problem {
     responses((status = 200, description = "The account", body = Shown, example = json!(example()))),
     extensions(("x-problems" = json!(problems(&[&[Code::AccountNotFound]])))),
 )]
-pub async fn me(State(app): State<Shared>, caller: Caller<Reads>) -> Result<Json<Shown>, Problem> {
+pub async fn me(
+    State(app): State<AppState>,
+    caller: Caller<Reads>,
+) -> Result<Json<Shown>, Problem> {
     found(&app, caller.account_id()).await
 }
 
@@ -199,7 +202,7 @@ pub async fn me(State(app): State<Shared>, caller: Caller<Reads>) -> Result<Json
     ))),
 )]
 pub async fn list(
-    State(app): State<Shared>,
+    State(app): State<AppState>,
     _: Admin,
     query: Result<Query<BTreeMap<String, String>>, QueryRejection>,
 ) -> Result<Json<Found>, Problem> {
@@ -222,7 +225,7 @@ pub async fn list(
     extensions(("x-problems" = json!(problems(&[&[Code::AccountNotFound]])))),
 )]
 pub async fn show(
-    State(app): State<Shared>,
+    State(app): State<AppState>,
     _: Admin,
     Path(id): Path<String>,
 ) -> Result<Json<Shown>, Problem> {
@@ -241,7 +244,7 @@ pub async fn show(
     extensions(("x-problems" = json!(problems(&[&[Code::AccountNotFound]])))),
 )]
 pub async fn patch(
-    State(app): State<Shared>,
+    State(app): State<AppState>,
     admin: Admin,
     Path(id): Path<String>,
     Body { mut fields, .. }: Body,
@@ -257,7 +260,7 @@ pub async fn patch(
         let app = Arc::clone(&app);
         async move { Ok(app.database.set_grants(id, may_send, on_behalf, unix_ms()).await?) }
     };
-    let account = change(&app, id, setting).await?.ok_or_else(not_found)?;
+    let account = change(&app.accounts, id, setting).await?.ok_or_else(not_found)?;
     tracing::info!(
         account.id = id,
         by = admin.account_id(),

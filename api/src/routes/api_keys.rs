@@ -7,17 +7,15 @@ use axum::Json;
 use axum::extract::{Path, State};
 use axum::http::header::CACHE_CONTROL;
 use axum::http::{HeaderName, StatusCode};
-use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use ipnet::IpNet;
 use postrider_common::database::api_key::{ApiKey, MOST};
 use serde::Serialize;
-use sha2::{Digest as _, Sha256};
 use utoipa::ToSchema;
 use utoipa::openapi::schema::{Array, ArrayBuilder};
 use uuid::Uuid;
 
 use crate::auth::account_change::change;
+use crate::auth::api_key;
 use crate::auth::caller::{Caller, LoggedIn};
 use crate::auth::token::Grant;
 use crate::http::body::{Body, Fields};
@@ -25,12 +23,8 @@ use crate::http::clock::{parse_rfc3339, rfc3339, unix_ms};
 use crate::http::problem::{Code, Problem};
 use crate::openapi::problems;
 use crate::openapi::schemas::one_of;
-use crate::server::state::Shared;
+use crate::server::state::AppState;
 
-const LIVE: &str = "pk_live_";
-const TEST: &str = "pk_test_";
-/// 32 bytes in base64url.
-const RANDOM: usize = 43;
 /// How much of a key its account may see later on.
 const HINT: usize = 12;
 /// So many fit their column, whatever they are.
@@ -138,7 +132,7 @@ struct Asked {
     extensions(("x-problems" = json!(problems(&[&[Code::ScopeMissing, Code::TooManyKeys]])))),
 )]
 pub async fn make(
-    State(app): State<Shared>,
+    State(app): State<AppState>,
     caller: Caller<LoggedIn>,
     Body { fields, .. }: Body,
 ) -> Result<(StatusCode, [(HeaderName, &'static str); 1], Json<Made>), Problem> {
@@ -153,7 +147,7 @@ pub async fn make(
         let (app, id, kept) = (Arc::clone(&app), caller.account_id(), kept.clone());
         async move { Ok(app.database.add_api_key(id, &kept).await?) }
     };
-    if !change(&app, caller.account_id(), adding).await? {
+    if !change(&app.accounts, caller.account_id(), adding).await? {
         let detail = format!("an account has at most {MOST} keys");
         return Err(Problem::new(Code::TooManyKeys).detail(detail));
     }
@@ -170,7 +164,7 @@ pub async fn make(
     responses((status = 200, description = "All of them", body = Keys, example = json!({"items": [example()]}))),
 )]
 pub async fn list(
-    State(app): State<Shared>,
+    State(app): State<AppState>,
     caller: Caller<LoggedIn>,
 ) -> Result<Json<Keys>, Problem> {
     // From the table: what is kept in memory doesn't know the latest uses.
@@ -188,7 +182,7 @@ pub async fn list(
     extensions(("x-problems" = json!(problems(&[&[Code::ApiKeyNotFound]])))),
 )]
 pub async fn delete(
-    State(app): State<Shared>,
+    State(app): State<AppState>,
     caller: Caller<LoggedIn>,
     Path(id): Path<String>,
 ) -> Result<StatusCode, Problem> {
@@ -198,7 +192,7 @@ pub async fn delete(
         async move { Ok(app.database.delete_api_key(account, &id, unix_ms()).await?) }
     };
     // The store is told also where it was gone already: it may not have been told that time.
-    if !change(&app, caller.account_id(), deleting).await? {
+    if !change(&app.accounts, caller.account_id(), deleting).await? {
         return Err(Problem::new(Code::ApiKeyNotFound));
     }
     tracing::info!(account.id = caller.account_id(), api_key.id = id, "an API key was deleted");
@@ -233,10 +227,9 @@ fn network(text: &str) -> Option<IpNet> {
     text.parse().ok().or_else(address).map(|network: IpNet| network.trunc())
 }
 
-/// A key of 256 bits of the operating system's chance, and what is kept of it.
+/// A new key, and what is kept of it.
 fn generate(asked: Asked, now: i64) -> (String, ApiKey) {
-    let prefix = if asked.test { TEST } else { LIVE };
-    let key = format!("{prefix}{}", URL_SAFE_NO_PAD.encode(rand::random::<[u8; 32]>()));
+    let key = api_key::generate(asked.test);
     let mut words: Vec<_> = Vec::new();
     for scope in &asked.scopes {
         if !words.contains(&scope.word()) {
@@ -247,7 +240,7 @@ fn generate(asked: Asked, now: i64) -> (String, ApiKey) {
         id: Uuid::now_v7().to_string(),
         name: asked.name,
         hint: key[..HINT].to_owned(),
-        hash: hash(&key),
+        hash: api_key::hash(&key),
         scopes: words.join(" "),
         test: asked.test,
         networks: asked.networks,
@@ -256,18 +249,6 @@ fn generate(asked: Asked, now: i64) -> (String, ApiKey) {
         create_time: now,
     };
     (key, kept)
-}
-
-/// Whether a bearer's text is a key of ours, by its form.
-pub fn is_key(text: &str) -> bool {
-    let random = text.strip_prefix(LIVE).or_else(|| text.strip_prefix(TEST));
-    random.is_some_and(|random| random.len() == RANDOM && random.is_ascii())
-}
-
-/// What is kept of a key: plain SHA-256, in hex. A salt or a slow hash would defend what can be guessed; nobody guesses
-/// 256 random bits.
-pub fn hash(key: &str) -> String {
-    hex::encode(Sha256::digest(key.as_bytes()))
 }
 
 impl Listed {

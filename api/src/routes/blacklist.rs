@@ -26,7 +26,7 @@ use crate::http::problem::{Code, Problem};
 use crate::messages::bans::{is_safe_address, is_safe_network, is_safe_phone};
 use crate::openapi::problems;
 use crate::openapi::schemas::one_of;
-use crate::server::state::{App, Shared};
+use crate::server::state::{App, AppState};
 
 #[cfg(test)]
 mod tests;
@@ -118,7 +118,7 @@ pub fn kinds() -> Object {
     }))),
 )]
 pub async fn list(
-    State(app): State<Shared>,
+    State(app): State<AppState>,
     _: Admin,
     PageQuery(query): PageQuery,
 ) -> Result<Json<Pages<Entry>>, Problem> {
@@ -156,7 +156,7 @@ pub fn example() -> serde_json::Value {
     extensions(("x-problems" = json!(problems(&[&[Code::SafeListed, Code::BanTooWide]])))),
 )]
 pub async fn add(
-    State(app): State<Shared>,
+    State(app): State<AppState>,
     admin: Admin,
     Body { mut fields, .. }: Body,
 ) -> Result<(StatusCode, Json<Entry>), Problem> {
@@ -196,7 +196,7 @@ pub async fn add(
     extensions(("x-problems" = json!(problems(&[&[Code::NotBlacklisted]])))),
 )]
 pub async fn remove(
-    State(app): State<Shared>,
+    State(app): State<AppState>,
     admin: Admin,
     Body { mut fields, .. }: Body,
 ) -> Result<StatusCode, Problem> {
@@ -252,7 +252,7 @@ fn actions() -> Object {
     }))),
 )]
 pub async fn changes(
-    State(app): State<Shared>,
+    State(app): State<AppState>,
     _: Admin,
     PageQuery(query): PageQuery,
 ) -> Result<Json<Pages<Change>>, Problem> {
@@ -332,7 +332,7 @@ async fn restore(database: &Database, store: &Store) -> Result<(), BlacklistErro
 
 /// Brings a change to its end also where its caller goes away, and tells the store of it once that is back.
 async fn change<T: Send + 'static>(
-    app: &Shared,
+    app: &AppState,
     kind: BanKind,
     value: &str,
     change: impl Future<Output = Result<T, BlacklistError>> + Send + 'static,
@@ -352,7 +352,7 @@ async fn change<T: Send + 'static>(
     })
 }
 
-async fn enforce_later(app: Shared, kind: BanKind, value: String) {
+async fn enforce_later(app: AppState, kind: BanKind, value: String) {
     for _ in 0..TIMES {
         tokio::time::sleep(AGAIN).await;
         if enforce(&app.database, &app.store, kind, &value).await.is_ok() {

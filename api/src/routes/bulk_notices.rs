@@ -19,7 +19,7 @@ use crate::http::clock::unix_ms;
 use crate::http::problem::{Code, FieldError, Problem};
 use crate::messages::guard;
 use crate::messages::send::{NoticeToSend, Origin, check_country};
-use crate::server::state::Shared;
+use crate::server::state::AppState;
 
 #[cfg(test)]
 mod tests;
@@ -64,7 +64,7 @@ struct Recipient {
 
 /// Sends a notice to many. 202 if any was accepted; else the problem of the first, with what became of each.
 pub async fn send(
-    app: &Shared,
+    app: &AppState,
     caller: &mut Caller<Sends>,
     notice: &NoticeToSend,
     phones: Vec<String>,
@@ -104,7 +104,7 @@ type Fate = Result<(postrider_common::store::Accepted, HeaderMap), Problem>;
 /// Decides about some of the phones. What fails for all of them, once others may have been accepted, is each one's
 /// own failure: the answer must still tell what was accepted.
 async fn decide(
-    app: &Shared,
+    app: &AppState,
     caller: &mut Caller<Sends>,
     notice: &NoticeToSend,
     chunk: &[Recipient],
@@ -144,7 +144,7 @@ async fn decide(
 }
 
 /// No number may be there twice: its second SMS would be a mistake. One that can't be read is rejected on its own.
-fn read(app: &Shared, phones: Vec<String>) -> Result<Vec<Recipient>, Problem> {
+fn read(app: &AppState, phones: Vec<String>) -> Result<Vec<Recipient>, Problem> {
     let recipients: Vec<_> =
         phones.into_iter().map(|given| Recipient { number: app.phone(&given), given }).collect();
     let mut seen = HashSet::new();

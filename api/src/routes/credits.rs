@@ -18,7 +18,7 @@ use crate::http::idempotency::IdempotencyKey;
 use crate::http::problem::{Code, Problem};
 use crate::openapi::problems;
 use crate::routes::accounts::{not_found, read_id};
-use crate::server::state::{App, Shared};
+use crate::server::state::{App, AppState};
 
 /// An entry of the ledger; amounts are minor units.
 #[derive(Debug, Serialize, ToSchema)]
@@ -62,7 +62,7 @@ pub struct Credit {
     extensions(("x-problems" = json!(problems(&[&[Code::AccountNotFound, Code::BalanceTooHigh]])))),
 )]
 pub async fn post(
-    State(app): State<Shared>,
+    State(app): State<AppState>,
     admin: Admin,
     Path(id): Path<String>,
     key: IdempotencyKey,

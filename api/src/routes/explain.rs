@@ -25,14 +25,14 @@ use crate::http::body::{Body, Fields};
 use crate::http::clock::{rfc3339, seconds_up, unix_ms};
 use crate::http::problem::{Code, Problem};
 use crate::http::rate_limit_headers::Policy;
-use crate::messages::guard::{Counted, Kind, Limits};
+use crate::messages::limit_subject::{Kind, LimitSubject, Limits};
 use crate::messages::send::is_allowed;
 use crate::openapi::problems;
 use crate::openapi::schemas::{one_of, words};
 use crate::routes::blacklist;
 use crate::routes::notices::known;
 use crate::routes::verifications::{is_purpose, rules_of};
-use crate::server::state::{App, Shared};
+use crate::server::state::{App, AppState};
 
 #[cfg(test)]
 mod tests;
@@ -166,7 +166,7 @@ struct LimitShown {
     ]])))),
 )]
 pub async fn explain(
-    State(app): State<Shared>,
+    State(app): State<AppState>,
     admin: Admin,
     Body { fields, .. }: Body,
 ) -> Result<Json<Explanation>, Problem> {
@@ -221,14 +221,20 @@ impl Asked {
         if self.template.is_some() { &[Kind::Notice] } else { &[Kind::Code, Kind::Check] }
     }
 
-    fn counted(&self, kind: Kind) -> Counted<'_> {
+    fn counted(&self, kind: Kind) -> LimitSubject<'_> {
         let purpose = self.purpose.as_deref().unwrap_or_default();
-        Counted { kind, owner: self.owner, phone: self.phone.as_ref(), purpose, ip: self.ip.into() }
+        LimitSubject {
+            kind,
+            owner: self.owner,
+            phone: self.phone.as_ref(),
+            purpose,
+            ip: self.ip.into(),
+        }
     }
 }
 
 /// The latest verification of the phone and purpose.
-async fn latest(app: &Shared, asked: &Asked) -> Result<Option<VerificationState>, Problem> {
+async fn latest(app: &AppState, asked: &Asked) -> Result<Option<VerificationState>, Problem> {
     let (Some(phone), Some(purpose)) = (&asked.phone, &asked.purpose) else { return Ok(None) };
     let which = Which::Subject(verification_subject(asked.owner, purpose, phone));
     let read = Read { account_id: asked.owner.store_id(), which };
@@ -237,7 +243,7 @@ async fn latest(app: &Shared, asked: &Asked) -> Result<Option<VerificationState>
     app.store.verification(live.id, None).await.map_err(|error| app.store_failed(&error))
 }
 
-async fn look(app: &Shared, asked: &Asked, kind: Kind) -> Result<(Limits, Explained), Problem> {
+async fn look(app: &AppState, asked: &Asked, kind: Kind) -> Result<(Limits, Explained), Problem> {
     let counted = asked.counted(kind);
     let settings = &app.settings;
     let limits = match kind {

@@ -13,7 +13,7 @@ use utoipa::ToSchema;
 use utoipa::openapi::schema::Object;
 
 use crate::openapi::schemas::one_of;
-use crate::server::state::Shared;
+use crate::server::state::AppState;
 
 /// A part that says nothing for so long is down.
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -86,7 +86,7 @@ pub async fn healthz() -> Json<Liveness> {
         )),
     ),
 )]
-pub async fn readyz(State(app): State<Shared>) -> (StatusCode, Json<Readiness>) {
+pub async fn readyz(State(app): State<AppState>) -> (StatusCode, Json<Readiness>) {
     let (queue, store, database) = tokio::join!(
         app.queue.check_writes(),
         app.store.check_writes(),

@@ -11,7 +11,7 @@ use crate::auth::caller::{Admin, Caller, LoggedIn};
 use crate::http::clock::unix_ms;
 use crate::http::problem::{Code, Problem};
 use crate::openapi::problems;
-use crate::server::state::Shared;
+use crate::server::state::AppState;
 
 /// Log out
 ///
@@ -22,7 +22,7 @@ use crate::server::state::Shared;
     responses((status = 204, description = "The token is dead")),
 )]
 pub async fn this_session(
-    State(app): State<Shared>,
+    State(app): State<AppState>,
     caller: Caller<LoggedIn>,
 ) -> Result<StatusCode, Problem> {
     let token = caller.token()?;
@@ -36,7 +36,7 @@ pub async fn this_session(
         async move { Ok(app.database.revoke(&jti, id, dead_at, unix_ms()).await?) }
     };
     // The store is told also where it was revoked already: it may not have been told that time.
-    change(&app, caller.account_id(), revoking).await?;
+    change(&app.accounts, caller.account_id(), revoking).await?;
     tracing::info!(account.id = caller.account_id(), "logged out");
     Ok(StatusCode::NO_CONTENT)
 }
@@ -51,7 +51,7 @@ pub async fn this_session(
     extensions(("x-problems" = json!(problems(&[&[Code::AccountNotFound]])))),
 )]
 pub async fn every_session(
-    State(app): State<Shared>,
+    State(app): State<AppState>,
     admin: Admin,
     Path(id): Path<String>,
 ) -> Result<StatusCode, Problem> {
@@ -61,7 +61,7 @@ pub async fn every_session(
         let app = Arc::clone(&app);
         async move { Ok(app.database.revoke_all(id, app.now().await?).await?) }
     };
-    if change(&app, id, revoking).await?.is_none() {
+    if change(&app.accounts, id, revoking).await?.is_none() {
         return Err(not_found());
     }
     tracing::info!(account.id = id, by = admin.account_id(), "every session was ended");
@@ -71,7 +71,8 @@ pub async fn every_session(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::auth::token::{self, Grant};
+    use crate::auth::token::Grant;
+    use crate::auth::verify_token::verify_any;
     use crate::testing::TestApp;
 
     const CURRENT: &str = "/v1/sessions/current";
@@ -99,7 +100,7 @@ mod tests {
         let token = test.token("shop", &Grant::USUAL).await;
         assert_eq!(test.get("/v1/messages", &token).await.status, StatusCode::OK);
         let account = test.app.database.account_by_name("shop").await.unwrap().unwrap();
-        let verified = token::verify_any(&test.app.keys, None, &token, unix_ms()).await.unwrap();
+        let verified = verify_any(&test.app.keys, None, &token, unix_ms()).await.unwrap();
         let jti = verified.jti.unwrap();
         // The table knows, the store doesn't: as if it had been unreachable just then.
         let revoked = test.app.database.revoke(&jti, account.id, verified.dead_at, 0).await;

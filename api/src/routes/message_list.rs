@@ -19,7 +19,7 @@ use crate::http::problem::{Code, Problem};
 use crate::openapi::problems;
 use crate::openapi::schemas::words;
 use crate::routes::messages::{self, Message};
-use crate::server::state::{App, Shared};
+use crate::server::state::{App, AppState};
 
 /// Without a phone a list spans at most this many milliseconds: 31 days.
 const LONGEST_SPAN: i64 = 31 * 86_400_000;
@@ -67,7 +67,7 @@ pub struct Wanted {
     extensions(("x-problems" = json!(problems(&[&[Code::PhoneInvalid]])))),
 )]
 pub async fn list(
-    State(app): State<Shared>,
+    State(app): State<AppState>,
     caller: Caller<Reads>,
     PageQuery(query): PageQuery,
 ) -> Result<Json<Messages>, Problem> {

@@ -16,7 +16,7 @@ use crate::http::clock::rfc3339;
 use crate::http::problem::{Code, Problem};
 use crate::openapi::problems;
 use crate::openapi::schemas::words;
-use crate::server::state::Shared;
+use crate::server::state::AppState;
 
 /// A message as its account may see it.
 #[derive(Debug, Serialize, ToSchema)]
@@ -89,7 +89,7 @@ struct Event {
     extensions(("x-problems" = json!(problems(&[&[Code::MessageNotFound]])))),
 )]
 pub async fn show(
-    State(app): State<Shared>,
+    State(app): State<AppState>,
     caller: Caller<Reads>,
     Path(id): Path<String>,
 ) -> Result<Json<Message>, Problem> {
@@ -120,7 +120,7 @@ pub async fn show(
 }
 
 async fn find_row(
-    app: &Shared,
+    app: &AppState,
     id: MessageId,
 ) -> Result<Option<(Row, Vec<Attempt>)>, DatabaseError> {
     let Some(row) = app.database.message(id).await? else { return Ok(None) };

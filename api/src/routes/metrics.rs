@@ -6,7 +6,7 @@ use axum::response::IntoResponse;
 
 use crate::auth::caller::Admin;
 use crate::openapi::schemas::Text;
-use crate::server::state::Shared;
+use crate::server::state::AppState;
 
 /// The process's numbers
 ///
@@ -18,11 +18,11 @@ use crate::server::state::Shared;
         example = "sms_guard_total{lane=\"code\",answer=\"admitted\"} 7\n"
     )),
 )]
-pub async fn for_admins(app: State<Shared>, _: Admin) -> impl IntoResponse {
+pub async fn for_admins(app: State<AppState>, _: Admin) -> impl IntoResponse {
     open(app).await
 }
 
 /// `GET /metrics` on a listener of its own, which only operators reach.
-pub async fn open(State(app): State<Shared>) -> impl IntoResponse {
+pub async fn open(State(app): State<AppState>) -> impl IntoResponse {
     ([(CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], app.metrics.render())
 }

@@ -21,7 +21,7 @@ use crate::http::trace::Trace;
 use crate::messages::send::{self, NoticeToSend, Origin};
 use crate::openapi::{GUARDED, problems};
 use crate::routes::bulk_notices::{self, Fates, MOST_PHONES};
-use crate::server::state::{App, Shared};
+use crate::server::state::{App, AppState};
 
 /// The largest body that is read here, in bytes: of a request with [`MOST_PHONES`] and long parameters.
 pub const LARGEST: usize = 256 * 1024;
@@ -107,7 +107,7 @@ pub enum NoticeAnswer {
     extensions(("x-problems" = json!(problems(&[GUARDED, &[Code::TemplateUnknown, Code::ParamsInvalid]])))),
 )]
 pub async fn send(
-    State(app): State<Shared>,
+    State(app): State<AppState>,
     mut caller: Caller<Sends>,
     peer: ClientIp,
     key: IdempotencyKey,
@@ -127,7 +127,7 @@ pub async fn send(
     let params = fields.texts("params");
     let given_ip = fields.address("client_ip");
     fields.done()?;
-    let (owner, ip) = (caller.owner(), peer.of_user(&caller, given_ip));
+    let (owner, ip) = (caller.owner(), peer.of_user(caller.on_behalf(), given_ip));
     let origin = Origin { ip, idempotency: key.of(owner, &raw, &app.keys), trace };
     let notice = NoticeToSend { purpose: String::new(), template, raw_template: false, params };
     let counted = notice.counted(owner, None, ip);

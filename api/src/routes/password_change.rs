@@ -17,7 +17,7 @@ use crate::http::body::Body;
 use crate::http::client_ip::ClientIp;
 use crate::http::problem::{Code, Problem};
 use crate::openapi::problems;
-use crate::server::state::Shared;
+use crate::server::state::AppState;
 
 /// A change of password, as the body says it.
 #[derive(Debug, ToSchema)]
@@ -48,7 +48,7 @@ pub struct ChangePassword {
     ]])))),
 )]
 pub async fn put(
-    State(app): State<Shared>,
+    State(app): State<AppState>,
     caller: Caller<LoggedIn>,
     peer: ClientIp,
     Body { mut fields, .. }: Body,
@@ -75,7 +75,7 @@ pub enum Who<'a> {
 /// with `fields_invalid`, `password_wrong` (also for an account that isn't there), `security_answer_wrong` and
 /// `login_limited`. API keys stay.
 pub async fn change_password(
-    app: &Shared,
+    app: &AppState,
     who: Who<'_>,
     old: SecretString,
     new: SecretString,
@@ -117,7 +117,7 @@ enum Decided {
 }
 
 async fn decide(
-    app: &Shared,
+    app: &AppState,
     username: &str,
     old: SecretString,
     new: SecretString,
@@ -140,7 +140,7 @@ async fn decide(
     }
     let new_hash = app.passwords.hash(new).await?;
     let replacing = replace(Arc::clone(app), id, old_hash, new_hash, at);
-    if change(app, id, replacing).await? {
+    if change(&app.accounts, id, replacing).await? {
         tracing::info!(account.id = id, "the password was changed");
         return Ok(Decided::Changed);
     }
@@ -149,7 +149,7 @@ async fn decide(
 }
 
 async fn replace(
-    app: Shared,
+    app: AppState,
     account_id: i64,
     old: SecretString,
     new: SecretString,

@@ -12,7 +12,7 @@ use crate::auth::caller::Admin;
 use crate::http::problem::{Code, Problem};
 use crate::openapi::problems;
 use crate::openapi::schemas::one_of;
-use crate::server::state::{App, Shared};
+use crate::server::state::{App, AppState};
 
 #[derive(Debug, Serialize, ToSchema)]
 pub struct Queues {
@@ -56,7 +56,7 @@ fn kinds() -> Object {
     ]}))),
     extensions(("x-problems" = json!(problems(&[&[Code::QueueUnavailable]])))),
 )]
-pub async fn list(State(app): State<Shared>, _: Admin) -> Result<Json<Queues>, Problem> {
+pub async fn list(State(app): State<AppState>, _: Admin) -> Result<Json<Queues>, Problem> {
     let depths = app.queue.depths().await;
     let depths = depths.map_err(|error| Problem::new(Code::QueueUnavailable).because(&error))?;
     let mut queues = Vec::with_capacity(depths.len());

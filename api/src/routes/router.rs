@@ -1,30 +1,23 @@
 //! The route table: every endpoint, and who may call it. (A handler's extractors say the same and enforce it.)
 
-use std::any::Any;
-use std::sync::Arc;
-
 use axum::Router;
-use axum::extract::{DefaultBodyLimit, Request, State};
-use axum::http::header::CONNECTION;
-use axum::http::{HeaderMap, HeaderValue, StatusCode};
-use axum::middleware::{self, Next};
-use axum::response::{IntoResponse as _, Response};
+use axum::extract::DefaultBodyLimit;
+use axum::http::StatusCode;
+use axum::middleware;
 use axum::routing::{delete, get, post, put};
-use tower_http::catch_panic::CatchPanicLayer;
 
-use crate::http::body_progress::BodyProgress;
-use crate::http::problem::{Code, Problem};
-use crate::http::{body, request_id};
+use crate::http::layers::bounded;
+use crate::http::request_id;
 use crate::routes::{
     accounts, api_keys, blacklist, credits, docs, explain, health, log_out, message_list, messages,
     metrics, notices, password_change, queues, sandbox, sessions, verification_checks,
     verifications,
 };
-use crate::server::state::Shared;
+use crate::server::state::AppState;
 use crate::{dialects, openapi};
 
 /// The API, with the dialects' paths beside it. A listener is passed in by whoever serves it.
-pub fn app(app: Shared) -> Router {
+pub fn app(app: AppState) -> Router {
     let routes = Router::new()
         //     path                                  who: a token's scope
         .route("/v1/verifications", post(verifications::send)) // send
@@ -59,59 +52,35 @@ pub fn app(app: Shared) -> Router {
         .route("/healthz", get(health::healthz)) // anybody
         .route("/readyz", get(health::readyz)) // anybody
         .fallback(async || StatusCode::NOT_FOUND);
-    layered(bounded(routes, &app).merge(dialects::routes(&app)), app)
+    let timeout = app.settings.server.request_timeout;
+    layered(bounded(routes, timeout).merge(dialects::routes(&app)), app)
 }
 
 /// What `[metrics] listen` serves, to whoever reaches it.
-pub fn operations(app: Shared) -> Router {
+pub fn operations(app: AppState) -> Router {
     let routes = Router::new()
         .route("/metrics", get(metrics::open)) // anybody
         .route("/healthz", get(health::healthz)) // anybody
         .route("/readyz", get(health::readyz)) // anybody
         .fallback(async || StatusCode::NOT_FOUND);
-    layered(bounded(routes, &app), app)
+    let timeout = app.settings.server.request_timeout;
+    layered(bounded(routes, timeout), app)
 }
 
 /// The id and the body of problems are outermost, so that also a panic and a time-out have both. The dialects'
 /// problems arrive here told in their own words.
-fn layered(routes: Router<Shared>, app: Shared) -> Router {
+fn layered(routes: Router<AppState>, app: AppState) -> Router {
     routes.layer(middleware::from_fn(request_id::identify)).with_state(app)
-}
-
-/// What no handler does by itself: an end in time, whatever it reads and whatever breaks.
-pub fn bounded(routes: Router<Shared>, app: &Shared) -> Router<Shared> {
-    routes
-        .layer(DefaultBodyLimit::max(body::LARGEST))
-        .layer(middleware::from_fn_with_state(Arc::clone(app), in_time))
-        .layer(CatchPanicLayer::custom(panicked))
-}
-
-async fn in_time(State(app): State<Shared>, request: Request, next: Next) -> Response {
-    let timeout = app.settings.server.request_timeout;
-    let (request, body) = BodyProgress::watch(request);
-    tokio::time::timeout(timeout, next.run(request)).await.unwrap_or_else(|_| {
-        if !body.is_awaited() {
-            return Problem::new(Code::RequestTimeout).into_response();
-        }
-        // Nothing was done yet: a handler reads all of a body first. Its rest would be taken for another request.
-        let close = HeaderMap::from_iter([(CONNECTION, HeaderValue::from_static("close"))]);
-        Problem::new(Code::BodyTimeout).headers(close).into_response()
-    })
-}
-
-#[expect(clippy::needless_pass_by_value, reason = "the layer hands it over so")]
-fn panicked(panic: Box<dyn Any + Send + 'static>) -> Response {
-    let text = panic.downcast_ref::<String>().map(String::as_str);
-    let text = text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("no text");
-    Problem::new(Code::Internal).because(&format!("a handler panicked: {text}")).into_response()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::auth::token::Grant;
+    use crate::http::body;
     use crate::testing::{TestApp, ask, ask_undescribed};
     use axum::body::Body;
+    use axum::extract::Request;
 
     const SEND: &str = "/v1/verifications";
     const CODE: &str = r#"{"phone":"13800138000","purpose":"login"}"#;
@@ -246,7 +215,8 @@ mod tests {
         let routes = Router::new()
             .route("/panics", get(async || -> StatusCode { panic!("broken") }))
             .route("/hangs", get(std::future::pending::<StatusCode>));
-        let layers = layered(bounded(routes, &test.app), test.app.clone());
+        let layers =
+            layered(bounded(routes, test.app.settings.server.request_timeout), test.app.clone());
         let get = |path: &str| Request::get(path).body(Body::empty()).unwrap();
         assert_eq!(
             ask_undescribed(layers.clone(), get("/panics")).await.problem(),

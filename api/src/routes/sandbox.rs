@@ -12,7 +12,7 @@ use crate::auth::caller::{Caller, Reads};
 use crate::http::clock::rfc3339;
 use crate::http::problem::{Code, Problem};
 use crate::openapi::problems;
-use crate::server::state::{App, Shared};
+use crate::server::state::{App, AppState};
 
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = SandboxTexts)]
@@ -47,7 +47,7 @@ struct Kept {
     extensions(("x-problems" = json!(problems(&[&[Code::NotFound]])))),
 )]
 pub async fn list(
-    State(app): State<Shared>,
+    State(app): State<AppState>,
     caller: Caller<Reads>,
 ) -> Result<Json<Texts>, Problem> {
     if !app.settings.has_sandbox() && !caller.owner().is_test() {

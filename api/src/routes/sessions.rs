@@ -20,7 +20,7 @@ use crate::http::client_ip::ClientIp;
 use crate::http::clock::{as_ms, rfc3339};
 use crate::http::problem::{Code, Problem};
 use crate::openapi::problems;
-use crate::server::state::Shared;
+use crate::server::state::AppState;
 
 /// The longest user name that is looked at, in bytes: no account has a longer one.
 pub const LONGEST_NAME: usize = 512;
@@ -60,7 +60,7 @@ pub struct Session {
     ]])))),
 )]
 pub async fn create(
-    State(app): State<Shared>,
+    State(app): State<AppState>,
     peer: ClientIp,
     Body { mut fields, .. }: Body,
 ) -> Result<(StatusCode, [(HeaderName, &'static str); 1], Json<Session>), Problem> {
@@ -75,7 +75,7 @@ pub async fn create(
 /// Logs in, whichever wire format asks: the account, a token with all that it may do, and when that ends (unix
 /// milliseconds). Refuses with `credentials_invalid` and `login_limited`.
 pub async fn log_in(
-    app: &Shared,
+    app: &AppState,
     username: &str,
     password: SecretString,
     ip: Option<IpAddr>,
@@ -103,7 +103,7 @@ pub async fn log_in(
 
 /// The id of the account of this name, and the account if the password is its own.
 async fn check(
-    app: &Shared,
+    app: &AppState,
     username: &str,
     password: SecretString,
 ) -> Result<(Option<i64>, Option<Account>), Problem> {
@@ -120,7 +120,11 @@ async fn check(
 
 /// A token from `at` on. That is before the password was looked at, so that a change of password that came between
 /// ends it too.
-pub fn session(app: &Shared, account: Account, at: i64) -> Result<(Account, String, i64), Problem> {
+pub fn session(
+    app: &AppState,
+    account: Account,
+    at: i64,
+) -> Result<(Account, String, i64), Problem> {
     let ttl = as_ms(app.settings.accounts.session_ttl);
     let token = token::issue(&app.keys, account.id, &Grant::of(&account), at, ttl);
     let token = token.map_err(|error| Problem::new(Code::Internal).because(&error))?;

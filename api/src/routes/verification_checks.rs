@@ -16,11 +16,11 @@ use crate::http::client_ip::ClientIp;
 use crate::http::idempotency::IdempotencyKey;
 use crate::http::problem::{Code, Problem};
 use crate::messages::check::{self, CodeToCheck};
-use crate::messages::guard::Kind;
+use crate::messages::limit_subject::Kind;
 use crate::openapi::schemas::one_of;
 use crate::openapi::{GUARDED, problems};
 use crate::routes::verifications::{LONGEST_PURPOSE, rules_of};
-use crate::server::state::{App, Shared};
+use crate::server::state::{App, AppState};
 
 /// Longest code that is looked at: the most digits, full-width, with spaces between.
 const MAX_CODE_BYTES: usize = 64;
@@ -98,13 +98,13 @@ fn only_approved() -> Object {
     ]])))),
 )]
 pub async fn check(
-    State(app): State<Shared>,
+    State(app): State<AppState>,
     mut caller: Caller<Verifies>,
     peer: ClientIp,
     key: IdempotencyKey,
     Body { raw, mut fields }: Body,
 ) -> Result<(HeaderMap, Json<Approved>), Problem> {
-    let ip = peer.of_user(&caller, fields.address("client_ip"));
+    let ip = peer.of_user(caller.on_behalf(), fields.address("client_ip"));
     let idempotency = key.of(caller.owner(), &raw, &app.keys);
     let owner = caller.owner();
     let asked = read(&app, owner, fields)

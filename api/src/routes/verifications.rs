@@ -18,11 +18,11 @@ use crate::http::clock::rfc3339;
 use crate::http::idempotency::IdempotencyKey;
 use crate::http::problem::{Code, Problem};
 use crate::http::trace::Trace;
-use crate::messages::guard::Kind;
+use crate::messages::limit_subject::Kind;
 use crate::messages::send::{self, CodeToSend, Origin};
 use crate::openapi::schemas::{one_of, words};
 use crate::openapi::{GUARDED, problems};
-use crate::server::state::{App, Shared};
+use crate::server::state::{App, AppState};
 
 #[cfg(test)]
 mod tests;
@@ -86,7 +86,7 @@ fn only_accepted() -> Object {
     extensions(("x-problems" = json!(problems(&[GUARDED, &[Code::PurposeInvalid, Code::MaxSendsReached]])))),
 )]
 pub async fn send(
-    State(app): State<Shared>,
+    State(app): State<AppState>,
     mut caller: Caller<Sends>,
     peer: ClientIp,
     key: IdempotencyKey,
@@ -98,7 +98,7 @@ pub async fn send(
     let _locale = fields.optional_text("locale", 35);
     let given_ip = fields.address("client_ip");
     fields.done()?;
-    let (owner, ip) = (caller.owner(), peer.of_user(&caller, given_ip));
+    let (owner, ip) = (caller.owner(), peer.of_user(caller.on_behalf(), given_ip));
     let known = || Ok((app.phone(&phone)?, rules_of(&app, &purpose)?));
     let (phone, rules) =
         known().inspect_err(|wrong| app.refusals.note_unread(wrong, Kind::Code, owner, ip))?;
@@ -174,7 +174,7 @@ pub struct Verification {
     extensions(("x-problems" = json!(problems(&[&[Code::VerificationNotFound]])))),
 )]
 pub async fn show(
-    State(app): State<Shared>,
+    State(app): State<AppState>,
     caller: Caller<Reads>,
     Path(id): Path<String>,
 ) -> Result<Json<Verification>, Problem> {

@@ -2,7 +2,6 @@
 //! API: the same two parts in one process.
 
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use anyhow::{Context as _, anyhow};
@@ -28,10 +27,11 @@ use crate::background::approvals::Verified;
 use crate::background::automatic_bans::AutomaticBans;
 use crate::background::key_uses::KeyUses;
 use crate::background::refusals::Refusals;
-use crate::messages::back_pressure::{self, BackPressure};
+use crate::background::store_recovery::StoreRecovery;
+use crate::messages::back_pressure::BackPressure;
 use crate::routes::router;
 use crate::server::data_lock::DataLock;
-use crate::server::state::{App, Shared};
+use crate::server::state::{App, AppState};
 use crate::server::{backends, welcome};
 
 /// What a process is made of, besides the API itself.
@@ -85,7 +85,8 @@ pub async fn serve(config: Config) -> anyhow::Result<()> {
     });
     let (notes, writing) = Notes::start(&config, &parts);
     let app = app(&config, &parts, notes)?;
-    let background = tokio::spawn(back_pressure::watch(Arc::clone(&app), stop.clone()));
+    let (pressure, watch_stop) = (Arc::clone(&app.pressure), stop.clone());
+    let background = tokio::spawn(async move { pressure.watch(watch_stop).await });
 
     phone::read_plans();
     let listener = http::listen(config.settings.server.listen);
@@ -163,33 +164,41 @@ fn start_worker(
     Ok(tokio::spawn(postrider_worker::run(parts, stop.clone())))
 }
 
-fn app(config: &Config, parts: &Parts, notes: Notes) -> anyhow::Result<Shared> {
+fn app(config: &Config, parts: &Parts, notes: Notes) -> anyhow::Result<AppState> {
     let settings = config.settings.clone();
+    let Parts { store, queue, database, .. } = parts;
+    let recovery = StoreRecovery::new(store.clone(), database.clone());
     Ok(Arc::new(App {
         phone_rules: settings.phone_rules().map_err(|problem| anyhow!(problem))?,
-        settings,
         keys: config.keys.clone(),
         identity_provider: IdentityProvider::load(&config.settings.jwt)?,
         acceptor: parts.acceptor.clone(),
-        store: parts.store.clone(),
-        queue: parts.queue.clone(),
-        database: parts.database.clone(),
-        accounts: AccountCache::default(),
+        store: store.clone(),
+        queue: queue.clone(),
+        database: database.clone(),
+        accounts: Arc::new(AccountCache::new(database.clone(), store.clone(), recovery.clone())),
         passwords: Passwords::new(),
-        pressure: BackPressure::default(),
+        pressure: Arc::new(BackPressure::new(
+            queue.clone(),
+            store.clone(),
+            recovery.clone(),
+            settings.queue.max_ready,
+        )),
+        trusted_proxies: settings.server.trusted_proxies.as_slice().into(),
         verified: notes.verified,
         refusals: notes.refusals,
         key_uses: notes.key_uses,
         automatic_bans: notes.automatic_bans,
         metrics: telemetry::init_metrics()?,
-        restoring: AtomicBool::new(false),
+        settings,
+        recovery,
     }))
 }
 
 /// The listener for operators, where there is one.
 fn operations(
     config: &Config,
-    app: &Shared,
+    app: &AppState,
     stop: &CancellationToken,
     grace: Duration,
 ) -> anyhow::Result<JoinHandle<()>> {

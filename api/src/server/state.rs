@@ -1,8 +1,8 @@
 //! What every handler works with: one value a process, shared by all requests.
 
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 
+use axum::extract::FromRef;
 use metrics_exporter_prometheus::PrometheusHandle;
 use postrider_common::accept::Acceptor;
 use postrider_common::config::Settings;
@@ -19,6 +19,8 @@ use crate::background::approvals::Verified;
 use crate::background::automatic_bans::AutomaticBans;
 use crate::background::key_uses::KeyUses;
 use crate::background::refusals::Refusals;
+use crate::background::store_recovery::StoreRecovery;
+use crate::http::client_ip::TrustedProxies;
 use crate::http::clock::unix_ms;
 use crate::http::problem::{Code, Problem};
 use crate::messages::back_pressure::BackPressure;
@@ -34,19 +36,26 @@ pub struct App {
     pub store: Store,
     pub queue: Queue,
     pub database: Database,
-    pub accounts: AccountCache,
+    pub accounts: Arc<AccountCache>,
     pub passwords: Passwords,
-    pub pressure: BackPressure,
+    pub pressure: Arc<BackPressure>,
     pub verified: Verified,
     pub refusals: Refusals,
     pub key_uses: KeyUses,
     pub automatic_bans: AutomaticBans,
     pub metrics: PrometheusHandle,
-    /// Whether a store that lost its data is being given its bans back.
-    pub restoring: AtomicBool,
+    pub recovery: StoreRecovery,
+    pub trusted_proxies: TrustedProxies,
 }
 
-pub type Shared = Arc<App>;
+/// The state of every handler.
+pub type AppState = Arc<App>;
+
+impl FromRef<AppState> for TrustedProxies {
+    fn from_ref(app: &AppState) -> Self {
+        app.trusted_proxies.clone()
+    }
+}
 
 impl App {
     /// Reads a number as the caller wrote it.
@@ -64,7 +73,7 @@ impl App {
     }
 
     /// Unix milliseconds of the store's clock. Log-ins are issued by it, so that what ends them must go by it too.
-    pub async fn now(self: &Arc<Self>) -> Result<i64, Problem> {
+    pub async fn now(&self) -> Result<i64, Problem> {
         let ban_check = BanCheck::default();
         let nothing = Explain { now: None, limits: Vec::new(), ban_check };
         let explained = self.store.explain(&nothing).await;
@@ -73,7 +82,7 @@ impl App {
 
     /// The same without asking, once an answer has told the store's time: this machine's clock carries it on. Tokens and
     /// keys are checked by it.
-    pub async fn store_now(self: &Arc<Self>) -> Result<i64, Problem> {
+    pub async fn store_now(&self) -> Result<i64, Problem> {
         if let Some(now) = self.store.clock().now() {
             return Ok(now);
         }
@@ -96,12 +105,8 @@ impl App {
         }
     }
 
-    /// What an answer of the store's that isn't one means for the caller. A store that lost its data is given
-    /// its bans back meanwhile.
-    pub fn store_failed(self: &Arc<Self>, error: &StoreError) -> Problem {
-        if matches!(error, StoreError::Lost) {
-            crate::background::store_recovery::in_background(self);
-        }
-        Problem::new(Code::StoreUnavailable).because(error)
+    /// The answer to a request whose call of the store failed: see [`StoreRecovery::store_failed`].
+    pub fn store_failed(&self, error: &StoreError) -> Problem {
+        self.recovery.store_failed(error)
     }
 }

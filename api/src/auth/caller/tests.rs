@@ -24,7 +24,7 @@ async fn acting_on_behalf_takes_the_scope_and_the_grant() {
         crate::auth::token::issue(&test.app.keys, other.id, &grants, unix_ms(), 60_000).unwrap();
     assert!(!caller::<Reads>(&test, &pretender).await.unwrap().on_behalf());
     test.app.database.grant_on_behalf(other.id, 0).await.unwrap();
-    load(&test.app, other.id).await.unwrap();
+    test.app.accounts.load(other.id).await.unwrap();
     assert!(caller::<Reads>(&test, &pretender).await.unwrap().on_behalf());
 }
 

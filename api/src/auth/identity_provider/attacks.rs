@@ -10,7 +10,8 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use super::signers::{AUDIENCE, ISSUER, Signer, Trusting, claims, unsigned};
-use crate::auth::token::{Grant, Holder, Token, TokenError, issue, verify_any};
+use crate::auth::token::{Grant, Holder, Token, TokenError, issue};
+use crate::auth::verify_token::verify_any;
 use crate::http::clock::unix_ms;
 
 const KID: &str = "key-1";

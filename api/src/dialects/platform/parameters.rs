@@ -15,7 +15,7 @@ use crate::auth::caller::{self, Caller, Policy};
 use crate::dialects::{anonymous, missing};
 use crate::http::client_ip::ClientIp;
 use crate::http::problem::{Code, Problem};
-use crate::server::state::Shared;
+use crate::server::state::AppState;
 
 /// Of what is there twice the first counts; a body's come before the query's. Passwords and tokens are among them.
 pub(in crate::dialects) struct Parameters {
@@ -23,10 +23,10 @@ pub(in crate::dialects) struct Parameters {
     headers: HeaderMap,
 }
 
-impl FromRequest<Shared> for Parameters {
+impl FromRequest<AppState> for Parameters {
     type Rejection = Problem;
 
-    async fn from_request(request: Request, app: &Shared) -> Result<Self, Problem> {
+    async fn from_request(request: Request, app: &AppState) -> Result<Self, Problem> {
         let (headers, uri) = (request.headers().clone(), request.uri().clone());
         let mut given = match *request.method() {
             Method::POST => of_body(request, app).await?,
@@ -47,7 +47,7 @@ impl Parameters {
     /// Whose token is among them or in the header; or whose account the network that it comes from is given.
     pub(super) async fn caller<P: Policy>(
         &mut self,
-        app: &Shared,
+        app: &AppState,
         peer: ClientIp,
     ) -> Result<Caller<P>, Problem> {
         let token = match self.optional("token") {
@@ -65,7 +65,7 @@ impl Parameters {
     }
 }
 
-async fn of_body(request: Request, app: &Shared) -> Result<BTreeMap<String, String>, Problem> {
+async fn of_body(request: Request, app: &AppState) -> Result<BTreeMap<String, String>, Problem> {
     let content_type = request.headers().get(CONTENT_TYPE);
     let content_type = content_type.and_then(|value| value.to_str().ok()).unwrap_or_default();
     let essence = content_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();

@@ -12,7 +12,7 @@ fn scopes() -> ScopeLimits {
     }
 }
 
-fn keys(counted: Counted<'_>) -> Vec<String> {
+fn keys(counted: LimitSubject<'_>) -> Vec<String> {
     counted
         .limits(&Settings::default(), &scopes())
         .checks
@@ -25,7 +25,7 @@ fn keys(counted: Counted<'_>) -> Vec<String> {
 fn each_window_has_a_key_of_its_own_and_ranks_never_fall() {
     let phone = PhoneNumber::from_e164("+8613800138000").unwrap();
     let ip = UserIp::from(Some("2001:db8:1:2:3::4".parse().unwrap()));
-    let counted = Counted {
+    let counted = LimitSubject {
         kind: Kind::Code,
         owner: Owner::new(7, false),
         phone: Some(&phone),
@@ -50,7 +50,7 @@ fn each_window_has_a_key_of_its_own_and_ranks_never_fall() {
 
 #[test]
 fn what_there_is_nothing_to_count_by_is_not_limited() {
-    let counted = Counted {
+    let counted = LimitSubject {
         kind: Kind::Check,
         owner: Owner::new(7, false),
         phone: None,
@@ -63,7 +63,7 @@ fn what_there_is_nothing_to_count_by_is_not_limited() {
 #[test]
 fn a_refusal_says_which_limit_and_when_to_come_back() {
     let phone = PhoneNumber::from_e164("+8613800138000").unwrap();
-    let counted = Counted {
+    let counted = LimitSubject {
         kind: Kind::Code,
         owner: Owner::new(7, false),
         phone: Some(&phone),
@@ -80,8 +80,13 @@ fn a_refusal_says_which_limit_and_when_to_come_back() {
 fn a_refusal_waits_for_every_window_that_is_used_up() {
     let phone = PhoneNumber::from_e164("+8613800138000").unwrap();
     let owner = Owner::new(7, false);
-    let counted =
-        Counted { kind: Kind::Code, owner, phone: Some(&phone), purpose: "login", ip: None.into() };
+    let counted = LimitSubject {
+        kind: Kind::Code,
+        owner,
+        phone: Some(&phone),
+        purpose: "login",
+        ip: None.into(),
+    };
     let full = |wait_ms| LimitState { remaining: 0, wait_ms };
     let states = [full(5_000), full(3_600_000), LimitState { remaining: 7, wait_ms: 0 }];
     let problem = counted.limits(&Settings::default(), &scopes()).used_up(0, 5_000, &states);
