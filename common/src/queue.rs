@@ -2,7 +2,6 @@
 //! suite runs over both.
 
 mod consumer;
-mod outage_log;
 mod publisher;
 pub mod rabbitmq;
 pub mod rung;

@@ -7,7 +7,7 @@ use postrider_common::model::job::Lane;
 
 /// Takes jobs from the queue and hands them to SMS providers.
 #[derive(Debug, Parser)]
-#[command(name = "postrider-worker", version, about)]
+#[command(name = "postrider-worker", version)]
 pub struct Cli {
     /// Lanes to consume, in place of `[worker] lanes`.
     #[arg(

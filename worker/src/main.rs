@@ -44,6 +44,10 @@ async fn work(config: Config) -> anyhow::Result<()> {
     let Config { backends, keys, settings, .. } = config;
     let Backends::Distributed { amqp, redis, database } = backends else { return Ok(()) };
     let metrics = telemetry::init_metrics()?;
+    let listener = settings.metrics.listen.map(|address| {
+        http::listen(address).with_context(|| format!("[metrics] listen {address}"))
+    });
+    let listener = listener.transpose()?;
     let store = Store::Redis(RedisStore::new(&redis)?);
     let queue = Queue::Rabbit(RabbitQueue::start(&amqp, settings.queue.confirm_timeout));
     let database = Database::new(&database, settings.database.max_connections)?;
@@ -60,8 +64,7 @@ async fn work(config: Config) -> anyhow::Result<()> {
         metrics,
         key_missing: Arc::clone(&key_missing),
     };
-    if let Some(address) = settings.metrics.listen {
-        let listener = http::listen(address).context("metrics.listen")?;
+    if let Some(listener) = listener {
         let bounds = Bounds::of_operators(&settings.server);
         // It answers for as long as the worker gives back what it took: nobody stops it before the process ends.
         let (router, never) = (health::app(watched), CancellationToken::new());

@@ -9,7 +9,7 @@ use crate::server::serve;
 
 /// Sends verification codes and notices by SMS.
 #[derive(Debug, Parser)]
-#[command(version, about)]
+#[command(version)]
 pub struct Cli {
     #[command(subcommand)]
     command: Option<Command>,

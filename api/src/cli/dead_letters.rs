@@ -6,9 +6,10 @@ use anyhow::Context as _;
 use clap::Args;
 use postrider_common::config::Config;
 use postrider_common::database::dead_letter::NewDeadLetter;
+use postrider_common::runtime::terminal::printable;
 use serde_json::json;
 
-use super::{print, printable};
+use super::print;
 use crate::http::clock::rfc3339;
 use crate::server::backends;
 

@@ -1,6 +1,7 @@
 //! One embedded `serve` a data directory: held by a lock on a file, which the system drops with the process.
 
 use std::fs::{File, TryLockError};
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 
 use anyhow::{Context as _, bail};
@@ -17,7 +18,7 @@ impl DataLock {
     pub fn take(data_dir: &Path) -> anyhow::Result<Self> {
         data_dir::create(data_dir).with_context(|| data_dir.display().to_string())?;
         let path = data_dir.join("postrider.lock");
-        let open = File::options().create(true).truncate(false).write(true).open(&path);
+        let open = File::options().create(true).truncate(false).write(true).mode(0o600).open(&path);
         let file = open.with_context(|| path.display().to_string())?;
         match file.try_lock() {
             Ok(()) => Ok(Self { _file: file }),

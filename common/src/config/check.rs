@@ -15,6 +15,9 @@ use crate::runtime::telemetry;
 /// The longest life of a code from its first send (NIST SP 800-63B).
 const LONGEST_CODE: Duration = Duration::from_mins(10);
 
+/// Less than that answers nothing.
+const MIN_REQUEST_TIMEOUT: Duration = Duration::from_millis(1);
+
 pub(super) fn all(settings: &Settings) -> Result<(), ConfigError> {
     settings
         .server
@@ -80,6 +83,12 @@ fn check_rules(key: &str, settings: &Settings, rules: &CodeRules) -> Result<(), 
     let template = settings.templates.get(&rules.template);
     let template =
         template.ok_or_else(|| wrong(key("template"), no_template(settings, &rules.template)))?;
+    if !template.text.is_empty()
+        && !template::places(&template.text).unwrap_or_default().contains(&"code")
+    {
+        let problem = "must hold {code}: codes are sent with this template";
+        return Err(wrong(format!("templates.{}.text", rules.template), problem));
+    }
     let known = ["sign", "code", "minutes"];
     match template::places(&template.text).unwrap_or_default().iter().find(|p| !known.contains(p)) {
         Some(place) => {
@@ -134,6 +143,11 @@ fn check_numbers(settings: &Settings) -> Result<(), ConfigError> {
             "server.header_timeout",
             !settings.server.header_timeout.is_zero(),
             "must be greater than zero",
+        ),
+        (
+            "server.request_timeout",
+            settings.server.request_timeout >= MIN_REQUEST_TIMEOUT,
+            "must be at least 1ms",
         ),
         ("server.max_connections", settings.server.max_connections > 0, "must be at least 1"),
         ("worker.lanes", !worker.lanes.is_empty(), "must name at least one of code, notice"),

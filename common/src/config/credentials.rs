@@ -79,13 +79,20 @@ pub(super) fn has_outer_whitespace(text: &str) -> bool {
     text.trim() != text
 }
 
+/// Returns whether a line of TOML sets this key.
+fn sets(line: &str, key: &str) -> bool {
+    line.match_indices(key).any(|(at, _)| {
+        let before = line[..at].chars().next_back();
+        let after = line[at + key.len()..].trim_start_matches(['"', '\'']).trim_start();
+        before.is_none_or(|c| !c.is_alphanumeric() && c != '_') && after.starts_with('=')
+    })
+}
+
 /// Returns whether a file holds a credential.
 pub(super) fn are_in(file: &str) -> bool {
     file.lines().any(|line| {
         let line = line.trim_start();
         // A provider may be one line: `main = { kind = "spug", token = ".." }`.
-        !line.starts_with('#')
-            && line.contains('=')
-            && KEYS[1..].iter().any(|key| line.contains(key))
+        !line.starts_with('#') && KEYS[1..].iter().any(|key| sets(line, key))
     })
 }

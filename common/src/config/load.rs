@@ -2,9 +2,13 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::str::FromStr as _;
 
 use config::{Environment as EnvironmentSource, File, FileFormat};
+use lapin::uri::AMQPUri;
 use secrecy::SecretString;
+use sqlx::mysql::MySqlConnectOptions;
+use sqlx::postgres::PgConnectOptions;
 
 use super::accounts::Registration;
 use super::origin::Origin;
@@ -137,6 +141,9 @@ fn backends(environment: &Environment) -> Result<Backends, ConfigError> {
     match (set, unset) {
         (None, _) => {
             let dir = environment.get("POSTRIDER_DATA_DIR").map_or("data", String::as_str);
+            if dir.is_empty() {
+                return Err(wrong_variable("POSTRIDER_DATA_DIR", "must be the path of a folder"));
+            }
             Ok(Backends::Embedded { data_dir: PathBuf::from(dir) })
         }
         (Some((set, _)), Some((unset, _))) => Err(ConfigError::SomeBackends(set, unset)),
@@ -162,11 +169,29 @@ fn service_url(name: &str, text: &str, schemes: &[&str]) -> Result<SecretString,
     }
     let parsed = url::Url::parse(text)
         .map_err(|error| wrong_variable(name, format!("{error}; {}", expected())))?;
-    if schemes.contains(&parsed.scheme()) {
-        Ok(SecretString::from(text))
-    } else {
-        Err(wrong_variable(name, expected()))
+    if !schemes.contains(&parsed.scheme()) {
+        return Err(wrong_variable(name, expected()));
     }
+    // The clients' own words may repeat the URL, and with it the password.
+    let problem = match parsed.scheme() {
+        "amqp" | "amqps" if text.parse::<AMQPUri>().is_err() => {
+            "must be amqp://USER:PASSWORD@HOST:PORT/VHOST with one virtual host (its `/` written as %2f) and known parameters"
+        }
+        "redis" | "rediss" if redis::Client::open(text).is_err() => {
+            "must be redis://USER:PASSWORD@HOST:PORT/NUMBER, where NUMBER is a database, such as 0"
+        }
+        "postgres" | "postgresql" if PgConnectOptions::from_str(text).is_err() => {
+            "must be postgres://USER:PASSWORD@HOST:PORT/DATABASE with known parameters, such as sslmode=verify-full"
+        }
+        "mysql" | "mariadb"
+            if MySqlConnectOptions::from_str(&text.replacen("mariadb://", "mysql://", 1))
+                .is_err() =>
+        {
+            "must be mysql://USER:PASSWORD@HOST:PORT/DATABASE with known parameters, such as ssl-mode=VERIFY_IDENTITY"
+        }
+        _ => return Ok(SecretString::from(text)),
+    };
+    Err(wrong_variable(name, problem))
 }
 
 /// Settings with their origin, and what is to be warned of.

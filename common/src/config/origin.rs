@@ -95,10 +95,20 @@ fn quoted<'a>(text: &'a str, before: &str, end: char) -> Option<&'a str> {
     text.strip_prefix(before)?.split(end).next()
 }
 
-/// The names of our types mean nothing to an operator.
+/// The names of types mean nothing to an operator.
 fn without_type_names(problem: &str) -> String {
-    match problem.split_once("expected struct ") {
-        Some((before, _)) => format!("{before}expected a section"),
-        None => problem.to_owned(),
+    if let Some((before, _)) = problem.split_once("expected struct ") {
+        return format!("{before}expected a section");
     }
+    if problem.contains("too large to fit") {
+        return "must be a whole number, 0 or more, and not as large".to_owned();
+    }
+    let number = [(", expected an unsigned ", ", 0 or more"), (", expected an integer", "")];
+    for (words, least) in number {
+        if let Some((given, _)) = problem.split_once(words) {
+            let given = given.strip_prefix("invalid type: ").unwrap_or(given);
+            return format!("{given}: must be a whole number{least}");
+        }
+    }
+    problem.to_owned()
 }

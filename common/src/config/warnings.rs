@@ -3,6 +3,8 @@
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
+use ipnet::IpNet;
+
 use super::sections::Settings;
 
 /// Reading by the group or by others.
@@ -10,9 +12,10 @@ const READABLE: u32 = 0o044;
 
 pub(super) fn of_settings(settings: &Settings) -> Vec<String> {
     let mut warnings = Vec::new();
-    for network in settings.server.trusted_proxies.iter().filter(|net| net.prefix_len() == 0) {
+    for network in settings.server.trusted_proxies.iter().filter(|network| is_wide(network)) {
         warnings.push(format!(
-            "server.trusted_proxies: {network} is everybody: any caller can choose its own address with X-Forwarded-For"
+            "server.trusted_proxies: {network} holds addresses of strangers, who can choose their own address with \
+             X-Forwarded-For: name only the networks of proxies"
         ));
     }
     if settings.code.echo && !settings.carries_nothing() {
@@ -21,6 +24,15 @@ pub(super) fn of_settings(settings: &Settings) -> Vec<String> {
         );
     }
     warnings
+}
+
+/// Returns whether a network is wider than any that one operator has.
+fn is_wide(network: &IpNet) -> bool {
+    match network {
+        IpNet::V4(network) => network.prefix_len() < 8,
+        // Unique local addresses (fc00::/7) are nobody else's.
+        IpNet::V6(network) => network.prefix_len() < 16 && !network.addr().is_unique_local(),
+    }
 }
 
 /// A warning where others than its owner can read a file with a secret.

@@ -48,6 +48,42 @@ impl Code {
         self.0.as_bytes().ct_eq(typed.as_bytes()).into()
     }
 
+    /// The text with `with` in place of the code, also where its digits are of another script or have separators between
+    /// them.
+    #[must_use]
+    pub fn redact(&self, text: &str, with: &str) -> String {
+        let mut redacted = String::with_capacity(text.len());
+        let mut rest = text;
+        while let Some(first) = rest.chars().next() {
+            let len = if let Some(len) = self.len_at_start(rest) {
+                redacted.push_str(with);
+                len
+            } else {
+                redacted.push(first);
+                first.len_utf8()
+            };
+            rest = &rest[len..];
+        }
+        redacted
+    }
+
+    /// Bytes of the code at the start of a text, with the separators between its digits.
+    fn len_at_start(&self, text: &str) -> Option<usize> {
+        let mut digits = self.0.chars().peekable();
+        for (at, character) in text.char_indices() {
+            let wanted = digits.peek()?;
+            if digits::to_ascii(character) == Some(*wanted) {
+                digits.next();
+            } else if at == 0 || character.is_alphanumeric() {
+                return None;
+            }
+            if digits.peek().is_none() {
+                return Some(at + character.len_utf8());
+            }
+        }
+        None
+    }
+
     /// The digits, for the text of the SMS and the sealed column. Never log them.
     #[must_use]
     pub fn expose(&self) -> &str {
@@ -115,6 +151,21 @@ mod tests {
             "一二三四五六",
         ] {
             assert!(!code.matches(typed), "{typed}");
+        }
+    }
+
+    #[test]
+    fn redacts_a_code_however_it_is_written() {
+        let code = Code::fixed(6);
+        for (text, redacted) in [
+            ("id-123456", "id-*"),
+            ("9006^{\"code\":\"123456\"} 1-2-3-4-5-6 of 123 456", "9006^{\"code\":\"*\"} * of *"),
+            ("１２３４５６", "*"),
+            ("01234567", "0*7"),
+            ("123x456 12345", "123x456 12345"),
+            ("验证码123456。", "验证码*。"),
+        ] {
+            assert_eq!(code.redact(text, "*"), redacted);
         }
     }
 

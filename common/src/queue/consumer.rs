@@ -14,10 +14,10 @@ use lapin::{Channel, message};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-use super::outage_log::OutageLog;
 use super::publisher::TRACEPARENT;
 use super::supervisor::{AGAIN, Link, Up, unavailable};
 use super::{Acker, Delivery, QueueError, Receipt, Source};
+use crate::runtime::outage_log::OutageLog;
 
 static SESSIONS: AtomicU64 = AtomicU64::new(1);
 

@@ -12,9 +12,9 @@ use tokio::sync::watch;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
-use super::outage_log::OutageLog;
 use super::publisher::Pool;
 use super::{QueueError, topology};
+use crate::runtime::outage_log::OutageLog;
 
 /// Between two tries.
 pub(super) const AGAIN: Duration = Duration::from_millis(200);

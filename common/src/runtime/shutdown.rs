@@ -6,6 +6,8 @@ use std::process::ExitCode;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
+use crate::runtime::terminal::printable;
+
 /// What a wrong configuration exits with.
 const MISCONFIGURED: u8 = 2;
 
@@ -57,5 +59,5 @@ pub fn signalled() -> std::io::Result<CancellationToken> {
     reason = "logs may not have begun, and this is for whoever started the process"
 )]
 fn complain(error: &dyn fmt::Display) {
-    eprintln!("postrider: {error}");
+    eprintln!("postrider: {}", printable(&error.to_string()));
 }

@@ -49,6 +49,10 @@ pub(crate) fn check_filter(filter: &str) -> Result<(), String> {
             return Err(format!("`{directive}` has no known level: {EXPECTED}"));
         }
     }
+    let is_default = |directive: &str| is_level(directive);
+    if !filter.is_empty() && !filter.split(',').any(is_default) {
+        return Err(format!("`{filter}` has no level for all that it doesn't name: {EXPECTED}"));
+    }
     Ok(())
 }
 

@@ -156,12 +156,19 @@ fn check_aliyun_templates(settings: &Settings) -> Result<(), ConfigError> {
     if settings.providers.is_empty() || kinds.any(|kind| kind != ProviderKind::Aliyun) {
         return Ok(());
     }
-    let lacks_code = |template: &Template| template.aliyun.as_ref().is_none_or(String::is_empty);
-    match settings.templates.iter().find(|(_, template)| lacks_code(template)) {
-        Some((name, _)) => Err(wrong(
-            format!("templates.{name}.aliyun"),
-            "is required where Alibaba Cloud is the only provider: the code of its template, such as SMS_0000",
-        )),
-        None => Ok(()),
+    for (name, template) in &settings.templates {
+        if template.aliyun.as_ref().is_none_or(|code| code.trim().is_empty()) {
+            return Err(wrong(
+                format!("templates.{name}.aliyun"),
+                "is required where Alibaba Cloud is the only provider: the code of its template, such as SMS_0000",
+            ));
+        }
+        if template.sign.trim().is_empty() {
+            return Err(wrong(
+                format!("templates.{name}.sign"),
+                "is required where Alibaba Cloud is the only provider: a sign (签名) that it has approved",
+            ));
+        }
     }
+    Ok(())
 }

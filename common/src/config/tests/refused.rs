@@ -39,7 +39,10 @@ fn error_names_the_file_the_key_and_the_allowed_values() {
         ("[accounts]\nsession_ttl = \"32d\"", "accounts.session_ttl", "1s to 31d"),
         ("[code]\nttl = \"soon\"", "code.ttl", "`10s`"),
         ("[code]\nttl = \"11m\"", "code.ttl", "1s to 10m"),
-        ("[code]\nlength = \"x\"", "code.length", "integer"),
+        ("[code]\nlength = \"x\"", "code.length", "a whole number"),
+        ("[code]\nlength = -1", "code.length", "a whole number"),
+        ("[templates.verify]\ntext = \"no code here\"", "templates.verify.text", "{code}"),
+        ("[server]\nrequest_timeout = \"0s\"", "server.request_timeout", "at least 1ms"),
         ("[code]\nlength = 3", "code.length", "4 to 9"),
         ("[code]\nmax_sends = 0", "code.max_sends", "at least 1"),
         ("[code]\ntemplate = \"none\"", "code.template", "[templates.none]"),
@@ -107,6 +110,11 @@ fn error_names_the_variable_that_sets_the_key() {
         ("AMQP_URL", "http://x", "amqp:// or amqps://"),
         ("REDIS_URL", "localhost", "redis:// or rediss://"),
         ("DATABASE_URL", "sqlite://x", "postgres://"),
+        ("AMQP_URL", "amqp://localhost/%2f?frame_max=zz", "known parameters"),
+        ("AMQP_URL", "amqp://localhost/a/b?heartbeat=x", "one virtual host"),
+        ("REDIS_URL", "redis://localhost/abc", "NUMBER"),
+        ("DATABASE_URL", "postgres://localhost/sms?sslmode=zzz", "sslmode=verify-full"),
+        ("DATABASE_URL", "mysql://localhost/sms?ssl-mode=zzz", "ssl-mode=VERIFY_IDENTITY"),
     ] {
         let refusal = distributed("").set("POSTRIDER_SANDBOX", "1").set(name, value).refused();
         assert!(refusal.starts_with(&format!("{name}: ")), "{name}={value} gave {refusal:?}");
@@ -143,15 +151,18 @@ fn aliyun_alone_needs_the_template_code_of_every_template() {
     with_file(&with_code).load().unwrap();
     let notice = format!("{with_code}[templates.parcel]\ntext = \"x\"");
     assert!(refusal(&notice).starts_with("templates.parcel.aliyun: "));
-    let of_a_purpose =
-        format!("{with_code}[purposes.pay]\ntemplate = \"pay\"\n[templates.pay]\ntext = \"x\"");
+    let unsigned = format!("{notice}\naliyun = \"SMS_2\"");
+    assert!(refusal(&unsigned).starts_with("templates.parcel.sign: "));
+    let of_a_purpose = format!(
+        "{with_code}[purposes.pay]\ntemplate = \"pay\"\n[templates.pay]\ntext = \"{{code}}\""
+    );
     assert!(refusal(&of_a_purpose).starts_with("templates.pay.aliyun: "));
     let empty = format!("{ALIYUN}[templates.verify]\naliyun = \"\"");
     assert!(refusal(&empty).starts_with("templates.verify.aliyun: "));
 
     // The built-in template isn't in use then.
     let own = format!(
-        "{ALIYUN}[code]\ntemplate = \"own\"\n[templates.own]\ntext = \"{{code}}\"\naliyun = \"SMS_1\""
+        "{ALIYUN}[code]\ntemplate = \"own\"\n[templates.own]\ntext = \"{{code}}\"\nsign = \"x\"\naliyun = \"SMS_1\""
     );
     with_file(&own).load().unwrap();
     // Another provider takes what this one can't.
@@ -238,6 +249,8 @@ fn filter_of_logs_names_known_levels() {
         "info,postrider_worker=debgu",
         "info, debug",
         "postrider_worker",
+        "infoo=info",
+        "postrider_apii=debug",
         "=",
         "info,[",
         "[span]",

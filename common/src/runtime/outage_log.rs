@@ -8,13 +8,13 @@ const LOG_INTERVAL: Duration = Duration::from_mins(1);
 
 /// One outage after the other, as the log is told of them: when one begins, once a minute, and when it ends.
 #[derive(Debug, Default)]
-pub(super) struct OutageLog {
+pub struct OutageLog {
     logged_at: Option<Instant>,
 }
 
 impl OutageLog {
     /// Takes note of a failure; returns whether it is to be logged.
-    pub(super) fn is_due(&mut self) -> bool {
+    pub fn is_due(&mut self) -> bool {
         let due = self.logged_at.is_none_or(|at| at.elapsed() >= LOG_INTERVAL);
         if due {
             self.logged_at = Some(Instant::now());
@@ -23,7 +23,7 @@ impl OutageLog {
     }
 
     /// Takes note of a success; returns whether it ends an outage.
-    pub(super) fn end(&mut self) -> bool {
+    pub fn end(&mut self) -> bool {
         self.logged_at.take().is_some()
     }
 }
