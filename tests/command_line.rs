@@ -133,14 +133,16 @@ async fn settings_that_should_not_stay_are_warned_of_at_the_start() {
     let mut api = Process::api(settings(&[("POSTRIDER_SERVER__TRUSTED_PROXIES", "0.0.0.0/0")]));
     api.url().await;
     eventually("the warning", || async {
-        api.output().contains("server.trusted_proxies: 0.0.0.0/0 is everybody").then_some(())
+        api.output()
+            .contains("server.trusted_proxies: 0.0.0.0/0 holds addresses of strangers")
+            .then_some(())
     })
     .await;
 }
 
 #[tokio::test]
 async fn database_without_tables_is_reported_once_by_both_programs() {
-    const WORDS: &str = "run postrider-api migrate";
+    const WORDS: &str = "postrider-api migrate";
     let (amqp, redis, database) = (
         services::rabbitmq().await.url(),
         services::redis().await,
@@ -163,6 +165,8 @@ async fn database_without_tables_is_reported_once_by_both_programs() {
     let client = Client::new(api.url().await, String::new());
     for _ in 0..3 {
         assert_eq!(client.get("/readyz").await.0, 503);
+        // Each second the API looks whether the store has its bans.
+        tokio::time::sleep(std::time::Duration::from_secs(1)).await;
     }
     for process in [&api, &worker] {
         assert_eq!(process.output().matches(WORDS).count(), 1, "{}", process.output());

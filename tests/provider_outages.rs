@@ -147,7 +147,6 @@ async fn an_account_that_a_provider_refuses_for_some_seconds_fails_no_message() 
     let errors: Vec<_> = output.lines().filter(|line| line.contains("\"ERROR\"")).collect();
     assert_eq!(errors.len(), 1, "{errors:?}");
     assert!(errors[0].contains("provider rejects our account"), "{errors:?}");
-    assert_eq!(it.lines_of("provider accepts our account again"), 1, "{output}");
 }
 
 #[tokio::test]
@@ -156,7 +155,7 @@ async fn a_user_who_asked_three_times_gets_one_text_when_the_provider_recovers()
         ("POSTRIDER_LIMITS__CODE__PHONE", "1/1s"),
         ("POSTRIDER_LIMITS__CODE__PHONE_PURPOSE", "100/60s"),
         ("POSTRIDER_LIMITS__CODE__PHONE_ALL", "100/60s"),
-        ("POSTRIDER_CODE__MAX_SENDS", "5"),
+        ("POSTRIDER_CODE__MAX_SENDS", "3"),
     ];
     let it = start(Alone { more, ..Alone::default() }).await;
     it.provider.always(THROTTLES);
@@ -185,6 +184,11 @@ async fn a_user_who_asked_three_times_gets_one_text_when_the_provider_recovers()
     let carried: Vec<_> = it.provider.handed().into_iter().filter(|call| call.carried).collect();
     assert_eq!(carried.len(), 1, "{carried:?}");
     assert_eq!(carried[0].out_id, newest);
+    // One text came, of the three that a verification may have.
+    eventually("another send to be accepted", || async {
+        (it.client.send_code(&phone(1)).await.0 == 202).then_some(())
+    })
+    .await;
     let (status, body) = it.client.check(&phone(1), &carried[0].code().unwrap()).await;
     assert_eq!(status, 200, "{body}");
 }

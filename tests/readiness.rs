@@ -58,6 +58,8 @@ async fn unready_while_redis_takes_no_writes() {
     let it = start(Alone::default()).await;
     let probes = Probes::new(&it);
     probes.eventually("both to be ready", 200, "store", "up").await;
+    // Limits with entries to clean up: a write that Redis takes also while it is full.
+    assert_eq!(it.client.send_code("13800138001").await.0, 202);
     for (begin, end) in [
         ("CONFIG SET maxmemory 1", "CONFIG SET maxmemory 0"),
         // A primary that was demoted: it answers reads as before.
@@ -65,6 +67,8 @@ async fn unready_while_redis_takes_no_writes() {
     ] {
         it.redis.command(begin).await;
         let (status, body) = it.client.send_code("13800138000").await;
+        assert_eq!((status, &body["code"]), (503, &json!("store_unavailable")), "{body}");
+        let (status, body) = it.client.send_code("13800138001").await;
         assert_eq!((status, &body["code"]), (503, &json!("store_unavailable")), "{body}");
         probes.eventually(begin, 503, "store", "down").await;
         it.redis.command(end).await;

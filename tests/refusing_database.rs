@@ -147,6 +147,32 @@ async fn a_row_that_a_constraint_refuses_is_a_dead_letter_and_the_others_are_wri
         "{letter:?}"
     );
     assert!(!letter.detail.contains("13800000003"), "{letter:?}");
+    eventually("the message to be kept nowhere but in the dead letter", || async {
+        let (status, message) = it.client.get(&format!("/v1/messages/{bad}")).await;
+        ((status, &message["code"]) == (503, &json!("database_unavailable"))).then_some(())
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn many_rows_that_fail_in_an_unknown_way_block_no_other() {
+    let limits = vec![
+        ("POSTRIDER_LIMITS__CODE__IP", "1000/60s"),
+        ("POSTRIDER_LIMITS__CODE__ACCOUNT", "1000/60s"),
+    ];
+    let mut it = start(Alone { more: limits, ..Alone::default() }).await;
+    let trigger = "CREATE FUNCTION no() RETURNS trigger LANGUAGE plpgsql AS
+                   $$ BEGIN RAISE EXCEPTION 'not yet'; END $$;
+                   CREATE TRIGGER no BEFORE INSERT ON sms_log FOR EACH ROW
+                   WHEN (NEW.phone_number LIKE '+86138000000%') EXECUTE FUNCTION no()";
+    on_postgres(&it.database, &[trigger]).await;
+    it.stop_worker().await;
+    let bad = accept(&it.client, 0..40).await;
+    let good = accept(&it.client, 100..103).await;
+    it.worker.start();
+    it.rows_of(&good).await;
+    on_postgres(&it.database, &["DROP TRIGGER no ON sms_log"]).await;
+    it.rows_of(&bad).await;
 }
 
 #[tokio::test]

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::future::join_all;
+use postrider_common::database::DatabaseError;
 use postrider_common::database::dead_letter::DeadReason;
 use postrider_common::database::sms_log::Record;
 use postrider_common::model::job::{Contents, Job, Lane};
@@ -88,7 +89,7 @@ async fn give_back(batch: Vec<Delivery>, rest: &mut Consumer) {
 /// The result of a batch.
 enum Drained {
     Some,
-    /// Nothing was written, and nothing is acked.
+    /// Nothing was written; with what isn't acked.
     Nothing(Vec<Delivery>),
 }
 
@@ -107,7 +108,9 @@ impl WaitingRows {
         let written = self.rows.write(&records).await;
         log.note(&written, "rows wait for the database");
         let done = records.len() - written.waiting.len();
-        if done == 0 && foreign.is_empty() {
+        // A database that is away is asked again later; rows that fail alone must not stand before others.
+        let is_away = matches!(written.error, Some(DatabaseError::Unavailable(_)));
+        if done == 0 && foreign.is_empty() && is_away {
             return Drained::Nothing(batch);
         }
         if done > 0 {
@@ -123,7 +126,7 @@ impl WaitingRows {
         for delivery in batch {
             self.acks.finished(delivery.receipt).await;
         }
-        Drained::Some
+        if done == 0 { Drained::Nothing(Vec::new()) } else { Drained::Some }
     }
 
     /// The records of a delivery: one, or what is left of one whose key was missing until its deadline. `None` where it

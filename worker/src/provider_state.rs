@@ -12,6 +12,9 @@ use tokio_util::sync::CancellationToken;
 /// A condition ends with a good answer that no bad one follows for so long: a provider that throttles lets some
 /// messages through all the while.
 const QUIET: Duration = Duration::from_secs(5);
+/// The same of an account that is rejected: messages with the sign or template that it has not approved are tried again every
+/// minute, while all others are sent.
+const QUIET_REJECTION: Duration = Duration::from_mins(2);
 const LOOK_EVERY: Duration = Duration::from_millis(500);
 
 /// Error code of a call for which this process had no file descriptor left.
@@ -57,6 +60,11 @@ impl Condition {
             Outcome::Later | Outcome::Unreachable | Outcome::Unknown => false,
         };
         reached || judged
+    }
+
+    /// How long no bad answer may come for it to be over.
+    fn quiet(self) -> Duration {
+        if self == Self::RejectsUs { QUIET_REJECTION } else { QUIET }
     }
 
     fn log_begin(self, provider: &str, attempt: &Attempt) {
@@ -134,16 +142,24 @@ impl State {
 
     /// Ends the conditions that were disproved and not shown again, and returns them.
     fn end(&mut self, now: Instant) -> Vec<Condition> {
-        let is_over = |seen: &Seen| seen.good.is_some() && now.duration_since(seen.bad) >= QUIET;
-        let over: Vec<_> =
-            Condition::ALL.into_iter().filter(|c| self.0.get(c).is_some_and(is_over)).collect();
+        let is_over = |condition: &Condition| {
+            self.0.get(condition).is_some_and(|seen| {
+                seen.good.is_some() && now.duration_since(seen.bad) >= condition.quiet()
+            })
+        };
+        let over: Vec<_> = Condition::ALL.into_iter().filter(is_over).collect();
         self.0.retain(|condition, _| !over.contains(condition));
         over
     }
 
-    /// Whether the provider takes messages: what this worker lacks says nothing about it.
+    /// Returns whether the provider takes messages. Lacks of this worker say nothing about it, and one that rejects some
+    /// messages' sign or template takes the others.
     fn is_up(&self) -> bool {
-        self.0.keys().all(|condition| *condition == Condition::NoDescriptor)
+        self.0.iter().all(|(condition, seen)| match condition {
+            Condition::NoDescriptor => true,
+            Condition::RejectsUs => seen.good.is_some(),
+            Condition::Unreachable | Condition::Throttling => false,
+        })
     }
 }
 
@@ -164,8 +180,12 @@ impl ProviderStates {
     pub(crate) fn observe(&self, attempt: &Attempt) {
         let mut states = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(state) = states.get_mut(&attempt.provider) else { return };
-        if let Some(begun) = state.observe(attempt, Instant::now()) {
-            set_up(&attempt.provider, state.is_up());
+        let was_up = state.is_up();
+        let begun = state.observe(attempt, Instant::now());
+        if state.is_up() != was_up {
+            set_up(&attempt.provider, !was_up);
+        }
+        if let Some(begun) = begun {
             begun.log_begin(&attempt.provider, attempt);
         }
     }
@@ -230,6 +250,21 @@ mod tests {
     }
 
     #[test]
+    fn one_template_that_is_rejected_again_and_again_is_reported_once_and_leaves_the_provider_up() {
+        let (mut state, begin) = (State::default(), Instant::now());
+        let mut reports = 0;
+        for second in 0..600 {
+            let now = begin + Duration::from_secs(second);
+            let (outcome, scope) = if second % 64 == 0 { REJECTS } else { ACCEPTS };
+            reports += usize::from(state.observe(&shows(outcome, scope), now).is_some());
+            assert_eq!(state.is_up(), second % 64 != 0, "{second}");
+            assert_eq!(state.end(now), [], "{second}");
+        }
+        assert_eq!(reports, 1);
+        assert_eq!(state.end(begin + Duration::from_mins(15)), [Condition::RejectsUs]);
+    }
+
+    #[test]
     fn an_answer_ends_only_what_it_disproves() {
         use AnswerScope::{Message, Provider};
         let disproved = |outcome, scope| {
@@ -239,7 +274,7 @@ mod tests {
                 state.observe(&shows(outcome, scope), begin);
             }
             state.observe(&shows(outcome, scope), begin + Duration::from_secs(1));
-            state.end(begin + QUIET)
+            state.end(begin + QUIET_REJECTION)
         };
         let all = [Condition::Unreachable, Condition::Throttling, Condition::RejectsUs];
         for (outcome, scope) in [

@@ -1,21 +1,14 @@
 //! Writes records into the tables. A batch that fails is split until what the database doesn't take is alone.
 
-use std::time::Duration;
-
-use postrider_common::database::dead_letter::{DeadReason, NewDeadLetter};
+use postrider_common::database::dead_letter::{DeadReason, NewDeadLetter, refused_row_id};
 use postrider_common::database::sms_log::{Record, Row};
 use postrider_common::database::{Database, DatabaseError};
 use postrider_common::model::ids::MessageId;
+use postrider_common::runtime::outage_log::OutageLog;
 use postrider_common::secrets::{KeyRing, SealedFor};
-use tokio::time::Instant;
 
 use crate::send::wall_clock;
 use crate::waiting_row::to_json;
-
-/// Failures in a row before a batch is given up for now: one bad row of 1,000 is alone after ten.
-const MAX_FAILURES: usize = 16;
-/// Between two lines about rows that still wait.
-const LOG_INTERVAL: Duration = Duration::from_mins(1);
 
 /// The tables, as records are written into them.
 #[derive(Debug, Clone)]
@@ -27,7 +20,7 @@ pub(crate) struct Rows {
 /// The state of a batch after a try.
 #[derive(Debug, Default)]
 pub(crate) struct Written {
-    /// Messages whose row is committed.
+    /// Messages whose row is committed, or kept in a dead letter: none will follow.
     pub(crate) committed: Vec<MessageId>,
     /// Places in the batch of what is to be written later.
     pub(crate) waiting: Vec<usize>,
@@ -35,19 +28,19 @@ pub(crate) struct Written {
     pub(crate) error: Option<DatabaseError>,
 }
 
-/// Says why rows wait, when it begins and once a minute.
+/// Logs why rows wait: when it begins, once a minute, and when it ends.
 #[derive(Debug, Default)]
-pub(crate) struct WaitLog(Option<Instant>);
+pub(crate) struct WaitLog(OutageLog);
 
 impl WaitLog {
     pub(crate) fn note(&mut self, written: &Written, what: &'static str) {
-        let Some(error) = &written.error else { return };
         let rows = written.waiting.len();
-        if self.0.is_some_and(|said| said.elapsed() < LOG_INTERVAL) {
-            return tracing::debug!(%error, rows, "{what}");
+        match &written.error {
+            None if self.0.end() => tracing::info!("the database takes rows again"),
+            None => {}
+            Some(error) if self.0.is_due() => tracing::warn!(%error, rows, "{what}"),
+            Some(error) => tracing::debug!(%error, rows, "{what}"),
         }
-        self.0 = Some(Instant::now());
-        tracing::warn!(%error, rows, "{what}");
     }
 }
 
@@ -65,24 +58,21 @@ impl Written {
 
 impl Rows {
     /// Writes what can be written now. A row that is refused alone, because of its own data, is kept as a dead letter;
-    /// every other failure leaves it waiting.
+    /// every other failure leaves it waiting. However many rows fail, the others are written.
     pub(crate) async fn write(&self, records: &[Record]) -> Written {
         let mut written = Written::default();
-        let mut failures = 0;
         let whole = 0..records.len();
         let mut parts = vec![whole];
         while let Some(part) = parts.pop() {
             let batch = &records[part.clone()];
             let error = match self.database.record(batch).await {
                 Ok(()) => {
-                    failures = 0;
                     written.committed.extend(messages(batch));
                     continue;
                 }
                 Err(error) => error,
             };
-            failures += 1;
-            if matches!(error, DatabaseError::Unavailable(_)) || failures > MAX_FAILURES {
+            if matches!(error, DatabaseError::Unavailable(_)) {
                 written.wait(part, error);
                 written.waiting.extend(parts.into_iter().flatten());
                 break;
@@ -120,7 +110,8 @@ impl Rows {
         }
     }
 
-    /// Writes a row and its dead letter each alone: one of them was refused. Gives the message whose row is committed.
+    /// Writes a row and its dead letter each alone: one of them was refused. Gives the message whose row is committed, or kept
+    /// in a dead letter.
     async fn write_apart(&self, record: &Record) -> Result<Option<MessageId>, DatabaseError> {
         let row = Record { dead_letter: None, ..record.clone() };
         let committed = match self.database.record(std::slice::from_ref(&row)).await {
@@ -143,20 +134,19 @@ impl Rows {
         why: &str,
     ) -> Result<Option<MessageId>, DatabaseError> {
         let Some(row) = &record.row else { return Ok(None) };
-        let committed = match self.database.record(&[without_texts(record)]).await {
-            Ok(()) => Some(row.id),
-            Err(DatabaseError::Refused(_)) => None,
+        match self.database.record(&[without_texts(record)]).await {
+            Ok(()) | Err(DatabaseError::Refused(_)) => {}
             Err(error) => return Err(error),
-        };
+        }
         let dead_letter = Some(self.dead_letter(record, row, why));
         let letter = Record { row: None, attempts: Vec::new(), dead_letter };
         self.database.record(&[letter]).await?;
         tracing::error!(message.id = %row.id, %why, "the database refused a row: it is a dead letter");
-        Ok(committed)
+        Ok(Some(row.id))
     }
 
     fn dead_letter(&self, record: &Record, row: &Row, why: &str) -> NewDeadLetter {
-        let id = format!("{}.row", row.id);
+        let id = refused_row_id(row.id);
         NewDeadLetter {
             message_id: Some(row.id),
             lane: Some(row.lane),

@@ -60,6 +60,8 @@ const BLOT: &str = "******";
 const TELLING: usize = 4;
 /// Of a provider's answer so much is kept.
 const RESPONSE: usize = 1024;
+/// Longest id of a provider that is kept as it came, in bytes: the width of its columns.
+const MAX_PROVIDER_MESSAGE_ID_BYTES: usize = 128;
 
 /// What every job of a worker works with.
 #[derive(Debug)]
@@ -250,7 +252,10 @@ impl Sender {
     ) -> Attempt {
         let redact = |text: &String| kept(text, task, &self.keys);
         let id = answer.provider_message_id.as_ref();
-        let kept_id = id.map(redact);
+        let kept_id = id.map(redact).map(|mut id| {
+            id.truncate(id.floor_char_boundary(MAX_PROVIDER_MESSAGE_ID_BYTES));
+            id
+        });
         let redacted = id.filter(|id| kept_id.as_ref() != Some(*id));
         Attempt {
             number: task.job.attempt,
@@ -418,7 +423,7 @@ fn lost(job: &Job, provider: String, at: i64, now: i64, word: &str) -> Attempt {
 fn kept(text: &str, task: &Task, keys: &KeyRing) -> String {
     let mut text = task.contents.phone.blot(text);
     if let Some(code) = code(&task.job, keys) {
-        text = text.replace(code.expose(), BLOT);
+        text = code.redact(&text, BLOT);
     }
     for value in task.contents.params.values().filter(|value| value.len() >= TELLING) {
         text = text.replace(value.as_str(), BLOT);

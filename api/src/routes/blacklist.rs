@@ -41,7 +41,7 @@ const TIMES: u32 = 1200;
 #[derive(Debug, thiserror::Error)]
 pub enum BlacklistError {
     /// Nothing was changed.
-    #[error("the table of bans: {0}")]
+    #[error(transparent)]
     Table(#[from] DatabaseError),
     /// It is in the table, but not enforced yet: to be asked for again.
     #[error("the table has it, but the store isn't told: {0}")]

@@ -115,6 +115,10 @@ pub async fn show(
         }
         None if app.pressure.rows_may_wait() => Err(Problem::new(Code::DatabaseUnavailable)
             .because(&"no row of the message, while rows wait for the database")),
+        None if app.database.has_refused_row(id).await? => {
+            Err(Problem::new(Code::DatabaseUnavailable)
+                .because(&"the message's row is a dead letter: the database refused it"))
+        }
         _ => Err(not_found()),
     }
 }

@@ -1,6 +1,6 @@
 //! `dead_letter`: what couldn't be sent and why, with the job, sealed, so that it can be replayed.
 
-use sea_query::{Expr, InsertStatement, OnConflict, Order, Query};
+use sea_query::{Expr, ExprTrait as _, InsertStatement, OnConflict, Order, Query};
 use serde::{Deserialize, Serialize};
 
 use super::error::{refused, unreadable};
@@ -63,7 +63,23 @@ struct DeadLetterRead {
     create_time: i64,
 }
 
+/// The id of the dead letter that holds a message's row.
+#[must_use]
+pub fn refused_row_id(message: MessageId) -> String {
+    format!("{message}.row")
+}
+
 impl Database {
+    /// Returns whether a dead letter holds the message's row, which the table refused.
+    pub async fn has_refused_row(&self, message: MessageId) -> Result<bool, DatabaseError> {
+        let mut select = Query::select();
+        select
+            .columns(COLUMNS)
+            .from("dead_letter")
+            .and_where(Expr::col("id").eq(refused_row_id(message)));
+        Ok(!self.fetch::<DeadLetterRead>(&select).await?.is_empty())
+    }
+
     /// Dead letters, newest first, at most `limit`, from after (`create_time`, `id`).
     pub async fn dead_letters(
         &self,

@@ -37,10 +37,19 @@ const RESPOND: Duration = Duration::from_millis(800);
 /// A whole call, with its reconnect.
 const CALL: Duration = Duration::from_secs(1);
 
-/// A script: what every script has, what some share, and the body of its operation.
+/// A script: its flags, what every script has, what some share, and the body of its operation.
+///
+/// Because of the first line Redis decides before a script begins whether it may write: without a flag it is refused where
+/// memory is full or this is no primary (otherwise a script whose first write frees memory would do all of its writes, and
+/// others none). What brings accepted messages to their end, and bans, has `allow-oom`; what only reads, `no-writes`.
+/// <https://redis.io/docs/latest/develop/programmability/eval-intro/#eval-flags>
 macro_rules! script {
     ($($shared:literal,)* => $body:literal) => {
+        script!(flags "", $($shared,)* => $body)
+    };
+    (flags $flags:literal, $($shared:literal,)* => $body:literal) => {
         Script::new(concat!(
+            "#!lua", $flags, "\n",
             include_str!("lua/prelude.lua"),
             $(include_str!(concat!("lua/", $shared)),)*
             "\nlocal function run()\n",
@@ -206,16 +215,19 @@ fn scripts() -> HashMap<Operation, Script> {
         (
             Operation::Withdraw,
             script!(
-                "phone_limits.lua",
+                flags " flags=allow-oom", "phone_limits.lua",
                 "message_record.lua",
                 "verification_record.lua",
                 "give_back.lua",
                 => "withdraw.lua"
             ),
         ),
-        (Operation::Confirm, script!("answered.lua", => "confirm.lua")),
-        (Operation::Doubt, script!(=> "doubt.lua")),
-        (Operation::Read, script!("verification_record.lua", "which.lua", => "read.lua")),
+        (Operation::Confirm, script!(flags " flags=allow-oom", "answered.lua", => "confirm.lua")),
+        (Operation::Doubt, script!(flags " flags=allow-oom", => "doubt.lua")),
+        (
+            Operation::Read,
+            script!(flags " flags=no-writes", "verification_record.lua", "which.lua", => "read.lua"),
+        ),
         (
             Operation::Settle,
             script!(
@@ -228,12 +240,18 @@ fn scripts() -> HashMap<Operation, Script> {
                 => "settle.lua"
             ),
         ),
-        (Operation::Verification, script!("verification_record.lua", => "verification.lua")),
-        (Operation::Message, script!("message_record.lua", => "message.lua")),
+        (
+            Operation::Verification,
+            script!(flags " flags=no-writes", "verification_record.lua", => "verification.lua"),
+        ),
+        (
+            Operation::Message,
+            script!(flags " flags=no-writes", "message_record.lua", => "message.lua"),
+        ),
         (
             Operation::Claim,
             script!(
-                "verification_record.lua",
+                flags " flags=allow-oom", "verification_record.lua",
                 "resolution.lua",
                 "successor.lua",
                 => "claim.lua"
@@ -242,7 +260,7 @@ fn scripts() -> HashMap<Operation, Script> {
         (
             Operation::Resolve,
             script!(
-                "phone_limits.lua",
+                flags " flags=allow-oom", "phone_limits.lua",
                 "message_record.lua",
                 "verification_record.lua",
                 "give_back.lua",
@@ -251,19 +269,28 @@ fn scripts() -> HashMap<Operation, Script> {
                 => "resolve.lua"
             ),
         ),
-        (Operation::Archive, script!(=> "archive.lua")),
-        (Operation::AccountVersion, script!(=> "account_version.lua")),
-        (Operation::Ban, script!("ban_set.lua", => "ban.lua")),
-        (Operation::SweepBans, script!("ban_set.lua", => "sweep_bans.lua")),
-        (Operation::Epoch, script!(=> "epoch.lua")),
+        (Operation::Archive, script!(flags " flags=allow-oom", => "archive.lua")),
+        (Operation::AccountVersion, script!(flags " flags=allow-oom", => "account_version.lua")),
+        (Operation::Ban, script!(flags " flags=allow-oom", "ban_set.lua", => "ban.lua")),
+        (
+            Operation::SweepBans,
+            script!(flags " flags=allow-oom", "ban_set.lua", => "sweep_bans.lua"),
+        ),
+        (Operation::Epoch, script!(flags " flags=no-writes", => "epoch.lua")),
         (Operation::Probe, script!(=> "probe.lua")),
-        (Operation::Restore, script!("ban_set.lua", => "restore.lua")),
-        (Operation::LaneCounts, script!(=> "lane_counts.lua")),
-        (Operation::OldestAge, script!(=> "oldest_age.lua")),
-        (Operation::SandboxPut, script!(=> "sandbox_put.lua")),
-        (Operation::SandboxList, script!(=> "sandbox_list.lua")),
-        (Operation::Explain, script!("phone_limits.lua", "guard.lua", => "explain.lua")),
+        (Operation::Restore, script!(flags " flags=allow-oom", "ban_set.lua", => "restore.lua")),
+        (Operation::LaneCounts, script!(flags " flags=no-writes", => "lane_counts.lua")),
+        (Operation::OldestAge, script!(flags " flags=no-writes", => "oldest_age.lua")),
+        (Operation::SandboxPut, script!(flags " flags=allow-oom", => "sandbox_put.lua")),
+        (Operation::SandboxList, script!(flags " flags=no-writes", => "sandbox_list.lua")),
+        (
+            Operation::Explain,
+            script!(flags " flags=allow-oom", "phone_limits.lua", "guard.lua", => "explain.lua"),
+        ),
         (Operation::Take, script!("phone_limits.lua", "guard.lua", => "take.lua")),
-        (Operation::GiveBack, script!("phone_limits.lua", "give_back.lua", => "untake.lua")),
+        (
+            Operation::GiveBack,
+            script!(flags " flags=allow-oom", "phone_limits.lua", "give_back.lua", => "untake.lua"),
+        ),
     ])
 }

@@ -11,6 +11,7 @@ use postrider_common::config;
 use reqwest::header::{HeaderMap, RETRY_AFTER};
 use reqwest::{Client, ClientBuilder, RequestBuilder, StatusCode, redirect, retry};
 use serde::de::DeserializeOwned;
+use serde_json::Value;
 
 use super::Answer;
 use super::class::Class;
@@ -65,11 +66,22 @@ pub(super) async fn exchange(request: RequestBuilder) -> Result<Response, Answer
     Ok(Response { status, headers, body: String::from_utf8_lossy(&body).into_owned() })
 }
 
+/// A text or a number as text; `None` of anything else. Only an answer's code decides: what stands beside it may have any
+/// type.
+pub(super) fn text(value: Value) -> Option<String> {
+    match value {
+        Value::String(text) => Some(text),
+        Value::Number(number) => Some(number.to_string()),
+        _ => None,
+    }
+}
+
 impl Response {
     /// The body where it is an object of this shape; a list of the same values, which serde would take for one, is not.
     pub(super) fn object<T: DeserializeOwned>(&self) -> Option<T> {
-        let is_object = self.body.trim_start().starts_with('{');
-        is_object.then(|| serde_json::from_str(&self.body).ok()).flatten()
+        let body = self.body.trim_start_matches('\u{feff}');
+        let is_object = body.trim_start().starts_with('{');
+        is_object.then(|| serde_json::from_str(body).ok()).flatten()
     }
 
     /// The class of an answer with an error code, of which the provider's table says `listed`.

@@ -14,7 +14,7 @@ use serde_json::{Map, Value};
 use tokio::time::Instant;
 
 use super::class::Class;
-use super::http::{self, Response};
+use super::http::{self, Response, text};
 use super::{Answer, Provider, Sms};
 
 const ENDPOINT: &str = "https://push.spug.cc/send/";
@@ -31,8 +31,9 @@ pub(super) struct Spug {
 struct Body {
     code: i64,
     #[serde(default)]
-    msg: String,
-    request_id: Option<String>,
+    msg: Value,
+    #[serde(default)]
+    request_id: Value,
 }
 
 impl Spug {
@@ -98,9 +99,9 @@ pub(super) fn classify(response: &Response) -> Answer {
     }
     let mut answer = response.answer(class, &format!("spug.{}", body.code));
     if class == Class::Accepted {
-        answer.provider_message_id = body.request_id;
+        answer.provider_message_id = text(body.request_id);
     } else {
-        answer.error_message = Some(body.msg);
+        answer.error_message = text(body.msg);
     }
     answer
 }

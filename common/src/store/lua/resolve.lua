@@ -31,6 +31,12 @@ if m[1] and request.refund then
   -- Once: entries of the same time can't be told apart.
   kept.limits = { {} }
   redis.call('HSET', 'msg:' .. id, 'kept', pack_kept(kept))
+  -- A newer send of the verification took its place: it is none of those that the verification may have.
+  local v = request.status == 'superseded' and request.verification and load_verification(request.verification)
+  if v and v.sends > 1 then
+    v.sends = v.sends - 1
+    save_verification(v)
+  end
 end
 if request.finished then count('done', request.lane, now, 1) end
 return answer({ kind = 'written', approved_at = request.verification and approval(request.verification) or nil })

@@ -6,8 +6,9 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use redis::aio::ConnectionLike;
-use redis::{RedisResult, cmd};
+use redis::{ErrorKind, RedisError, RedisResult, cmd};
 
+use crate::runtime::outage_log::OutageLog;
 use crate::store::StoreError;
 
 const LOOK_INTERVAL: Duration = Duration::from_mins(1);
@@ -68,16 +69,22 @@ impl Server {
     ) {
         self.set(State::Unknown);
         let mut known = Findings::default();
+        let mut outage = OutageLog::default();
         loop {
             let pause = match Settings::read(&mut connect()).await {
                 Ok(settings) => {
+                    if outage.end() {
+                        tracing::info!("Redis answers again");
+                    }
                     let found = settings.findings(allow_eviction);
                     found.log(&std::mem::replace(&mut known, found.clone()));
                     self.set(State::Known(found));
                     LOOK_INTERVAL
                 }
                 Err(error) => {
-                    tracing::debug!(%error, "Redis can't be asked for its settings");
+                    if outage.is_due() {
+                        tracing::warn!(%error, "Redis doesn't answer; trying on");
+                    }
                     RETRY_INTERVAL
                 }
             };
@@ -191,9 +198,16 @@ fn permitted<T>(answer: RedisResult<T>) -> RedisResult<Option<T>> {
     match answer {
         Ok(answer) => Ok(Some(answer)),
         // Also an answer that isn't of the usual shape: some services have their own.
-        Err(error) if error.is_io_error() || error.is_timeout() => Err(error),
-        Err(_) => Ok(None),
+        Err(error) if is_forbidden(&error) => Ok(None),
+        Err(error) => Err(error),
     }
+}
+
+fn is_forbidden(error: &RedisError) -> bool {
+    let unknown_command = error.detail().is_some_and(|detail| detail.contains("unknown command"));
+    error.code() == Some("NOPERM")
+        || unknown_command
+        || error.kind() == ErrorKind::UnexpectedReturnType
 }
 
 #[cfg(test)]

@@ -34,6 +34,10 @@ INSERT INTO refunded
 SELECT m.id, m.limits, m.accepted_at, 0
 FROM decision CROSS JOIN store_message AS m ON m.id = decision.message_id
 WHERE kind = 'written' AND NEW.request ->> '$.refund';
+-- A newer send of the verification took its place: it is none of those that the verification may have.
+UPDATE store_verification SET sends = sends - 1
+WHERE sends > 1 AND id = NEW.request ->> '$.verification' AND NEW.request ->> '$.status' = 'superseded'
+  AND EXISTS (SELECT 1 FROM refunded);
 INSERT INTO answer
 SELECT NEW.id, json_object('ok', CASE kind
     WHEN 'written' THEN jsonb_object('kind', kind, 'approved_at', (

@@ -2,9 +2,10 @@
 
 use postrider_common::model::job::Lane;
 use serde::Deserialize;
+use serde_json::Value;
 
 use super::super::class::Class;
-use super::super::http::Response;
+use super::super::http::{Response, text};
 use super::Answer;
 
 #[derive(Deserialize)]
@@ -12,8 +13,9 @@ use super::Answer;
 struct Body {
     code: String,
     #[serde(default)]
-    message: String,
-    biz_id: Option<String>,
+    message: Value,
+    #[serde(default)]
+    biz_id: Value,
 }
 
 /// The meaning of an answer to a message of this lane.
@@ -25,16 +27,20 @@ pub(in crate::provider) fn classify(lane: Lane, response: &Response) -> Answer {
         return response.broken();
     }
     let mut answer = response.answer(class, &body.code);
-    answer.provider_message_id = body.biz_id;
+    answer.provider_message_id = text(body.biz_id);
     if class != Class::Accepted {
-        answer.error_message = Some(body.message);
+        answer.error_message = text(body.message);
     }
     answer
 }
 
 fn listed(lane: Lane, body: &Body) -> Option<Class> {
     match body.code.as_str() {
-        "isv.BUSINESS_LIMIT_CONTROL" if is_of_a_minute(&body.message) => Some(Class::MinuteLimit),
+        "isv.BUSINESS_LIMIT_CONTROL"
+            if is_of_a_minute(body.message.as_str().unwrap_or_default()) =>
+        {
+            Some(Class::MinuteLimit)
+        }
         // A code's parameters are ours, so that its template wants others than we have.
         "isv.TEMPLATE_MISSING_PARAMETERS" if lane == Lane::Code => Some(Class::Account),
         code => of_code(code).or_else(|| of_family(code)),
@@ -82,6 +88,10 @@ fn of_code(code: &str) -> Option<Class> {
         | "isv.PRODUCT_UN_SUBSCRIPT"
         | "isv.PRODUCT_UNSUBSCRIBE"
         | "isv.DENY_IP_RANGE"
+        | "isv.ERROR_SIGN_NOT_CHECK"
+        | "AccessDenied"
+        | "UnauthorizedOperation"
+        | "InvalidProtocol.NeedSsl"
         | "isp.RAM_PERMISSION_DENY"
         | "PORT_NOT_REGISTERED" => Class::Account,
         _ => return None,

@@ -121,6 +121,26 @@ fn wrong_token_or_endpoint_is_about_our_account_with_any_body() {
 }
 
 #[test]
+fn code_decides_whatever_stands_beside_it() {
+    for beside in
+        [r#""Message":null,"BizId":null"#, r#""Message":["x"],"BizId":{}"#, r#""RequestId":5"#]
+    {
+        for start in ["", "\u{feff}"] {
+            let body = |code: &str| format!("{start}{{\"Code\":\"{code}\",{beside}}}");
+            let accepted = answer(200, &body("OK"));
+            assert_eq!((accepted.outcome, accepted.provider_message_id), (Outcome::Accepted, None));
+            let refused = answer(200, &body("isv.AMOUNT_NOT_ENOUGH"));
+            assert_eq!(
+                (refused.outcome, refused.scope),
+                (Outcome::RefusedHere, AnswerScope::Provider)
+            );
+        }
+    }
+    let numbered = answer(200, r#"{"Code":"OK","BizId":5}"#);
+    assert_eq!(numbered.provider_message_id.as_deref(), Some("5"));
+}
+
+#[test]
 fn throttling_is_known_by_status_header_or_code() {
     let throttled = [
         coded(429, "isv.NEW"),
